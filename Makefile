@@ -1,0 +1,27 @@
+# Two commands do everything on a machine with Python 3.11+, pip, make and a C compiler:
+#   make ladder   train the default ladder (configs/ladders/laptop.yaml) and typeset its report
+#   make test     linters, types, tests
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: ladder test setup clean
+ladder: setup
+	$(BIN)/snakemake
+
+test: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+setup: .venv/installed
+
+# torch is pinned in constraints.txt; any other version may bring gigabytes of CUDA libraries.
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv results/*/

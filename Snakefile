@@ -1,0 +1,42 @@
+# Stepladder's table of contents. Logic lives in src/stepladder; rules say what is made from what.
+#
+#   snakemake                          climb the default ladder and typeset results/laptop/report.pdf
+#   snakemake plan                     price it, run nothing
+#   snakemake --config ladder=smoke    another ladder of configs/ladders, or a path to a file
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+from snakemake.utils import min_version
+
+from stepladder.ladder.climb import Climb, LadderError
+
+min_version("9.13")
+
+try:
+    CLIMB = Climb.open(config.get("ladder", "laptop"))
+except LadderError as error:
+    raise WorkflowError(f"the ladder file cannot be used:\n{error}") from None
+
+RESULTS = f"results/{CLIMB.ladder.name}"
+
+# Rules call `stepladder` of the environment that runs Snakemake, activated or not.
+shell.prefix(f"set -euo pipefail; export PATH='{Path(sys.executable).parent}':$PATH; ")
+
+
+wildcard_constraints:
+    run="[^/]+/[^/]+/.+",
+    axis="flops|seconds|tokens",
+
+
+include: "workflow/rules/plan.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/analyze.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        f"{RESULTS}/report.pdf",

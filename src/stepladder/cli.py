@@ -1,0 +1,234 @@
+"""The `stepladder` command: thin shells around the library. The workflow's rules call it; so may you.
+
+Imports of heavy libraries are inside the commands, so that each starts quickly.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    help="Scaling ladders: does an idea save compute, how much, and how surely?\n\n"
+    "Most people run `snakemake`, which calls these commands in the right order; "
+    "`stepladder check`, `lineage` and `train` are useful by hand.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Out = Annotated[Path, typer.Option(help="File to write.")]
+Threads = Annotated[int, typer.Option(min=1, help="CPU threads.")]
+
+
+def fail(message: object) -> typer.Exit:
+    """Print an error meant for a person; raise what this returns."""
+    typer.secho(f"stepladder: {message}", fg="red", err=True)
+    return typer.Exit(1)
+
+
+@app.command()
+def check(ladder: Annotated[str, typer.Argument(help="Name in configs/ladders, or a path.")]) -> None:
+    """Validate a ladder file and print its runs, one id a line."""
+    from stepladder.ladder.climb import Climb, LadderError
+
+    try:
+        climb = Climb.open(ladder)
+    except LadderError as error:
+        raise fail(error) from None
+    for run in climb.runs:
+        typer.echo(run)
+
+
+@app.command()
+def price(
+    ladder: Annotated[str, typer.Argument(help="Name in configs/ladders, or a path.")],
+    out: Out,
+    hardware: Annotated[Path, typer.Option(help="Peaks and prices.")] = Path("configs/hardware.yaml"),
+    table: Annotated[Path | None, typer.Option(help="Also write one row per run as TSV.")] = None,
+    pdf: Annotated[Path | None, typer.Option(help="Also typeset it.")] = None,
+) -> None:
+    """Count parameters, tokens, FLOPs, accelerator-hours and money of every run. Runs nothing."""
+    import csv
+
+    from stepladder.ladder.climb import Climb, LadderError
+    from stepladder.ladder.hardware import accelerators
+    from stepladder.ladder.plan import make_plan
+
+    try:
+        climb = Climb.open(ladder)
+        plan = make_plan(climb.ladder, list(climb.runs.values()), accelerators(hardware))
+    except (LadderError, ValueError) as error:
+        raise fail(error) from None
+    write_json(out, plan)
+    if table:
+        with table.open("w", newline="") as file:
+            rows = csv.DictWriter(file, list(plan["runs"][0]), delimiter="\t")
+            rows.writeheader()
+            rows.writerows(plan["runs"])
+    if pdf:
+        from stepladder.report.plan import build_plan_pdf
+
+        build_plan_pdf(plan, pdf)
+
+
+@app.command()
+def plan(path: Annotated[Path, typer.Argument(help="plan.json")]) -> None:
+    """Print what a ladder would cost, by rung and variant."""
+    from stepladder.report.terminal import print_plan
+
+    print_plan(json.loads(path.read_text()))
+
+
+@app.command()
+def guard(path: Annotated[Path, typer.Argument(help="plan.json")]) -> None:
+    """Fail if the ladder needs more accelerator-hours than its owner allowed."""
+    from stepladder.ladder.plan import over_limit
+
+    if problem := over_limit(json.loads(path.read_text())):
+        raise fail(problem)
+
+
+@app.command()
+def data(
+    settings: Annotated[str, typer.Argument(help="source, tokenizer, validation_fraction as JSON.")],
+    out: Out,
+) -> None:
+    """Turn text into shuffled-by-index token shards with a manifest."""
+    from stepladder.data.errors import DataError
+    from stepladder.data.prepare import prepare
+
+    values = json.loads(settings)
+    try:
+        prepare(values["source"], values["tokenizer"], values["validation_fraction"], out.parent)
+    except DataError as error:
+        raise fail(error) from None
+
+
+@app.command()
+def calibrate(out: Out, threads: Threads = 1) -> None:
+    """Measure this CPU's matrix-product rate: the peak against which MFU on CPU is stated."""
+    from stepladder.training.calibrate import measure_machine
+
+    write_json(out, measure_machine(threads))
+
+
+@app.command()
+def train(
+    spec: Annotated[str, typer.Argument(help="A resolved run spec as JSON, or the path of a spec.json.")],
+    manifest: Annotated[Path, typer.Option(help="The shards' manifest.json.")],
+    out: Annotated[Path, typer.Option(help="result.json; checkpoints and logs go beside it.")],
+    machine: Annotated[str, typer.Option(help="machine.json of `stepladder calibrate`; '' for none.")] = "",
+    threads: Threads = 1,
+    checkpoint_seconds: Annotated[float, typer.Option(help="Longest time between checkpoints.")] = 60.0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda")] = "auto",
+) -> None:
+    """Train one run, evaluate it, write result.json last. Goes on from its checkpoint if it has one."""
+    from stepladder.ladder.spec import RunSpec
+    from stepladder.training.run import train as train_run
+
+    text = spec if spec.lstrip().startswith("{") else Path(spec).read_text()
+    train_run(
+        RunSpec.from_json(text),
+        manifest=manifest,
+        run_dir=out.parent,
+        machine=Path(machine) if machine else None,
+        threads=threads,
+        checkpoint_seconds=checkpoint_seconds,
+        device=device,
+    )
+
+
+@app.command()
+def collect(
+    plan: Annotated[Path, typer.Argument(help="plan.json; results are looked for in runs/ beside it.")],
+    runs: Annotated[Path, typer.Option(help="Parquet to write: one row per run.")],
+    steps: Annotated[Path, typer.Option(help="Parquet to write: one row per logged step.")],
+) -> None:
+    """Gather the results of all planned runs into two tables."""
+    from stepladder.analysis.collect import collect as collect_results
+
+    planned = {run["id"]: run["flops"] for run in json.loads(plan.read_text())["runs"]}
+    results = [plan.parent / "runs" / run / "result.json" for run in planned]
+    runs_table, steps_table = collect_results(results, planned)
+    runs_table.to_parquet(runs)
+    steps_table.to_parquet(steps)
+
+
+@app.command()
+def fit(
+    runs: Annotated[Path, typer.Argument(help="runs.parquet")],
+    axis: Annotated[str, typer.Option(help="Cost axis: flops, seconds or tokens.")],
+    out: Out,
+    settings: Annotated[str, typer.Option(help="The ladder's analysis section as JSON.")] = "{}",
+) -> None:
+    """Fit one law per variant on one cost axis, with bootstrap intervals and held-out prediction."""
+    import pandas as pd
+
+    from stepladder.analysis.config import AnalysisConfig
+    from stepladder.analysis.fit import fit as fit_laws
+
+    config = AnalysisConfig.model_validate_json(settings)
+    write_json(out, fit_laws(pd.read_parquet(runs), axis, config))
+
+
+@app.command()
+def compare(
+    runs: Annotated[Path, typer.Argument(help="runs.parquet")],
+    fits: Annotated[list[Path], typer.Argument(help="fits/<axis>.json, one per axis.")],
+    out: Out,
+    settings: Annotated[str, typer.Option(help="The ladder's analysis section as JSON.")] = "{}",
+) -> None:
+    """Efficiency gains with intervals and trend, seed tests, and the verdict by the ladder's rule."""
+    import pandas as pd
+
+    from stepladder.analysis.compare import compare as compare_variants
+    from stepladder.analysis.config import AnalysisConfig
+
+    config = AnalysisConfig.model_validate_json(settings)
+    by_axis = {path.stem: json.loads(path.read_text()) for path in fits}
+    write_json(out, compare_variants(pd.read_parquet(runs), by_axis, config))
+
+
+@app.command()
+def report(
+    ladder: Annotated[str, typer.Argument(help="Name in configs/ladders, or a path.")],
+    results: Annotated[Path, typer.Option(help="results/<ladder>")],
+    out: Out,
+) -> None:
+    """Draw the figures and typeset the report."""
+    from stepladder.ladder.climb import Climb
+    from stepladder.report.build import build_report
+
+    climb = Climb.open(ladder)
+    plan = json.loads((results / "plan.json").read_text())
+    build_report(results, out, climb.ladder.model_dump(mode="json"), plan)
+    typer.echo(f"{out}")
+
+
+@app.command()
+def lineage(path: Annotated[Path, typer.Argument(help="A result.json or the folder of a run.")]) -> None:
+    """Print what a result was made from: code, packages, hardware, data, spec, restarts."""
+    from rich.console import Console
+    from rich.pretty import Pretty
+
+    file = path / "result.json" if path.is_dir() else path
+    if not file.is_file():
+        raise fail(f"{file}: no such file; a run has a result.json only when it is done")
+    result: dict[str, Any] = json.loads(file.read_text())
+    keys = ("id", "spec_sha256", "restarts", "warnings", "lineage")
+    Console(soft_wrap=True).print(Pretty({key: result.get(key) for key in keys}, expand_all=True))
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write strict, readable JSON; parents are made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(app())

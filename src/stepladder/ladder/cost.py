@@ -1,0 +1,107 @@
+"""Exact parameter and FLOP counts of a model shape.
+
+Formulas: every weight matrix costs 2 FLOPs per parameter and position in the forward pass; attention
+adds 4 * n_heads * d_head * T_eff per layer (scores and weighted values); training is three times
+the forward pass. Two conventions for T_eff are in use and both are kept apart by name:
+
+- `causal`: (T + 1) / 2, the mean number of positions that a causal mask lets through. Used for
+  compute C and in fits.
+- `palm`: T, the full square (Chowdhery et al. 2022, arXiv 2204.02311, appendix B). Most published
+  MFU figures use it.
+
+6ND is not used anywhere: at ladder sizes the head and attention dominate it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from stepladder.ladder.parts import load
+from stepladder.ladder.spec import ModelSpec, RecipeSpec
+
+Convention = Literal["causal", "palm"]
+
+FLOPS_FORMULA = "matmul+attention/1"
+"""Version of the formulas in this file; stored beside every number computed by them."""
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Parameter counts by group, so that the analysis can choose what N means."""
+
+    embedding: int
+    head: int
+    """0 when tied to the embedding; its matmul is counted in FLOPs all the same."""
+    attention: int
+    feed_forward_active: int
+    feed_forward_total: int
+    router: int
+    norms: int
+
+    @property
+    def total(self) -> int:
+        """All parameters that are stored."""
+        return self.active - self.feed_forward_active + self.feed_forward_total
+
+    @property
+    def active(self) -> int:
+        """Parameters used by one token."""
+        return self.embedding + self.head + self.active_non_embedding
+
+    @property
+    def active_non_embedding(self) -> int:
+        """N of budgets and laws: active parameters without embedding and head."""
+        return self.attention + self.feed_forward_active + self.router + self.norms
+
+    def as_dict(self) -> dict[str, int]:
+        """All groups and sums by name."""
+        sums = ("total", "active", "active_non_embedding")
+        return asdict(self) | {name: getattr(self, name) for name in sums}
+
+
+def parameters(model: ModelSpec) -> Parameters:
+    """Count the parameters of `model` by group, without building it."""
+    architecture = load("architectures", model.architecture)
+    layers = [architecture.count_feed_forward(model, layer) for layer in range(model.n_layers)]
+    queries, keys = model.n_heads * model.d_head, model.n_kv_heads * model.d_head
+    # Two norms per layer and a final one; QK-norm has one gain per head feature for q and for k.
+    norms_per_layer = 2 * model.d_model + (2 * model.d_head if model.qk_norm else 0)
+    return Parameters(
+        embedding=model.vocab_size * model.d_model,
+        head=0 if model.tied_embeddings else model.vocab_size * model.d_model,
+        attention=model.n_layers * model.d_model * (2 * queries + 2 * keys),
+        feed_forward_active=sum(layer.active for layer in layers),
+        feed_forward_total=sum(layer.total for layer in layers),
+        router=sum(layer.router for layer in layers),
+        norms=model.n_layers * norms_per_layer + model.d_model,
+    )
+
+
+def forward_flops_per_position(
+    model: ModelSpec, positions: int | None = None, convention: Convention = "causal"
+) -> float:
+    """Model FLOPs of one position's forward pass in a sequence of `positions` (default: the context)."""
+    length = positions or model.sequence_length
+    count = parameters(model)
+    matrices = count.attention + count.feed_forward_active + count.router + model.d_model * model.vocab_size
+    attended = (length + 1) / 2 if convention == "causal" else length
+    return 2 * matrices + 4 * model.n_layers * model.n_heads * model.d_head * attended
+
+
+def training_flops_per_position(
+    model: ModelSpec, positions: int | None = None, convention: Convention = "causal"
+) -> float:
+    """Model FLOPs of one position's forward and backward pass: three times the forward pass."""
+    return 3 * forward_flops_per_position(model, positions, convention)
+
+
+def training_flops(model: ModelSpec, recipe: RecipeSpec, convention: Convention = "causal") -> float:
+    """Model FLOPs of a whole run. Latent positions count, not raw tokens: a bag costs one position."""
+    return sum(
+        phase.steps
+        * phase.sequences
+        * phase.positions
+        * training_flops_per_position(model, phase.positions, convention)
+        for phase in recipe.phases
+    )

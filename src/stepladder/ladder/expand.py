@@ -1,0 +1,291 @@
+"""Turn a validated ladder into its runs: one complete `RunSpec` each. Pure, and fast enough to be
+done every time the workflow is parsed."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from stepladder.data.config import vocab_size
+from stepladder.ladder.code import run_fingerprint
+from stepladder.ladder.config import Budget, Ladder, Rung, Steps, part_settings
+from stepladder.ladder.cost import parameters, training_flops_per_position
+from stepladder.ladder.load import LadderError, error_at
+from stepladder.ladder.parts import PhaseShape, load
+from stepladder.ladder.rules import Size
+from stepladder.ladder.spec import (
+    DataSpec,
+    ModelSpec,
+    OptimizerSpec,
+    PhaseSpec,
+    RecipeSpec,
+    RunSpec,
+    ScheduleSpec,
+)
+
+TOKENS_PER_PARAMETER = 20
+"""Tokens per active non-embedding parameter at budget 1x (Hoffmann et al. 2022, arXiv 2203.15556)."""
+
+BF16_FROM_D_MODEL = 128
+"""On CPU bf16 matrix products win from this width on (benchmarks/train_step.py)."""
+
+
+class Variant(NamedTuple):
+    """One architecture with one recipe, settings validated."""
+
+    name: str
+    architecture: str
+    architecture_config: Any
+    recipe: str
+    recipe_config: Any
+
+
+def expand(ladder: Ladder, path: str | Path = "ladder") -> list[RunSpec]:
+    """All runs of `ladder`, in the order rung, variant, budget, learning-rate factor, seed.
+
+    Args:
+        path: the ladder's file, for error messages.
+
+    Raises:
+        LadderError: a rung's shape, recipe or budget is impossible.
+    """
+    path = Path(path)
+    data = DataSpec(
+        source=ladder.data.source.model_dump(mode="json"),
+        tokenizer=ladder.data.tokenizer.model_dump(mode="json"),
+        **ladder.data.model_dump(exclude={"source", "tokenizer"}),
+    )
+    runs: list[RunSpec] = []
+    for index, rung in enumerate(ladder.rungs):
+        for variant in _variants(ladder):
+            try:
+                runs += _expand_rung(ladder, rung, variant, data)
+            except LadderError:
+                raise
+            except ValueError as error:
+                message = f"rung {rung.label}, variant {variant.name}: {error}"
+                raise error_at(path, ("rungs", index), message) from None
+    return runs
+
+
+def _variants(ladder: Ladder) -> list[Variant]:
+    architectures = {k: part_settings("architectures", k, v) for k, v in ladder.architectures.items()}
+    recipes = {k: part_settings("recipes", k, v) for k, v in ladder.recipes.items()}
+    return [Variant(f"{a}-{r}", *architectures[a], *recipes[r]) for a in architectures for r in recipes]
+
+
+def _expand_rung(ladder: Ladder, rung: Rung, variant: Variant, data: DataSpec) -> list[RunSpec]:
+    model = resolve_model(ladder, rung, variant.architecture, variant.architecture_config)
+    runs = []
+    for budget in rung.budgets or ladder.budgets:
+        for factor in ladder.learning_rate_factors:
+            first, *others = rung.seeds or ladder.seeds
+            spec = _resolve_run(ladder, rung, variant, data, model, budget, factor, first)
+            runs.append(spec)
+            stem = spec.id.rpartition("/")[0]
+            runs += [
+                spec.model_copy(update={"seed": seed, "id": f"{stem}/seed{seed}"}) for seed in others
+            ]
+    return runs
+
+
+def resolve_model(ladder: Ladder, rung: Rung, architecture: str, config: Any) -> ModelSpec:
+    """Shape of one rung by the ladder's shape rule and the rung's overrides.
+
+    Raises:
+        ValueError: the widths, heads or experts do not fit together.
+    """
+    rule, own = ladder.shape, rung.set
+    multiple = rule.d_model.multiple_of
+    ruled = rule.d_model.base + rule.d_model.per_layer * rung.depth
+    d_model = own.d_model or max(1, round(ruled / multiple)) * multiple
+    n_heads = own.n_heads or _n_heads(d_model, own.d_head or rule.d_head)
+    if own.d_head is None and d_model % n_heads:
+        raise ValueError(
+            f"n_heads {n_heads} does not divide d_model {d_model}: use one of {_divisors(d_model)}, "
+            "or set d_head as well"
+        )
+    d_head = own.d_head or d_model // n_heads
+    if d_head % 2:
+        raise ValueError(f"d_head {d_head} is odd, RoPE rotates pairs: change d_model {d_model} or n_heads")
+    n_kv_heads = own.n_kv_heads or _divide_heads(n_heads, rule.queries_per_key)
+    if n_heads % n_kv_heads:
+        raise ValueError(
+            f"n_kv_heads {n_kv_heads} does not divide n_heads {n_heads}: use one of {_divisors(n_heads)}"
+        )
+    step = rule.d_ff.multiple_of
+    # -(-x // y): round up; the small term keeps 8/3 * 48 = 128.00000000000001 at 128.
+    d_ff = own.d_ff or int(-(-(rule.d_ff.ratio * d_model - 1e-6) // step) * step)
+    options = load("architectures", architecture).resolve(config, d_ff)
+    if own.d_expert is not None and "d_expert" in options:
+        options = options | {"d_expert": own.d_expert}
+    return ModelSpec(
+        architecture=architecture,
+        n_layers=rung.depth,
+        d_model=d_model,
+        n_heads=n_heads,
+        n_kv_heads=n_kv_heads,
+        d_head=d_head,
+        d_ff=d_ff,
+        vocab_size=vocab_size(ladder.data.tokenizer),
+        sequence_length=rule.sequence_length,
+        tied_embeddings=rule.tied_embeddings,
+        qk_norm=rule.qk_norm,
+        rope_theta=rule.rope_theta,
+        options=options,
+    )
+
+
+def _n_heads(d_model: int, d_head: int) -> int:
+    """As many heads as divide d_model into heads of at least `d_head` features.
+
+    Raises:
+        ValueError: even one head would be narrower.
+    """
+    if d_head > d_model:
+        raise ValueError(f"d_head {d_head} is more than d_model {d_model}: use at most {d_model}")
+    return max(n for n in _divisors(d_model) if d_model // n >= d_head)
+
+
+def _divide_heads(n_heads: int, queries_per_key: int) -> int:
+    if n_heads % queries_per_key:
+        raise ValueError(
+            f"queries_per_key {queries_per_key} does not divide n_heads {n_heads}: "
+            f"use one of {_divisors(n_heads)}, or set n_kv_heads for this rung"
+        )
+    return n_heads // queries_per_key
+
+
+@cache
+def _divisors(n: int) -> list[int]:
+    return [d for d in range(1, n + 1) if n % d == 0]
+
+
+def _resolve_run(
+    ladder: Ladder,
+    rung: Rung,
+    variant: Variant,
+    data: DataSpec,
+    model: ModelSpec,
+    budget: Budget,
+    factor: float,
+    seed: int,
+) -> RunSpec:
+    n = parameters(model).active_non_embedding
+    per_position = training_flops_per_position(model)
+    if isinstance(budget, Steps):
+        # The batch may depend on D, so D is found with the batch that a budget of 1x would have.
+        sequences = _sequences(ladder, rung, model, _size(n, TOKENS_PER_PARAMETER * n, per_position, model))
+        positions = float(budget.steps * sequences * model.sequence_length)
+    else:
+        positions = budget * TOKENS_PER_PARAMETER * n
+        sequences = _sequences(ladder, rung, model, _size(n, positions, per_position, model))
+    size = _size(n, positions, per_position, model)
+
+    recipe = load("recipes", variant.recipe)
+    shapes = recipe.phases(variant.recipe_config, model.sequence_length, sequences)
+    phases = resolve_phases(shapes, model, size.c, sequences)
+    steps = sum(phase.steps for phase in phases)
+
+    rates = ladder.optimizer.learning_rate
+    rate = rung.set.learning_rate or rates.by_variant.get(variant.name, rates.default).learning_rate(size)
+    multiple = positions / (TOKENS_PER_PARAMETER * n)
+    label = f"{budget.steps}steps" if isinstance(budget, Steps) else f"{budget:g}x"
+    sweep = "" if factor == 1 else f"lr{factor:g}/"
+    return RunSpec(
+        id=f"{variant.name}/{rung.label}/{label}/{sweep}seed{seed}",
+        variant=variant.name,
+        rung=rung.label,
+        budget=label,
+        budget_multiple=multiple,
+        seed=seed,
+        model=model,
+        recipe=RecipeSpec(
+            name=variant.recipe, options=variant.recipe_config.model_dump(mode="json"), phases=phases
+        ),
+        optimizer=_optimizer(ladder, rate * factor),
+        schedule=_schedule(ladder, steps),
+        data=data,
+        precision=_precision(ladder, model),
+        learning_rate_factor=factor,
+        overrides=tuple(rung.set.model_dump(exclude_none=True)),
+        code=run_fingerprint(variant.architecture, variant.recipe),
+    )
+
+
+def resolve_phases(
+    shapes: list[PhaseShape], model: ModelSpec, flops: float, sequences: int
+) -> tuple[PhaseSpec, ...]:
+    """Steps per phase, such that all phases together cost `flops` (to the nearest step).
+
+    Raises:
+        ValueError: the budget is too small for the recipe's phases.
+    """
+    step_flops = [
+        shape.sequences * shape.positions * training_flops_per_position(model, shape.positions)
+        for shape in shapes
+    ]
+    mean = sum(shape.fraction * cost for shape, cost in zip(shapes, step_flops, strict=True))
+    total = round(flops / mean)
+    counts = [round(shape.fraction * total) for shape in shapes[:-1]]
+    counts.append(total - sum(counts))
+    for shape, count in zip(shapes, counts, strict=True):
+        if count < 1:
+            raise ValueError(
+                f"the budget of {flops:.3g} FLOPs is {total} steps of {sequences} sequences: phase "
+                f"{shape.name!r} gets {count}; raise `budgets` or lower the batch"
+            )
+    return tuple(
+        PhaseSpec(name=s.name, steps=n, bag_size=s.bag_size, sequences=s.sequences, positions=s.positions)
+        for s, n in zip(shapes, counts, strict=True)
+    )
+
+
+def _size(n: float, positions: float, per_position: float, model: ModelSpec) -> Size:
+    return Size(n=n, d=positions, c=positions * per_position, d_model=model.d_model)
+
+
+def _sequences(ladder: Ladder, rung: Rung, model: ModelSpec, size: Size) -> int:
+    tokens = ladder.optimizer.batch.tokens(size, model.sequence_length)
+    return rung.set.batch_sequences or max(1, round(tokens / model.sequence_length))
+
+
+def _optimizer(ladder: Ladder, learning_rate: float) -> OptimizerSpec:
+    o = ladder.optimizer
+    return OptimizerSpec(
+        name="adamw",
+        learning_rate=learning_rate,
+        beta1=o.beta1,
+        beta2=o.beta2,
+        epsilon=o.epsilon,
+        weight_decay=o.weight_decay,
+        clip_norm=o.clip_norm,
+    )
+
+
+def _schedule(ladder: Ladder, steps: int) -> ScheduleSpec:
+    """Warmup and decay in steps.
+
+    Raises:
+        ValueError: they do not fit into the run.
+    """
+    o = ladder.optimizer
+    warmup = o.warmup_steps if o.warmup_steps is not None else round(o.warmup_fraction * steps)
+    decay = round(o.decay_fraction * steps)
+    if warmup + decay > steps:
+        raise ValueError(
+            f"warmup of {warmup} and decay of {decay} steps do not fit into {steps} steps: "
+            "shorten warmup_steps or decay_fraction, or raise the budget"
+        )
+    return ScheduleSpec(
+        warmup_steps=warmup, decay_steps=decay, decay_shape=o.decay_shape, final=o.final
+    )
+
+
+def _precision(ladder: Ladder, model: ModelSpec) -> Literal["fp32", "bf16"]:
+    if ladder.optimizer.precision != "auto":
+        return ladder.optimizer.precision
+    if ladder.execution.accelerator != "cpu" or model.d_model >= BF16_FROM_D_MODEL:
+        return "bf16"
+    return "fp32"

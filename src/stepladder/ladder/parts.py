@@ -1,0 +1,60 @@
+"""What an architecture file and a recipe file give to the ladder.
+
+An architecture is one module in `stepladder.architectures`, a recipe one in `stepladder.recipes`;
+a ladder file names them and they are found by that name. Their top level must not import torch:
+ladder files are validated, and the workflow is parsed, without it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from dataclasses import dataclass
+from types import ModuleType
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Settings(BaseModel):
+    """Base of everything a person writes in a ladder file: unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
+
+
+@dataclass(frozen=True)
+class FeedForwardCount:
+    """Parameters of one layer's feed-forward part."""
+
+    total: int
+    active: int
+    """Used by one token (equals `total` when dense); router not included."""
+    router: int = 0
+
+
+@dataclass(frozen=True)
+class PhaseShape:
+    """One phase of a recipe before the budget fixes its number of steps."""
+
+    name: str
+    fraction: float
+    """Share of all optimizer steps."""
+    bag_size: int
+    sequences: int
+    positions: int
+
+
+def available(kind: str) -> list[str]:
+    """Names of all modules in `stepladder.<kind>` (`architectures` or `recipes`), sorted."""
+    package = importlib.import_module(f"stepladder.{kind}")
+    return sorted(module.name for module in pkgutil.iter_modules(package.__path__))
+
+
+def load(kind: str, name: str) -> ModuleType:
+    """Import the module that implements architecture or recipe `name`.
+
+    Raises:
+        ValueError: there is no such module; the message lists those that exist.
+    """
+    if name not in available(kind):
+        raise ValueError(f"no {kind[:-1]} {name!r}; there are: {', '.join(available(kind))}")
+    return importlib.import_module(f"stepladder.{kind}.{name}")

@@ -1,0 +1,89 @@
+"""The model's operations as plain compositions of torch calls, and the choice of a faster equal.
+
+Each function is the definition: it compiles, autocasts, runs on GPUs. On CPU in fp32, where eager
+dispatch would dominate, it hands over to the same mathematics in `by_hand.py`.
+
+Shapes: B batch, T positions, D model width, H query heads, K key-value heads, C head width,
+F hidden width, V vocabulary, S bag, N = B x T.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from stepladder.models import by_hand
+from stepladder.models.rotary import rotate
+
+LONGEST_BY_HAND = 512
+"""Positions up to which whole T x T score matrices are cheaper on CPU than SDPA's blocks."""
+
+
+def runs_by_hand(x: Tensor) -> bool:
+    """Whether the hand-written CPU passes apply: full precision, eager, on the CPU."""
+    return x.device.type == "cpu" and not torch.is_autocast_enabled("cpu") and not torch.compiler.is_compiling()
+
+
+def rms_norm(x: Tensor, gain_D: Tensor, epsilon: float) -> Tensor:
+    """x / sqrt(mean(x^2) + epsilon) * gain over the last dimension (Zhang, Sennrich 2019, arXiv 1910.07467)."""
+    if runs_by_hand(x):
+        return by_hand.RMSNorm.apply(x, gain_D, epsilon)
+    return F.rms_norm(x, gain_D.shape, gain_D, epsilon)
+
+
+def attention(
+    x_BTD: Tensor,
+    qkv_weight: Tensor,
+    out_weight: Tensor,
+    gain_q_C: Tensor | None,
+    gain_k_C: Tensor | None,
+    rotation_TC: Tensor,
+    epsilon: float,
+) -> Tensor:
+    """Causal grouped-query self-attention with rotary positions and optional QK-norm.
+
+    Args:
+        qkv_weight: ((H + 2K) C, D), rows ordered queries, keys, values.
+        out_weight: (D, H C).
+        gain_q_C, gain_k_C: gains of the RMS norm of queries and keys per head; None for no norm.
+        rotation_TC: see `rotary.rotation_table`, for exactly T positions.
+    """
+    B, T, D = x_BTD.shape
+    if T <= LONGEST_BY_HAND and runs_by_hand(x_BTD):
+        return by_hand.Attention.apply(
+            x_BTD, qkv_weight, out_weight, gain_q_C, gain_k_C, rotation_TC, epsilon
+        )
+    C = 2 * rotation_TC.shape[1]
+    H = out_weight.shape[1] // C
+    K = (qkv_weight.shape[0] // C - H) // 2
+    q, k, v = F.linear(x_BTD, qkv_weight).view(B, T, H + 2 * K, C).split((H, K, K), dim=2)
+    if gain_q_C is not None and gain_k_C is not None:
+        q = F.rms_norm(q, (C,), gain_q_C.to(q.dtype), epsilon)
+        k = F.rms_norm(k, (C,), gain_k_C.to(k.dtype), epsilon)
+    q, k = rotate(q, rotation_TC), rotate(k, rotation_TC)
+    o_BHTC = F.scaled_dot_product_attention(
+        q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), is_causal=True, enable_gqa=H != K
+    )
+    return F.linear(o_BHTC.transpose(1, 2).reshape(B, T, H * C), out_weight)
+
+
+def swiglu(x: Tensor, gate_up_weight: Tensor, down_weight: Tensor) -> Tensor:
+    """(silu(x gate) * (x up)) down (Shazeer 2020, arXiv 2002.05202); gate_up (2F, D), down (D, F)."""
+    if runs_by_hand(x):
+        return by_hand.SwiGLU.apply(x, gate_up_weight, down_weight)
+    gate, up = F.linear(x, gate_up_weight).chunk(2, dim=-1)
+    return F.linear(F.silu(gate) * up, down_weight)
+
+
+def multi_hot_cross_entropy(logits_BTV: Tensor, targets_BTS: Tensor) -> Tensor:
+    """Mean over positions and bag members of the cross-entropy in nats: mass 1/S on each target token.
+
+    All S terms share one log-sum-exp: mean_j CE(z, y_j) = logsumexp(z) - mean_j z[y_j]. S = 1 is the
+    ordinary loss. Computed in fp32.
+    """
+    logits_NV, targets_NS = logits_BTV.flatten(0, -2), targets_BTS.flatten(0, -2)
+    if runs_by_hand(logits_NV):
+        return by_hand.CrossEntropy.apply(logits_NV, targets_NS)
+    logits_NV = logits_NV.float()
+    return (logits_NV.logsumexp(-1) - logits_NV.gather(1, targets_NS).mean(1)).mean()

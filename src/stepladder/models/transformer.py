@@ -1,0 +1,125 @@
+"""One decoder-only transformer: pre-norm, rotary grouped-query attention, any feed-forward.
+
+The recipe turns tokens into input vectors with `model.embedding`, and the model maps vectors to
+logits: so a recipe can superpose tokens without the model knowing.
+
+Shapes: B batch, T positions, D model width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from stepladder.ladder.parts import load
+from stepladder.ladder.spec import ModelSpec
+from stepladder.models.experts import Routing
+from stepladder.models.functional import attention, rms_norm
+from stepladder.models.rotary import rotation_table
+
+EPSILON = 1e-6
+"""Added to the mean square in every RMS norm."""
+
+
+class RMSNorm(nn.Module):
+    """Root-mean-square norm with a learned gain."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise the last dimension."""
+        return rms_norm(x, self.gain, EPSILON)
+
+
+class Attention(nn.Module):
+    """Causal grouped-query self-attention; queries, keys and values in one projection."""
+
+    def __init__(self, model: ModelSpec) -> None:
+        super().__init__()
+        queries, keys = model.n_heads * model.d_head, model.n_kv_heads * model.d_head
+        self.qkv = nn.Parameter(torch.empty(queries + 2 * keys, model.d_model))
+        self.out = nn.Parameter(torch.empty(model.d_model, queries))
+        self.norm_q = nn.Parameter(torch.ones(model.d_head)) if model.qk_norm else None
+        self.norm_k = nn.Parameter(torch.ones(model.d_head)) if model.qk_norm else None
+
+    def forward(self, x_BTD: Tensor, rotation_TC: Tensor) -> Tensor:
+        """Mix the positions of normalised x."""
+        return attention(x_BTD, self.qkv, self.out, self.norm_q, self.norm_k, rotation_TC, EPSILON)
+
+
+class Layer(nn.Module):
+    """Attention and feed-forward, each on the normalised residual stream and added to it."""
+
+    def __init__(self, model: ModelSpec, index: int) -> None:
+        super().__init__()
+        self.norm_attention = RMSNorm(model.d_model)
+        self.attention = Attention(model)
+        self.norm_feed_forward = RMSNorm(model.d_model)
+        self.feed_forward = load("architectures", model.architecture).build_feed_forward(model, index)
+
+    def forward(self, x_BTD: Tensor, rotation_TC: Tensor) -> tuple[Tensor, Routing | None]:
+        """The next layer's input, and what the router did if there is one."""
+        x_BTD = x_BTD + self.attention(self.norm_attention(x_BTD), rotation_TC)
+        y_BTD, routing = self.feed_forward(self.norm_feed_forward(x_BTD))
+        return x_BTD + y_BTD, routing
+
+
+class Transformer(nn.Module):
+    """Vectors (B, T, D) to logits (B, T, V). `embedding` (V, D) is for the recipe to embed with."""
+
+    def __init__(self, model: ModelSpec, seed: int) -> None:
+        super().__init__()
+        self.rotation = (model.d_head, model.rope_theta)
+        self.embedding = nn.Parameter(torch.empty(model.vocab_size, model.d_model))
+        self.layers = nn.ModuleList(Layer(model, index) for index in range(model.n_layers))
+        self.norm = RMSNorm(model.d_model)
+        self.unembedding = (
+            None if model.tied_embeddings else nn.Parameter(torch.empty(model.vocab_size, model.d_model))
+        )
+        self.register_buffer(
+            "rotation_TC", rotation_table(model.sequence_length, model.d_head, model.rope_theta), persistent=False
+        )
+        initialise(self, seed)
+
+    def forward(self, x_BTD: Tensor) -> tuple[Tensor, list[Routing]]:
+        """Logits of what follows each position, and the routings of the MoE layers in order."""
+        x_BTD, routings = self.trunk(x_BTD)
+        return self.head(x_BTD), routings
+
+    def trunk(self, x_BTD: Tensor) -> tuple[Tensor, list[Routing]]:
+        """All layers and the final norm."""
+        rotation_TC = self.rotation_TC[: x_BTD.shape[1]]
+        routings = []
+        for layer in self.layers:
+            x_BTD, routing = layer(x_BTD, rotation_TC)
+            if routing is not None:
+                routings.append(routing)
+        return self.norm(x_BTD), routings
+
+    def head(self, x_BTD: Tensor) -> Tensor:
+        """Normalised vectors to logits (B, T, V)."""
+        return F.linear(x_BTD, self.embedding if self.unembedding is None else self.unembedding)
+
+
+def initialise(model: Transformer, seed: int) -> None:
+    """Draw all weights from one CPU generator, so that the device does not change them.
+
+    Matrices: normal with standard deviation 1/sqrt(fan-in), which keeps the scale of normalised
+    inputs. Embedding: standard deviation 1 x 1/sqrt(D), so that tied logits start near unit scale.
+    The projections back into the residual stream (attention out, feed-forward down) start at zero:
+    every layer begins as the identity, gradients reach all depths undiminished, and the router of a MoE
+    sees plain embeddings until the experts have something to say (its early collapse is what zeroed
+    attention outputs prevent in the MAI-Thinking-1 report).
+    """
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.ndim == 1:
+                continue
+            if name.endswith((".out", ".down")):
+                parameter.zero_()
+            else:
+                parameter.normal_(0, parameter.shape[-1] ** -0.5, generator=generator)

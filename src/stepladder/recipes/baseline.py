@@ -1,0 +1,33 @@
+"""Baseline: ordinary next-token training from the first step to the last."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from stepladder.ladder.parts import PhaseShape, Settings
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Config(Settings):
+    """The baseline has no settings."""
+
+
+def phases(config: Config, sequence_length: int, sequences: int) -> list[PhaseShape]:
+    """One phase: `sequences` windows of `sequence_length` tokens per step."""
+    return [PhaseShape("next_token", 1.0, 1, sequences, sequence_length)]
+
+
+def embed(weight_VD: Tensor, tokens_BTS: Tensor) -> Tensor:
+    """Token ids (B, T, 1) to input vectors (B, T, D)."""
+    from torch.nn import functional as F
+
+    return F.embedding(tokens_BTS[..., 0], weight_VD)
+
+
+def loss(logits_BTV: Tensor, targets_BTS: Tensor) -> Tensor:
+    """Mean cross-entropy in nats of targets (B, T, 1) under logits (B, T, V)."""
+    from torch.nn import functional as F
+
+    return F.cross_entropy(logits_BTV.flatten(0, 1), targets_BTS.flatten())

@@ -1,0 +1,75 @@
+"""Token Superposition Training (Peng, Gigant, Quesnelle 2026, arXiv 2605.06546, section 3).
+
+For the first fraction r of the steps the text is cut into bags of s neighbouring tokens. A bag
+enters as the mean of its embeddings and predicts the next bag by multi-hot cross-entropy (mass
+1/s on each token). The rest is ordinary next-token training of the same weights, in the same
+optimizer run and schedule. Architecture and inference do not change.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from stepladder.ladder.parts import PhaseShape, Settings
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Config(Settings):
+    """Settings under `recipes: tst:` of a ladder file."""
+
+    bag_size: int = Field(ge=1)
+    """s: tokens per bag. The paper finds 3 to 16 useful, larger for larger models."""
+    superposed_fraction: float = Field(ge=0, lt=1)
+    """r: share of the steps that are superposed. Near-optimal between 0.2 and 0.4."""
+    superpose: Literal["length", "batch"] = "length"
+    """Where the s-fold tokens of a superposed step come from. `length` (as published): windows s
+    times as long, so that the transformer sees the usual number of positions. `batch`: s times as
+    many windows of the usual length, each seen as sequence_length / s positions."""
+
+
+def phases(config: Config, sequence_length: int, sequences: int) -> list[PhaseShape]:
+    """The superposed phase and the recovery phase.
+
+    Raises:
+        ValueError: `superpose: batch` and s does not divide the sequence length.
+    """
+    s, r = config.bag_size, config.superposed_fraction
+    recovery = PhaseShape("next_token", 1 - r, 1, sequences, sequence_length)
+    if r == 0:
+        return [recovery]
+    if config.superpose == "length":
+        return [PhaseShape("superposed", r, s, sequences, sequence_length), recovery]
+    if sequence_length % s:
+        divisors = [d for d in range(2, sequence_length + 1) if sequence_length % d == 0]
+        raise ValueError(
+            f"bag_size {s} does not divide sequence_length {sequence_length}, which `superpose: batch` "
+            f"needs: use a divisor ({', '.join(map(str, divisors[:6]))}, ...) or `superpose: length`"
+        )
+    return [PhaseShape("superposed", r, s, sequences * s, sequence_length // s), recovery]
+
+
+def embed(weight_VD: Tensor, tokens_BTS: Tensor) -> Tensor:
+    """Bags of token ids (B, T, S) to the means of their embeddings (B, T, D), summed in fp32."""
+    from torch.nn import functional as F
+
+    if tokens_BTS.shape[-1] == 1:
+        return F.embedding(tokens_BTS[..., 0], weight_VD)
+    bags_ND = F.embedding_bag(tokens_BTS.flatten(0, 1), weight_VD, mode="mean")
+    return bags_ND.view(*tokens_BTS.shape[:2], -1)
+
+
+def loss(logits_BTV: Tensor, targets_BTS: Tensor) -> Tensor:
+    """Multi-hot cross-entropy in nats: the mean over each target bag of ordinary cross-entropies.
+
+    All s terms share one log-sum-exp: mean_j CE(z, y_j) = logsumexp(z) - mean_j z[y_j].
+    """
+    from torch.nn import functional as F
+
+    if targets_BTS.shape[-1] == 1:
+        return F.cross_entropy(logits_BTV.flatten(0, 1), targets_BTS.flatten())
+    hit_BTS = logits_BTV.gather(-1, targets_BTS)
+    return (logits_BTV.logsumexp(-1) - hit_BTS.mean(-1)).mean()

@@ -1,0 +1,226 @@
+"""What ran, what it cost, what it was made from: the report's tables of facts."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pandas as pd
+
+from stepladder.report import format as fmt
+from stepladder.report.tables import table
+
+
+def domains(runs: pd.DataFrame) -> list[str]:
+    """Names of the held-out domains, from the columns loss_<domain>."""
+    return [c.removeprefix("loss_") for c in runs.columns if c.startswith("loss_")]
+
+
+def run_name(row: Any) -> str:
+    """variant, budget and seed of a run (its rung is a column of its own)."""
+    factor = getattr(row, "learning_rate_factor", 1.0)
+    sweep = "" if factor == 1.0 else f", LR × {fmt.significant(factor)}"
+    return f"{row.variant}, {row.budget}, seed {row.seed}{sweep}"
+
+
+def losses_table(runs: pd.DataFrame) -> dict[str, Any]:
+    """Every run: size, tokens, FLOPs, held-out losses."""
+    names = domains(runs)
+    rows = [
+        [
+            row["rung"],
+            run_name(row),
+            fmt.count(row["parameters_total"]),
+            fmt.count(row["parameters_active_non_embedding"]),
+            fmt.count(row["tokens"]),
+            fmt.count(row["steps"]),
+            fmt.flops(row["flops"]),
+            f"{row['learning_rate']:.2g}",
+            fmt.fixed(row["loss"], 4),
+            fmt.fixed(row["bits_per_byte"], 4),
+            *(fmt.fixed(row[f"loss_{name}"], 4) for name in names),
+        ]
+        for _, row in runs.iterrows()
+    ]
+    return table(
+        ["<Rung", "<Run", "Params", "N", "Tokens", "Steps", "FLOPs", "LR", "Loss", "Bits/byte", *names],
+        rows,
+        "Loss: the target loss, nats per token, held-out text, domains weighted as below; then the same in bits per "
+        "byte, then each domain's loss in nats per token. Params: all parameters; N: active parameters without "
+        "embedding and head. Tokens: raw text read. LR: peak learning rate. One line is one run (n = 1).",
+    )
+
+
+def costs_table(runs: pd.DataFrame, plan: dict[str, Any]) -> dict[str, Any]:
+    """Every run: planned against actual FLOPs, tokens and seconds, and how well the machine was used."""
+    planned = {row["id"]: row for row in plan["runs"]}
+    rows, sums = [], dict.fromkeys(("pf", "f", "pt", "t", "ps", "s"), 0.0)
+    for _, row in runs.iterrows():
+        told = planned.get(row["id"], {})
+        values = {
+            "pf": told.get("flops"), "f": row["flops"],
+            "pt": told.get("tokens"), "t": row["tokens"],
+            "ps": told.get("seconds"), "s": row["seconds_total"],
+        }
+        for key, value in values.items():
+            sums[key] += value if fmt.is_number(value) else float("nan")
+        rows.append(
+            [
+                row["rung"], run_name(row), *_cost_cells(values),
+                fmt.duration(row["accelerator_seconds"]),
+                fmt.percent(row.get("mfu_median")),
+                fmt.count(row["restarts"]),
+            ]
+        )
+    total = fmt.duration(runs["accelerator_seconds"].sum())
+    rows.append(["All", f"{len(runs)} runs", *_cost_cells(sums), total, "", fmt.count(runs["restarts"].sum())])
+    return table(
+        ["<Rung", "<Run", "FLOPs, plan", "actual", "Tokens, plan", "actual", "Time, plan", "actual", "ratio",
+         "Accelerator", "MFU", "Restarts"],
+        rows,
+        "Time, actual: wall time of the run with start-up, evaluation and checkpoints; ratio: actual to planned time. "
+        "Accelerator: steps × median step time, the cost on the time axis. MFU: median over steps, causal FLOP count.",
+        total=True,
+    )
+
+
+def _cost_cells(values: dict[str, Any]) -> list[str]:
+    ratio = values["s"] / values["ps"] if fmt.is_number(values["ps"]) and values["ps"] > 0 else None
+    return [
+        fmt.flops(values["pf"]), fmt.flops(values["f"]),
+        fmt.count(values["pt"]), fmt.count(values["t"]),
+        fmt.duration(values["ps"]), fmt.duration(values["s"]),
+        fmt.significant(ratio, 2),
+    ]
+
+
+def provenance_table(runs: pd.DataFrame, manifest: dict[str, Any], ladder: dict[str, Any]) -> dict[str, Any]:
+    """What the report was made from. Where runs differ, every value is listed with its number of runs."""
+    columns = [
+        ("Code commit", "lineage_code_commit"),
+        ("Uncommitted changes", "lineage_code_dirty"),
+        ("Code fingerprint", "lineage_code_fingerprint"),
+        ("Python", "lineage_python"),
+        ("Processor", "lineage_hardware_cpu"),
+        ("Cores", "lineage_hardware_cores"),
+        ("Accelerator", "lineage_hardware_accelerator"),
+        ("Threads per run", "lineage_threads"),
+        ("Host", "lineage_hostname"),
+        ("Dtype of matrix products", "mfu_dtype"),
+        ("Peak rate", "mfu_peak_flops_per_second"),
+        ("Source of the peak", "mfu_peak_source"),
+        ("FLOPs formula", "flops_formula"),
+        ("Data", "lineage_data_description"),
+        ("Data sha256", "lineage_data_sha256"),
+    ]
+    rows = [[label, _values(runs[column])] for label, column in columns if column in runs]
+    packages = [c for c in runs.columns if c.startswith("lineage_packages_")]
+    named = ", ".join(f"{c.removeprefix('lineage_packages_')} {_values(runs[c])}" for c in packages)
+    if named:
+        rows.insert(4, ["Packages", named])
+    if "spec_sha256" in runs:
+        rows.append(["Specifications", f"{runs['spec_sha256'].nunique()} distinct sha256 in {len(runs)} runs"])
+    if "lineage_started" in runs:
+        rows.append(["Trained", f"{runs['lineage_started'].min()} to {runs['lineage_finished'].max()}"])
+    rows += _manifest_rows(manifest)
+    weights = ladder.get("data", {}).get("domain_weights")
+    if weights:
+        rows.append(["Weights of the target loss", ", ".join(f"{k} {fmt.percent(v)}" for k, v in weights.items())])
+    return table(["<", "<<"], rows)
+
+
+def _manifest_rows(manifest: dict[str, Any]) -> list[list[str]]:
+    rows = []
+    if isinstance(manifest.get("domains"), dict):
+        for name, domain in manifest["domains"].items():
+            for split in ("train", "validation"):
+                part = domain.get(split)
+                if isinstance(part, dict) and "tokens" in part:
+                    held = "held-out" if split == "validation" else "training"
+                    documents = f" in {fmt.count(part['documents'])} documents" if "documents" in part else ""
+                    rows.append([f"Domain {name}, {held}", f"{fmt.count(part['tokens'])} tokens{documents}"])
+    return rows
+
+
+def rules_table(ladder: dict[str, Any], plan: dict[str, Any]) -> dict[str, Any]:
+    """How shapes and hyperparameters follow from depth, and what was overridden."""
+    rows = [[label, _inline(value)] for label, value in _rules(ladder) if value not in (None, {}, [])]
+    for rung in ladder.get("rungs", []):
+        given = {k: v for k, v in (rung.get("set") or {}).items() if v is not None}
+        if given:
+            rows.append([f"Override on {rung.get('name') or 'd' + str(rung['depth'])}", _inline(given)])
+    if not any(row[0].startswith("Override") for row in rows):
+        rows.append(["Overrides", "none: every rung follows the rules"])
+    return table(["<", "<<"], rows)
+
+
+def _rules(ladder: dict[str, Any]) -> list[tuple[str, Any]]:
+    shape, optimizer = ladder.get("shape", {}), ladder.get("optimizer", {})
+    rate = optimizer.get("learning_rate", {})
+    rows = [
+        ("Rungs (depth)", ", ".join(str(r.get("name") or r.get("depth")) for r in ladder.get("rungs", []))),
+        ("Architectures", ladder.get("architectures")),
+        ("Recipes", ladder.get("recipes")),
+        ("Budgets", f"{_inline(ladder.get('budgets', []))} × 20 tokens per N, matched in FLOPs"),
+        ("Shape", shape),
+        ("Learning rate", rate.get("default")),
+    ]
+    rows += [(f"Learning rate, {variant}", rule) for variant, rule in (rate.get("by_variant") or {}).items()]
+    rows.append(("Batch", optimizer.get("batch")))
+    rest = {k: v for k, v in optimizer.items() if k not in ("learning_rate", "batch")}
+    rows.append(("Optimizer", {"name": "AdamW", **rest}))
+    rows.append(("Analysis", ladder.get("analysis")))
+    return rows
+
+
+SOURCES = {
+    "olmo": "OLMo-core ladder; Porian et al. 2024, arXiv 2406.19146",
+    "deepseek": "DeepSeek LLM, arXiv 2401.02954",
+    "step_law": "Step Law, arXiv 2503.04715",
+    "power": "fitted to a learning-rate sweep of this ladder's kind",
+    "constant": "set by hand in the ladder file",
+}
+"""Where each hyperparameter rule comes from."""
+
+
+def _inline(value: Any) -> str:
+    """A setting on one line: `rule power, of d_model, value 0.0075 (source)`."""
+    if isinstance(value, dict):
+        text = ", ".join(f"{k} {_inline(v)}" for k, v in value.items() if v is not None)
+        source = SOURCES.get(str(value.get("rule")))
+        return f"{text} ({source})" if source else text or "defaults"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_inline(v) for v in value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def warnings_list(runs: pd.DataFrame, extra: list[str]) -> list[str]:
+    """Warnings of the runs, each once with the number of runs that gave it, then the analysis's own."""
+    counts: dict[str, int] = {}
+    for value in runs.get("warnings", pd.Series(dtype=object)):
+        # The column holds lists, or their JSON where a table format knew no lists.
+        texts = json.loads(value) if isinstance(value, str) and value.startswith("[") else value
+        for text in [] if texts is None or isinstance(texts, (str, float)) else texts:
+            counts[str(text)] = counts.get(str(text), 0) + 1
+    return [f"{text} ({n} of {len(runs)} runs)" for text, n in counts.items()] + extra
+
+
+def _values(column: pd.Series) -> str:
+    """The one value of a column, or each value with its number of runs."""
+    texts = column.map(_cell)
+    counts = texts.value_counts()
+    if len(counts) == 1:
+        return str(counts.index[0])
+    return ", ".join(f"{text} ({n} runs)" for text, n in counts.items())
+
+
+def _cell(value: Any) -> str:
+    if value is None or (isinstance(value, float) and not fmt.is_number(value)):
+        return fmt.MISSING
+    if isinstance(value, bool) or type(value).__name__ == "bool_":
+        return "yes" if value else "no"
+    if isinstance(value, float) and value > 1e8:
+        return fmt.rate(value)
+    return str(value)

@@ -1,0 +1,98 @@
+"""Whatever is wrong with a ladder file is said with file, line, key, value and the fix."""
+
+import pytest
+
+from stepladder.ladder.expand import expand
+from stepladder.ladder.load import LadderError, find_ladder, load_ladder
+
+# change to the valid ladder -> texts that the error must hold
+BROKEN = {
+    "unknown key": (
+        ("budgets: [1]", "budget: [1]"),
+        ["line 12", "budget", "unknown key", "did you mean 'budgets'?"],
+    ),
+    "unknown nested key": (
+        ("d_head: 16", "d_head: 16\n  dhead: 3"),
+        ["shape.dhead", "did you mean 'd_head'?", "allowed here: sequence_length"],
+    ),
+    "wrong type": (("seeds: [0, 1]", 'seeds: ["a"]'), ["line 13", "seeds[0]", '"a"', "integer"]),
+    "missing key": (("  d_head: 16\n", ""), ["shape.d_head", "required key", "features per head"]),
+    "empty axis": (("seeds: [0, 1]", "seeds: []"), ["seeds", "at least 1"]),
+    "empty recipes": (
+        ("  baseline: {}\n  tst: {bag_size: 4, superposed_fraction: 0.25}", "  {}"),
+        ["recipes", "at least 1"],
+    ),
+    "duplicate rung": (("{depth: 3}", "{depth: 2}"), ["line 5", "rungs[1]", "second rung 'd2'"]),
+    "duplicate seed": (("seeds: [0, 1]", "seeds: [1, 1]"), ["seeds", "twice"]),
+    "duplicate key": (("budgets: [1]", "budgets: [1]\nname: twice"), ["line", "not valid YAML", "duplicate"]),
+    "top-k over experts": (("top_k: 2", "top_k: 9"), ["line 8", "moe", "top_k 9", "between 1 and 8"]),
+    "unknown setting of a recipe": (("bag_size: 4", "bagsize: 4"), ["recipes.tst.bagsize", "'bag_size'"]),
+    "unknown recipe": (("tst: {bag", "magic: {bag"), ["recipes.magic", "no recipe 'magic'", "baseline, tst"]),
+    "weights": (("prose: 0.5", "prose: 0.6"), ["data", "sum to 1.1"]),
+    "unknown rule": (("rule: power", "rule: guess"), ["learning_rate.default", "'power'"]),
+    "negative rate": (("value: 1e-2", "value: -1"), ["value", "greater than 0"]),
+    "unknown baseline": (("baseline: dense-b", "baseline: sparse-b"), ["analysis.baseline", "dense-baseline"]),
+    "bad yaml": (("budgets: [1]", "budgets: [1"), ["line", "not valid YAML"]),
+    "warmup and decay": (
+        ("  batch:", "  warmup_fraction: 0.9\n  batch:"),
+        ["optimizer", "exceed 1"],
+    ),
+}
+
+IMPOSSIBLE = {
+    "heads do not divide width": (
+        ("{depth: 2}", "{depth: 2, set: {n_heads: 3}}"),
+        ["line 4", "rungs[0]", "n_heads 3 does not divide d_model 32", "[1, 2, 4"],
+    ),
+    "odd heads": (("{depth: 2}", "{depth: 2, set: {d_model: 45, n_heads: 3}}"), ["d_head 15 is odd"]),
+    "head wider than model": (("d_head: 16", "d_head: 64"), ["d_head 64 is more than d_model 32"]),
+    "kv heads": (("{depth: 3}", "{depth: 3, set: {n_kv_heads: 2}}"), ["rungs[1]", "n_kv_heads 2", "[1, 3]"]),
+    "queries per key": (("d_head: 16", "d_head: 16\n  queries_per_key: 4"), ["queries_per_key 4", "[1, 2]"]),
+    "experts do not divide": (("top_k: 2", "top_k: 5"), ["d_ff 96 does not divide among 5", "multiple of 5"]),
+    "bag does not divide the sequence": (
+        ("bag_size: 4,", "bag_size: 6, superpose: batch,"),
+        ["bag_size 6 does not divide sequence_length 128", "superpose: length"],
+    ),
+    "budget too small": (("budgets: [1]", "budgets: [0.0001]"), ["phase", "raise `budgets`"]),
+    "warmup too long": (
+        ("  batch:", "  warmup_steps: 100000\n  batch:"),
+        ["warmup of 100000", "do not fit"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_file_is_explained(edit, name):
+    change, expected = BROKEN[name]
+    path = edit(change)
+    with pytest.raises(LadderError) as error:
+        load_ladder(path)
+    for text in [str(path), *expected]:
+        assert text in str(error.value), f"{text!r} not in: {error.value}"
+
+
+@pytest.mark.parametrize("name", IMPOSSIBLE)
+def test_an_impossible_ladder_is_explained(edit, name):
+    change, expected = IMPOSSIBLE[name]
+    path = edit(change)
+    with pytest.raises(LadderError) as error:
+        expand(load_ladder(path), path)
+    for text in [str(path), *expected]:
+        assert text in str(error.value), f"{text!r} not in: {error.value}"
+
+
+def test_all_problems_are_reported_at_once(edit):
+    with pytest.raises(LadderError) as error:
+        load_ladder(edit(("budgets: [1]", "budget: [1]"), ("seeds: [0, 1]", "seeds: []")))
+    assert "budget" in str(error.value) and "seeds" in str(error.value)
+
+
+def test_a_missing_ladder_lists_those_that_exist():
+    with pytest.raises(LadderError, match="laptop, .*smoke"):
+        find_ladder("no-such-ladder")
+
+
+@pytest.mark.parametrize("name", ["smoke", "laptop", "laptop-lr-sweep", "tst-dense", "tst-moe"])
+def test_shipped_ladders_expand(name):
+    path = find_ladder(name)
+    assert expand(load_ladder(path), path)

@@ -1,0 +1,23 @@
+# Text to tokens, once per ladder; the speed of this machine's matrix products, once per machine.
+
+
+rule data:
+    output:
+        f"{RESULTS}/data/manifest.json",
+    params:
+        data=CLIMB.data,
+    localrule: True
+    shell:
+        "stepladder data {params.data:q} --out {output}"
+
+
+# On CPU there is no datasheet to take the peak from. All cores are claimed so that nothing disturbs it.
+rule calibrate:
+    output:
+        "results/machine.json",
+    params:
+        threads=CLIMB.ladder.execution.threads,
+    threads: workflow.cores
+    localrule: True
+    shell:
+        "stepladder calibrate --threads {params.threads} --out {output}"

@@ -1,0 +1,36 @@
+# Price the ladder, and stop one that is dearer than its owner allowed.
+
+
+rule price:
+    input:
+        hardware="configs/hardware.yaml",
+    output:
+        plan=f"{RESULTS}/plan.json",
+        table=f"{RESULTS}/plan.tsv",
+        pdf=f"{RESULTS}/plan.pdf",
+    params:
+        ladder=CLIMB.path,
+        digest=CLIMB.digest,
+    localrule: True
+    shell:
+        "stepladder price {params.ladder} --hardware {input.hardware} --out {output.plan}"
+        " --table {output.table} --pdf {output.pdf}"
+
+
+# No output: it prints whenever it is asked for, and runs nothing.
+rule plan:
+    input:
+        f"{RESULTS}/plan.json",
+    localrule: True
+    shell:
+        "stepladder plan {input}"
+
+
+rule guard:
+    input:
+        f"{RESULTS}/plan.json",
+    output:
+        touch(f"{RESULTS}/plan.approved"),
+    localrule: True
+    shell:
+        "stepladder guard {input}"
