@@ -31,7 +31,10 @@ BROKEN = {
     "weights": (("prose: 0.5", "prose: 0.6"), ["data", "sum to 1.1"]),
     "unknown rule": (("rule: power", "rule: guess"), ["learning_rate.default", "'power'"]),
     "negative rate": (("value: 1e-2", "value: -1"), ["value", "greater than 0"]),
-    "unknown baseline": (("baseline: dense-b", "baseline: sparse-b"), ["analysis.baseline", "dense-baseline"]),
+    "unknown baseline": (
+        ("baseline: dense-b", "baseline: sparse-b"),
+        ["analysis.baseline", "dense-baseline"],
+    ),
     "bad yaml": (("budgets: [1]", "budgets: [1"), ["line", "not valid YAML"]),
     "warmup and decay": (
         ("  batch:", "  warmup_fraction: 0.9\n  batch:"),
@@ -88,7 +91,7 @@ def test_all_problems_are_reported_at_once(edit):
 
 
 def test_a_missing_ladder_lists_those_that_exist():
-    with pytest.raises(LadderError, match="laptop, .*smoke"):
+    with pytest.raises(LadderError, match=r"laptop, .*smoke"):
         find_ladder("no-such-ladder")
 
 

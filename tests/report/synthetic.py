@@ -32,7 +32,11 @@ LADDER = {
             "by_variant": {},
         },
         "batch": {"rule": "constant", "sequences": 8},
-        "beta1": 0.9, "beta2": 0.95, "epsilon": 1e-10, "weight_decay": 0.1, "clip_norm": 1.0,
+        "beta1": 0.9,
+        "beta2": 0.95,
+        "epsilon": 1e-10,
+        "weight_decay": 0.1,
+        "clip_norm": 1.0,
     },
     "data": {"domain_weights": {"code": 0.7, "prose": 0.3}},
     "execution": {"accelerator": "cpu", "threads": 1},
@@ -49,34 +53,71 @@ def run_row(variant: str, rung: str, seed: int, noise: float) -> dict:
     tst = "tst" in variant
     row = {
         "id": f"{variant}/{rung}/1x/seed{seed}",
-        "variant": variant, "architecture": variant.split("-")[0], "recipe": variant.split("-")[1],
-        "rung": rung, "depth": int(rung[1:]), "budget": "1x", "budget_multiple": 1.0, "seed": seed,
-        "learning_rate": 0.24 / SIZES[rung] ** 0.35, "learning_rate_factor": 1.0,
+        "variant": variant,
+        "architecture": variant.split("-")[0],
+        "recipe": variant.split("-")[1],
+        "rung": rung,
+        "depth": int(rung[1:]),
+        "budget": "1x",
+        "budget_multiple": 1.0,
+        "seed": seed,
+        "learning_rate": 0.24 / SIZES[rung] ** 0.35,
+        "learning_rate_factor": 1.0,
         "spec_sha256": f"{abs(hash((variant, rung, seed))):x}",
-        "loss": loss, "bits_per_byte": loss / np.log(2),
-        "loss_code": loss - 0.06, "loss_prose": loss + 0.14,
-        "bits_per_byte_code": (loss - 0.06) / np.log(2), "bits_per_byte_prose": (loss + 0.14) / np.log(2),
-        "validation_code_tokens": 200_000, "validation_prose_tokens": 200_000,
+        "loss": loss,
+        "bits_per_byte": loss / np.log(2),
+        "loss_code": loss - 0.06,
+        "loss_prose": loss + 0.14,
+        "bits_per_byte_code": (loss - 0.06) / np.log(2),
+        "bits_per_byte_prose": (loss + 0.14) / np.log(2),
+        "validation_code_tokens": 200_000,
+        "validation_prose_tokens": 200_000,
         "parameters_total": SIZES[rung] * (3 if "moe" in variant else 1) + 12_000,
-        "parameters_active": SIZES[rung] + 12_000, "parameters_active_non_embedding": SIZES[rung],
-        "steps": steps, "positions": steps * 1024, "tokens": int(steps * 1024 * (1.75 if tst else 1)),
-        "flops": flops, "flops_palm": flops * 1.1, "hardware_flops": flops, "planned_flops": flops,
+        "parameters_active": SIZES[rung] + 12_000,
+        "parameters_active_non_embedding": SIZES[rung],
+        "steps": steps,
+        "positions": steps * 1024,
+        "tokens": int(steps * 1024 * (1.75 if tst else 1)),
+        "flops": flops,
+        "flops_palm": flops * 1.1,
+        "hardware_flops": flops,
+        "planned_flops": flops,
         "flops_formula": "matmul-2 (causal)",
-        "accelerator_seconds": seconds, "tokens_per_second": steps * 1024 / seconds,
-        "mfu_median": flops / seconds / 6.6e10, "mfu_p10": 0.93 * flops / seconds / 6.6e10,
-        "mfu_p90": 1.04 * flops / seconds / 6.6e10, "mfu_convention": "causal",
-        "mfu_palm_median": 1.1 * flops / seconds / 6.6e10, "mfu_peak_flops_per_second": 6.6e10,
-        "mfu_dtype": "fp32", "mfu_peak_source": "measured: 1 thread, 2048 x 2048 x 2048",
-        "peak_memory_bytes": 4.1e8, "restarts": int(variant == "moe-tst" and rung == "d5"), "warnings": [],
-        "lineage_code_commit": "3f2c9a1", "lineage_code_dirty": False, "lineage_code_fingerprint": "9d41c07be2aa",
-        "lineage_python": "3.11.9", "lineage_packages_torch": "2.13.0", "lineage_packages_numpy": "2.4.6",
-        "lineage_hardware_cpu": "AMD EPYC 9R14", "lineage_hardware_cores": 2, "lineage_threads": 1,
-        "lineage_data_sha256": "7be1f0…", "lineage_data_description": "Python 3.11.9 standard library",
-        "lineage_hostname": "node-1", "lineage_started": "2026-11-23T14:00:00+00:00",
-        "lineage_finished": "2026-11-23T14:11:52+00:00", "lineage_slurm_job_id": None,
+        "accelerator_seconds": seconds,
+        "tokens_per_second": steps * 1024 / seconds,
+        "mfu_median": flops / seconds / 6.6e10,
+        "mfu_p10": 0.93 * flops / seconds / 6.6e10,
+        "mfu_p90": 1.04 * flops / seconds / 6.6e10,
+        "mfu_convention": "causal",
+        "mfu_palm_median": 1.1 * flops / seconds / 6.6e10,
+        "mfu_peak_flops_per_second": 6.6e10,
+        "mfu_dtype": "fp32",
+        "mfu_peak_source": "measured: 1 thread, 2048 x 2048 x 2048",
+        "peak_memory_bytes": 4.1e8,
+        "restarts": int(variant == "moe-tst" and rung == "d5"),
+        "warnings": [],
+        "lineage_code_commit": "3f2c9a1",
+        "lineage_code_dirty": False,
+        "lineage_code_fingerprint": "9d41c07be2aa",
+        "lineage_python": "3.11.9",
+        "lineage_packages_torch": "2.13.0",
+        "lineage_packages_numpy": "2.4.6",
+        "lineage_hardware_cpu": "AMD EPYC 9R14",
+        "lineage_hardware_cores": 2,
+        "lineage_threads": 1,
+        "lineage_data_sha256": "7be1f0…",
+        "lineage_data_description": "Python 3.11.9 standard library",
+        "lineage_hostname": "node-1",
+        "lineage_started": "2026-11-23T14:00:00+00:00",
+        "lineage_finished": "2026-11-23T14:11:52+00:00",
+        "lineage_slurm_job_id": None,
     }
     shares = {"forward_backward": 0.86, "optimizer": 0.05, "data": 0.02}
-    parts = {k: v * seconds for k, v in shares.items()} | {"evaluation": 4.0, "checkpoint": 0.4, "startup": 1.6}
+    parts = {k: v * seconds for k, v in shares.items()} | {
+        "evaluation": 4.0,
+        "checkpoint": 0.4,
+        "startup": 1.6,
+    }
     row |= {f"seconds_{k}": v for k, v in parts.items()}
     row["seconds_total"] = sum(parts.values()) + 0.3
     return row
@@ -101,15 +142,26 @@ def steps_table(runs: pd.DataFrame, points: int = 80) -> pd.DataFrame:
     for row in runs.to_dict("records"):
         share = np.linspace(1 / points, 1, points)
         generator = np.random.default_rng(row["seed"])
-        loss = row["loss"] + 3.2 * np.exp(-9 * share) + 0.35 * (1 - share) + 0.04 * generator.standard_normal(points)
+        loss = (
+            row["loss"]
+            + 3.2 * np.exp(-9 * share)
+            + 0.35 * (1 - share)
+            + 0.04 * generator.standard_normal(points)
+        )
         superposed = (share <= 0.25) & (row["recipe"] == "tst")
         tables.append(
             pd.DataFrame(
                 {
-                    "id": row["id"], "variant": row["variant"], "rung": row["rung"], "budget": row["budget"],
-                    "seed": row["seed"], "step": (share * row["steps"]).astype(int),
+                    "id": row["id"],
+                    "variant": row["variant"],
+                    "rung": row["rung"],
+                    "budget": row["budget"],
+                    "seed": row["seed"],
+                    "step": (share * row["steps"]).astype(int),
                     "phase": np.where(superposed, "superposed", "next_token"),
-                    "loss": loss + superposed * 1.0, "flops": share * row["flops"], "mfu": row["mfu_median"],
+                    "loss": loss + superposed * 1.0,
+                    "flops": share * row["flops"],
+                    "mfu": row["mfu_median"],
                 }
             )
         )
@@ -119,8 +171,20 @@ def steps_table(runs: pd.DataFrame, points: int = 80) -> pd.DataFrame:
 def plan_of(runs: pd.DataFrame) -> dict:
     """The plan that these runs would have come from."""
     columns = [
-        "id", "variant", "rung", "budget", "seed", "depth", "parameters_total", "parameters_active",
-        "parameters_active_non_embedding", "learning_rate", "steps", "positions", "tokens", "flops",
+        "id",
+        "variant",
+        "rung",
+        "budget",
+        "seed",
+        "depth",
+        "parameters_total",
+        "parameters_active",
+        "parameters_active_non_embedding",
+        "learning_rate",
+        "steps",
+        "positions",
+        "tokens",
+        "flops",
     ]
     rows = runs[columns].to_dict("records")
     for row in rows:
@@ -130,16 +194,29 @@ def plan_of(runs: pd.DataFrame) -> dict:
         row["disk_bytes"] = 24 * row["parameters_total"]
     hours = sum(row["accelerator_hours"] for row in rows)
     return {
-        "ladder": "laptop", "version": 1, "question": LADDER["question"], "runs": rows,
+        "ladder": "laptop",
+        "version": 1,
+        "question": LADDER["question"],
+        "runs": rows,
         "totals": {
-            "runs": len(rows), "flops": float(runs["flops"].sum()), "tokens": int(runs["tokens"].sum()),
-            "accelerator_hours": hours, "wall_hours": hours / 2, "price": None, "price_currency": "USD",
+            "runs": len(rows),
+            "flops": float(runs["flops"].sum()),
+            "tokens": int(runs["tokens"].sum()),
+            "accelerator_hours": hours,
+            "wall_hours": hours / 2,
+            "price": None,
+            "price_currency": "USD",
             "disk_bytes": sum(row["disk_bytes"] for row in rows),
         },
         "assumptions": {
-            "accelerator": "cpu", "accelerators_per_run": 1, "parallel_runs": 2,
-            "speed": "35 GFLOP/s achieved per cpu", "flops_formula": "matmul-2 (causal)",
-            "overhead_seconds_per_run": 10.0, "price_per_accelerator_hour": None, "max_accelerator_hours": 1.0,
+            "accelerator": "cpu",
+            "accelerators_per_run": 1,
+            "parallel_runs": 2,
+            "speed": "35 GFLOP/s achieved per cpu",
+            "flops_formula": "matmul-2 (causal)",
+            "overhead_seconds_per_run": 10.0,
+            "price_per_accelerator_hour": None,
+            "max_accelerator_hours": 1.0,
         },
     }
 

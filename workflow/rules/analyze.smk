@@ -18,9 +18,9 @@ rule fit:
         f"{RESULTS}/runs.parquet",
     output:
         f"{RESULTS}/fits/{{axis}}.json",
+    localrule: True
     params:
         settings=CLIMB.analysis,
-    localrule: True
     shell:
         "stepladder fit {input} --axis {wildcards.axis} --settings {params.settings:q} --out {output}"
 
@@ -28,15 +28,17 @@ rule fit:
 rule compare:
     input:
         runs=f"{RESULTS}/runs.parquet",
-        fits=expand(f"{RESULTS}/fits/{{axis}}.json", axis=["flops", "seconds", "tokens"]),
+        fits=expand(
+            f"{RESULTS}/fits/{{axis}}.json", axis=["flops", "seconds", "tokens"]
+        ),
     output:
         report(
             f"{RESULTS}/comparison.json",
             caption="../report/comparison.rst",
             category="Verdict",
         ),
+    localrule: True
     params:
         settings=CLIMB.analysis,
-    localrule: True
     shell:
         "stepladder compare {input.runs} {input.fits} --settings {params.settings:q} --out {output}"

@@ -4,9 +4,9 @@
 rule data:
     output:
         f"{RESULTS}/data/manifest.json",
+    localrule: True
     params:
         data=CLIMB.data,
-    localrule: True
     shell:
         "stepladder data {params.data:q} --out {output}"
 
@@ -15,9 +15,9 @@ rule data:
 rule calibrate:
     output:
         "results/machine.json",
+    localrule: True
+    threads: workflow.cores
     params:
         threads=CLIMB.ladder.execution.threads,
-    threads: workflow.cores
-    localrule: True
     shell:
         "stepladder calibrate --threads {params.threads} --out {output}"

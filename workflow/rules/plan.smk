@@ -8,10 +8,10 @@ rule price:
         plan=f"{RESULTS}/plan.json",
         table=f"{RESULTS}/plan.tsv",
         pdf=f"{RESULTS}/plan.pdf",
+    localrule: True
     params:
         ladder=CLIMB.path,
         digest=CLIMB.digest,
-    localrule: True
     shell:
         "stepladder price {params.ladder} --hardware {input.hardware} --out {output.plan}"
         " --table {output.table} --pdf {output.pdf}"

@@ -5,15 +5,19 @@ rule report:
     input:
         runs=f"{RESULTS}/runs.parquet",
         steps=f"{RESULTS}/steps.parquet",
-        fits=expand(f"{RESULTS}/fits/{{axis}}.json", axis=["flops", "seconds", "tokens"]),
+        fits=expand(
+            f"{RESULTS}/fits/{{axis}}.json", axis=["flops", "seconds", "tokens"]
+        ),
         comparison=f"{RESULTS}/comparison.json",
         plan=f"{RESULTS}/plan.json",
         manifest=f"{RESULTS}/data/manifest.json",
     output:
-        report(f"{RESULTS}/report.pdf", caption="../report/report.rst", category="Verdict"),
+        report(
+            f"{RESULTS}/report.pdf", caption="../report/report.rst", category="Verdict"
+        ),
+    localrule: True
     params:
         ladder=CLIMB.path,
         digest=CLIMB.digest,
-    localrule: True
     shell:
         "stepladder report {params.ladder} --results {RESULTS} --out {output}"

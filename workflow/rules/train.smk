@@ -8,17 +8,19 @@ rule train:
         manifest=f"{RESULTS}/data/manifest.json",
         approved=ancient(f"{RESULTS}/plan.approved"),
         machine=(
-            ancient("results/machine.json") if CLIMB.ladder.execution.accelerator == "cpu" else []
+            ancient("results/machine.json")
+            if CLIMB.ladder.execution.accelerator == "cpu"
+            else []
         ),
     output:
         result=f"{RESULTS}/runs/{{run}}/result.json",
-    params:
-        spec=lambda wildcards: CLIMB.runs[wildcards.run].to_json(),
+    priority: lambda wildcards: CLIMB.priority(wildcards.run)
     threads: CLIMB.ladder.execution.threads
     resources:
         mem_mb=CLIMB.ladder.execution.memory_mb,
         runtime=CLIMB.ladder.execution.runtime_minutes,
-    priority: lambda wildcards: CLIMB.priority(wildcards.run)
+    params:
+        spec=lambda wildcards: CLIMB.runs[wildcards.run].to_json(),
     shell:
         "stepladder train {params.spec:q} --manifest {input.manifest} --out {output.result}"
         " --machine '{input.machine}'"

@@ -15,7 +15,13 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
-COMMON = ("data/batches.py", "models/*.py", "training/loop.py", "training/optimizer.py", "training/evaluate.py")
+COMMON = (
+    "data/batches.py",
+    "models/*.py",
+    "training/loop.py",
+    "training/optimizer.py",
+    "training/evaluate.py",
+)
 """Files that determine the numbers of every run. Data preparation has the manifest's sha256 instead."""
 
 PREPARATION = ("data/*.py",)

@@ -244,7 +244,9 @@ def part_settings(kind: str, label: str, raw: dict[str, Any]) -> tuple[str, Any]
     settings = dict(raw)
     name = settings.pop("kind", label)
     if name not in available(kind):
-        hint = "" if "kind" in raw else f" (the label is taken as the kind; `kind: ...` tells {label!r} apart)"
+        hint = (
+            "" if "kind" in raw else f" (the label is taken as the kind; `kind: ...` tells {label!r} apart)"
+        )
         raise ValueError(f"no {kind[:-1]} {name!r}{hint}; there are: {', '.join(available(kind))}")
     # Through JSON, so that lists become tuples under strict types, as in the rest of the file.
     return name, load(kind, name).Config.model_validate_json(json.dumps(settings))

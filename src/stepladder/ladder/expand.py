@@ -84,9 +84,7 @@ def _expand_rung(ladder: Ladder, rung: Rung, variant: Variant, data: DataSpec) -
             spec = _resolve_run(ladder, rung, variant, data, model, budget, factor, first)
             runs.append(spec)
             stem = spec.id.rpartition("/")[0]
-            runs += [
-                spec.model_copy(update={"seed": seed, "id": f"{stem}/seed{seed}"}) for seed in others
-            ]
+            runs += [spec.model_copy(update={"seed": seed, "id": f"{stem}/seed{seed}"}) for seed in others]
     return runs
 
 
@@ -278,9 +276,7 @@ def _schedule(ladder: Ladder, steps: int) -> ScheduleSpec:
             f"warmup of {warmup} and decay of {decay} steps do not fit into {steps} steps: "
             "shorten warmup_steps or decay_fraction, or raise the budget"
         )
-    return ScheduleSpec(
-        warmup_steps=warmup, decay_steps=decay, decay_shape=o.decay_shape, final=o.final
-    )
+    return ScheduleSpec(warmup_steps=warmup, decay_steps=decay, decay_shape=o.decay_shape, final=o.final)
 
 
 def _precision(ladder: Ladder, model: ModelSpec) -> Literal["fp32", "bf16"]:

@@ -130,6 +130,4 @@ class StepLawBatch(Settings):
 RateRule = Annotated[
     ConstantRate | PowerRate | OlmoRate | DeepSeekRate | StepLawRate, Field(discriminator="rule")
 ]
-BatchRule = Annotated[
-    ConstantBatch | OlmoBatch | DeepSeekBatch | StepLawBatch, Field(discriminator="rule")
-]
+BatchRule = Annotated[ConstantBatch | OlmoBatch | DeepSeekBatch | StepLawBatch, Field(discriminator="rule")]

@@ -55,4 +55,6 @@ class MixtureOfExperts(nn.Module):
             y_BTD = y_BTD + self.shared(x_BTD)[0]
         with torch.no_grad():
             entropy = torch.special.entr(probability_NE).sum(-1).mean()
-        return y_BTD, Routing(balance_loss(probability_NE, load_E) * self.balance_loss_weight, load_E, entropy)
+        return y_BTD, Routing(
+            balance_loss(probability_NE, load_E) * self.balance_loss_weight, load_E, entropy
+        )

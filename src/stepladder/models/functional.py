@@ -22,7 +22,9 @@ LONGEST_BY_HAND = 512
 
 def runs_by_hand(x: Tensor) -> bool:
     """Whether the hand-written CPU passes apply: full precision, eager, on the CPU."""
-    return x.device.type == "cpu" and not torch.is_autocast_enabled("cpu") and not torch.compiler.is_compiling()
+    return (
+        x.device.type == "cpu" and not torch.is_autocast_enabled("cpu") and not torch.compiler.is_compiling()
+    )
 
 
 def rms_norm(x: Tensor, gain_D: Tensor, epsilon: float) -> Tensor:

@@ -80,7 +80,9 @@ class Transformer(nn.Module):
             None if model.tied_embeddings else nn.Parameter(torch.empty(model.vocab_size, model.d_model))
         )
         self.register_buffer(
-            "rotation_TC", rotation_table(model.sequence_length, model.d_head, model.rope_theta), persistent=False
+            "rotation_TC",
+            rotation_table(model.sequence_length, model.d_head, model.rope_theta),
+            persistent=False,
         )
         initialise(self, seed)
 

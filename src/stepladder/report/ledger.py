@@ -58,25 +58,44 @@ def costs_table(runs: pd.DataFrame, plan: dict[str, Any]) -> dict[str, Any]:
     for _, row in runs.iterrows():
         told = planned.get(row["id"], {})
         values = {
-            "pf": told.get("flops"), "f": row["flops"],
-            "pt": told.get("tokens"), "t": row["tokens"],
-            "ps": told.get("seconds"), "s": row["seconds_total"],
+            "pf": told.get("flops"),
+            "f": row["flops"],
+            "pt": told.get("tokens"),
+            "t": row["tokens"],
+            "ps": told.get("seconds"),
+            "s": row["seconds_total"],
         }
         for key, value in values.items():
             sums[key] += value if fmt.is_number(value) else float("nan")
         rows.append(
             [
-                row["rung"], run_name(row), *_cost_cells(values),
+                row["rung"],
+                run_name(row),
+                *_cost_cells(values),
                 fmt.duration(row["accelerator_seconds"]),
                 fmt.percent(row.get("mfu_median")),
                 fmt.count(row["restarts"]),
             ]
         )
     total = fmt.duration(runs["accelerator_seconds"].sum())
-    rows.append(["All", f"{len(runs)} runs", *_cost_cells(sums), total, "", fmt.count(runs["restarts"].sum())])
+    rows.append(
+        ["All", f"{len(runs)} runs", *_cost_cells(sums), total, "", fmt.count(runs["restarts"].sum())]
+    )
     return table(
-        ["<Rung", "<Run", "FLOPs, plan", "actual", "Tokens, plan", "actual", "Time, plan", "actual", "ratio",
-         "Accelerator", "MFU", "Restarts"],
+        [
+            "<Rung",
+            "<Run",
+            "FLOPs, plan",
+            "actual",
+            "Tokens, plan",
+            "actual",
+            "Time, plan",
+            "actual",
+            "ratio",
+            "Accelerator",
+            "MFU",
+            "Restarts",
+        ],
         rows,
         "Time, actual: wall time of the run with start-up, evaluation and checkpoints; ratio: actual to planned time. "
         "Accelerator: steps × median step time, the cost on the time axis. MFU: median over steps, causal FLOP count.",
@@ -87,9 +106,12 @@ def costs_table(runs: pd.DataFrame, plan: dict[str, Any]) -> dict[str, Any]:
 def _cost_cells(values: dict[str, Any]) -> list[str]:
     ratio = values["s"] / values["ps"] if fmt.is_number(values["ps"]) and values["ps"] > 0 else None
     return [
-        fmt.flops(values["pf"]), fmt.flops(values["f"]),
-        fmt.count(values["pt"]), fmt.count(values["t"]),
-        fmt.duration(values["ps"]), fmt.duration(values["s"]),
+        fmt.flops(values["pf"]),
+        fmt.flops(values["f"]),
+        fmt.count(values["pt"]),
+        fmt.count(values["t"]),
+        fmt.duration(values["ps"]),
+        fmt.duration(values["s"]),
         fmt.significant(ratio, 2),
     ]
 
@@ -119,13 +141,17 @@ def provenance_table(runs: pd.DataFrame, manifest: dict[str, Any], ladder: dict[
     if named:
         rows.insert(4, ["Packages", named])
     if "spec_sha256" in runs:
-        rows.append(["Specifications", f"{runs['spec_sha256'].nunique()} distinct sha256 in {len(runs)} runs"])
+        rows.append(
+            ["Specifications", f"{runs['spec_sha256'].nunique()} distinct sha256 in {len(runs)} runs"]
+        )
     if "lineage_started" in runs:
         rows.append(["Trained", f"{runs['lineage_started'].min()} to {runs['lineage_finished'].max()}"])
     rows += _manifest_rows(manifest)
     weights = ladder.get("data", {}).get("domain_weights")
     if weights:
-        rows.append(["Weights of the target loss", ", ".join(f"{k} {fmt.percent(v)}" for k, v in weights.items())])
+        rows.append(
+            ["Weights of the target loss", ", ".join(f"{k} {fmt.percent(v)}" for k, v in weights.items())]
+        )
     return table(["<", "<<"], rows)
 
 

@@ -27,7 +27,11 @@ def plan_context(plan: dict[str, Any]) -> dict[str, Any]:
     price, hours = fmt.money(totals.get("price"), currency), totals.get("accelerator_hours")
     name = f"{plan['ladder']} · version {plan['version']}"
     wall = totals.get("wall_hours")
-    cost = f"{fmt.significant(hours)} accelerator-hours" if fmt.is_number(hours) else "an unknown number of hours"
+    cost = (
+        f"{fmt.significant(hours)} accelerator-hours"
+        if fmt.is_number(hours)
+        else "an unknown number of hours"
+    )
     answer = f"{len(runs)} runs would train {fmt.flops(totals.get('flops'))} in {cost}"
     if fmt.is_number(wall):
         answer += f", {fmt.duration(3600 * wall)} on the clock"
@@ -68,9 +72,14 @@ def _rungs(runs: list[dict[str, Any]], currency: str | None) -> dict[str, Any]:
         parameters = first.get("parameters", {})
         rows.append(
             [
-                rung, variant, budget, str(len(members)),
+                rung,
+                variant,
+                budget,
+                str(len(members)),
                 fmt.count(parameters.get("total", first.get("parameters_total"))),
-                fmt.count(parameters.get("active_non_embedding", first.get("parameters_active_non_embedding"))),
+                fmt.count(
+                    parameters.get("active_non_embedding", first.get("parameters_active_non_embedding"))
+                ),
                 fmt.count(first.get("tokens")),
                 fmt.count(first.get("steps")),
                 fmt.flops(first.get("flops")),
@@ -79,8 +88,19 @@ def _rungs(runs: list[dict[str, Any]], currency: str | None) -> dict[str, Any]:
             ]
         )
     return table(
-        ["<Rung", "<Variant", "Budget", "Runs", "Parameters", "N", "Tokens", "Steps", "FLOPs", "Hours",
-         f"Price ({currency})" if currency else "Price"],
+        [
+            "<Rung",
+            "<Variant",
+            "Budget",
+            "Runs",
+            "Parameters",
+            "N",
+            "Tokens",
+            "Steps",
+            "FLOPs",
+            "Hours",
+            f"Price ({currency})" if currency else "Price",
+        ],
         rows,
         "N: active parameters without embedding and head. Tokens (raw text read), steps and FLOPs are of one run; "
         "accelerator-hours and price are of all runs of the line.",

@@ -31,7 +31,15 @@ INK, GREY, FAINT = "#1a1a1a", "#6b6b6b", "#d9d9d9"
 
 _COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
 _MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
-_LINES: list[Any] = ["-", (0, (5, 1.6)), (0, (6, 1.6, 1, 1.6)), (0, (1.2, 1.2)), (0, (3, 1)), (0, (8, 2)), "-"]
+_LINES: list[Any] = [
+    "-",
+    (0, (5, 1.6)),
+    (0, (6, 1.6, 1, 1.6)),
+    (0, (1.2, 1.2)),
+    (0, (3, 1)),
+    (0, (8, 2)),
+    "-",
+]
 
 PARTS = {
     "forward_backward": ("forward + backward", "#0072B2", ""),
@@ -129,8 +137,7 @@ def log_ticks(low: float, high: float) -> list[float]:
     """Three to seven round numbers between two positive limits: per decade 1-2-5, 1-3, 1, or every few."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     ladders = [
-        [m * 10.0**k for k in decades for m in mantissas]
-        for mantissas in ((1, 2, 5), (1, 3), (1,))
+        [m * 10.0**k for k in decades for m in mantissas] for mantissas in ((1, 2, 5), (1, 3), (1,))
     ] + [[10.0**k for k in decades if k % step == 0] for step in (2, 3, 4)]
     inside = [[t for t in ticks if low <= t <= high] for ticks in ladders]
     return next((ticks for ticks in inside if len(ticks) <= 7), inside[-1])

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]], note: str | None = None, *, total: bool = False):
+def table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], note: str | None = None, *, total: bool = False
+):
     """A table that look.typ's `data-table` draws.
 
     Args:

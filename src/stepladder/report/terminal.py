@@ -8,13 +8,16 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+MIN_WIDTH = 116
+"""Columns that the table needs; a narrower terminal wraps its lines rather than lose figures."""
+
 
 def print_plan(plan: dict[str, Any]) -> None:
     """Print one line per rung, variant and budget, then the totals and what they assume."""
-    console = Console()
-    table = Table(
-        title=f"{plan['ladder']} v{plan['version']}: {plan['question']}", box=box.SIMPLE_HEAD, title_justify="left"
-    )
+    terminal = Console()
+    console = Console(width=max(terminal.width, MIN_WIDTH))
+    console.print(f"[bold]{plan['ladder']}[/] v{plan['version']}: {plan['question']}", highlight=False)
+    table = Table(box=box.SIMPLE_HEAD)
     table.add_column("rung")
     table.add_column("variant")
     for name in ("budget", "runs", "N active", "N total", "steps", "tokens", "FLOPs/run", "acc.-hours"):
@@ -71,5 +74,7 @@ def duration(hours: float) -> str:
 def _groups(runs: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
     groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for run in runs:
-        groups.setdefault((run["rung"], run["variant"], run["budget"], f"{run['learning_rate']:g}"), []).append(run)
+        groups.setdefault(
+            (run["rung"], run["variant"], run["budget"], f"{run['learning_rate']:g}"), []
+        ).append(run)
     return list(groups.values())

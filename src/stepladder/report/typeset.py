@@ -12,7 +12,9 @@ from typing import Any
 import typst
 
 
-def typeset(template: str, context: dict[str, Any], figures: dict[str, Path], out: Path, **options: Any) -> Path:
+def typeset(
+    template: str, context: dict[str, Any], figures: dict[str, Path], out: Path, **options: Any
+) -> Path:
     """Compile a template of this package with `context` to `out`.
 
     Args:

@@ -43,7 +43,10 @@ def loss_figure(
         base = by_variant.get(reference)
         rows = 2 if base else 1
         figure, grid = new_figure(
-            4.1 if base else 3.2, nrows=rows, sharex=True, squeeze=False,
+            4.1 if base else 3.2,
+            nrows=rows,
+            sharex=True,
+            squeeze=False,
             gridspec_kw={"height_ratios": [1.75, 1][:rows]},
         )
         divisor, unit = compute_scale(runs["flops"])
@@ -72,11 +75,17 @@ def loss_figure(
                 if variant in by_variant:
                     curve = by_variant[variant].curve
                     zero = base.at(curve.x)
-                    below.plot(curve.x / divisor, curve.middle - zero, color=style.colour, linestyle=style.line)
+                    below.plot(
+                        curve.x / divisor, curve.middle - zero, color=style.colour, linestyle=style.line
+                    )
                     if variant == reference:
                         below.fill_between(
-                            curve.x / divisor, curve.low - zero, curve.high - zero,
-                            color=style.colour, alpha=0.13, linewidth=0,
+                            curve.x / divisor,
+                            curve.low - zero,
+                            curve.high - zero,
+                            color=style.colour,
+                            alpha=0.13,
+                            linewidth=0,
                         )
         log_axis(top, "x", *padded(list(runs["flops"] / divisor), 0.07))
         spread = [runs["loss"].min(), runs["loss"].max()] + [v for h in held_out for v in (h.low, h.high)]
@@ -93,7 +102,13 @@ def loss_figure(
 
 def _points(axes: Axes, x, y, hollow, style: VariantStyle, label: str | None) -> None:
     x, y = np.asarray(x), np.asarray(y)
-    look = {"linestyle": "none", "color": style.colour, "marker": style.marker, "markersize": 4.5, "zorder": 3}
+    look = {
+        "linestyle": "none",
+        "color": style.colour,
+        "marker": style.marker,
+        "markersize": 4.5,
+        "zorder": 3,
+    }
     axes.plot(x[~hollow], y[~hollow], label=label, **look)
     axes.plot(x[hollow], y[hollow], markerfacecolor="white", markeredgewidth=1.1, **look)
 
@@ -103,9 +118,16 @@ def _prediction(
 ) -> None:
     zero = base.at(np.array([h.x]))[0] if base else 0.0
     axes.errorbar(
-        h.x / divisor * shift, h.predicted - zero,
+        h.x / divisor * shift,
+        h.predicted - zero,
         yerr=[[max(h.predicted - h.low, 0)], [max(h.high - h.predicted, 0)]],
-        fmt="_", color=style.colour, elinewidth=0.8, capsize=2.2, capthick=0.8, markersize=5, zorder=2,
+        fmt="_",
+        color=style.colour,
+        elinewidth=0.8,
+        capsize=2.2,
+        capthick=0.8,
+        markersize=5,
+        zorder=2,
     )
 
 
@@ -115,8 +137,15 @@ def _rung_labels(axes: Axes, runs: pd.DataFrame, held_out: set[str], divisor: fl
     for rung, x in where.items():
         text = f"{rung}\nheld out" if rung in held_out else str(rung)
         axes.text(
-            x, 1.01, text, transform=axes.get_xaxis_transform(), ha="center", va="bottom",
-            fontsize=7.5, color=GREY, linespacing=0.95,
+            x,
+            1.01,
+            text,
+            transform=axes.get_xaxis_transform(),
+            ha="center",
+            va="bottom",
+            fontsize=7.5,
+            color=GREY,
+            linespacing=0.95,
         )
 
 
@@ -144,21 +173,28 @@ def gain_figure(gains: Sequence[Gain], styles: Styles, titles: dict[str, str]) -
                 shift = math.exp(0.05 * (i - (len(mine) - 1) / 2))
                 x = np.array([r.cost / divisor * shift for r in gain.rungs])
                 y = np.array([r.value for r in gain.rungs])
-                error = [[max(r.value - r.low, 0) for r in gain.rungs], [max(r.high - r.value, 0) for r in gain.rungs]]
+                error = [
+                    [max(r.value - r.low, 0) for r in gain.rungs],
+                    [max(r.high - r.value, 0) for r in gain.rungs],
+                ]
                 axes.errorbar(x, y, yerr=error, fmt="none", ecolor=style.colour, elinewidth=0.8, capsize=2)
                 axes.plot(x, y, color=style.colour, linestyle=style.line, linewidth=0.8, alpha=0.8)
                 _points(axes, x, y, np.array([r.held_out for r in gain.rungs]), style, gain.candidate)
             log_axis(axes, "x", *padded([c / divisor for c in costs], 0.12))
             axes.set_title(titles[axis])
             axes.set_xlabel(
-                f"Training compute ({unit}, causal count)" if axis == "flops" else f"Accelerator time ({unit})"
+                f"Training compute ({unit}, causal count)"
+                if axis == "flops"
+                else f"Accelerator time ({unit})"
             )
         _gain_scale(grid[0, 0], [v for g in drawn for r in g.rungs for v in (r.value, r.low, r.high)])
         grid[0, 0].set_ylabel("Efficiency gain (×)")
         handles = {}
         for axes in grid[0]:
             handles |= dict(zip(*axes.get_legend_handles_labels()[::-1], strict=True))
-        figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=min(len(handles), 5))
+        figure.legend(
+            handles.values(), handles.keys(), loc="outside upper center", ncols=min(len(handles), 5)
+        )
         return figure
 
 

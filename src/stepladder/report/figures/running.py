@@ -39,8 +39,12 @@ def training_figure(steps: pd.DataFrame, rungs: list[str], styles: Styles) -> Fi
                     x, y = part["flops"] / divisor, part["loss"].rolling(window, min_periods=1).mean()
                     last = phase == phases[-1]
                     axes.plot(
-                        x, y, color=style.colour, linestyle=style.line if last else "-",
-                        linewidth=1.1 if last else 0.6, alpha=1 if last else 0.6,
+                        x,
+                        y,
+                        color=style.colour,
+                        linestyle=style.line if last else "-",
+                        linewidth=1.1 if last else 0.6,
+                        alpha=1 if last else 0.6,
                     )
                     settled.append(y.iloc[len(y) // 10 :])
                     if not last:
@@ -84,8 +88,15 @@ def mfu_figure(runs: pd.DataFrame, rungs: list[str], styles: Styles) -> Figure |
             middle = 100 * known["mfu_median"]
             spread = [middle - 100 * known["mfu_p10"], 100 * known["mfu_p90"] - middle]
             axes.errorbar(
-                x, middle, yerr=spread, fmt=style.marker, color=style.colour, label=variant,
-                markersize=4, elinewidth=0.7, linestyle="none",
+                x,
+                middle,
+                yerr=spread,
+                fmt=style.marker,
+                color=style.colour,
+                label=variant,
+                markersize=4,
+                elinewidth=0.7,
+                linestyle="none",
             )
         axes.set_xticks(range(len(rungs)), rungs)
         axes.set_xlabel("Rung")
@@ -120,8 +131,15 @@ def time_figure(runs: pd.DataFrame, rungs: list[str], variants: list[str]) -> Fi
                     continue
                 label, colour, hatch = present[part]
                 axes.barh(
-                    y, share, left=left, height=0.78, color=colour, hatch=hatch, edgecolor="white",
-                    linewidth=0.3, label=None if part in shown else label,
+                    y,
+                    share,
+                    left=left,
+                    height=0.78,
+                    color=colour,
+                    hatch=hatch,
+                    edgecolor="white",
+                    linewidth=0.3,
+                    label=None if part in shown else label,
                 )
                 shown.add(part)
                 left += share
@@ -149,8 +167,12 @@ def domain_figure(runs: pd.DataFrame, domains: list[str], styles: Styles) -> Fig
             for variant, style in styles.items():
                 mine = runs[runs["variant"] == variant].sort_values("flops")
                 axes.plot(
-                    mine["flops"] / divisor, mine[f"loss_{domain}"], style.marker, color=style.colour,
-                    label=variant, markersize=4,
+                    mine["flops"] / divisor,
+                    mine[f"loss_{domain}"],
+                    style.marker,
+                    color=style.colour,
+                    label=variant,
+                    markersize=4,
                 )
             log_axis(axes, "x", *padded(list(runs["flops"] / divisor), 0.08))
             axes.set_title(domain)

@@ -1,0 +1,62 @@
+"""Held-out loss by domain: next-token prediction on every held-out token once.
+
+Windows of `sequence_length` tokens do not overlap; each predicts the token after each of its positions.
+Evaluation has no effect on training: no gradients, no random numbers, no state.
+
+Shapes: B windows, T positions, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from stepladder.models.transformer import Transformer
+
+POSITIONS_PER_BATCH = 4096
+"""Enough to be bound by arithmetic, small enough for a core's cache at ladder widths."""
+
+
+class DomainLoss(NamedTuple):
+    """Score of one domain."""
+
+    nats_per_token: float
+    bits_per_byte: float
+
+
+def evaluate(model: Transformer, tokens: Tensor, n_bytes: int, sequence_length: int, autocast) -> DomainLoss:
+    """Score one domain.
+
+    Args:
+        tokens: held-out token ids (n,), int64, on the model's device. All but the first are predicted.
+        n_bytes: UTF-8 bytes that the n tokens stand for.
+        autocast: makes the context manager under which the model runs.
+    """
+    nats = torch.zeros((), dtype=torch.float64, device=tokens.device)
+    for inputs_BT, targets_BT in windows(tokens, sequence_length):
+        with torch.no_grad(), autocast():
+            logits_BTV, _ = model(F.embedding(inputs_BT, model.embedding))
+            logits_NV, targets_N = logits_BTV.flatten(0, 1).float(), targets_BT.flatten()
+            nats += F.cross_entropy(logits_NV, targets_N, reduction="sum").double()
+    nats_per_token = nats.item() / (len(tokens) - 1)
+    return DomainLoss(nats_per_token, bits_per_byte(nats_per_token, len(tokens), n_bytes))
+
+
+def bits_per_byte(nats_per_token: float, tokens: int, n_bytes: int) -> float:
+    """Bits that the model needs per byte of text: comparable across tokenizers."""
+    return nats_per_token * tokens / (n_bytes * math.log(2))
+
+
+def windows(tokens: Tensor, sequence_length: int):
+    """Batches of (inputs, targets), each (B, T); what is left over at the end is one shorter window."""
+    whole = (len(tokens) - 1) // sequence_length
+    inputs = tokens[: whole * sequence_length].view(whole, sequence_length)
+    targets = tokens[1 : whole * sequence_length + 1].view(whole, sequence_length)
+    rows = max(1, POSITIONS_PER_BATCH // sequence_length)
+    yield from zip(inputs.split(rows), targets.split(rows), strict=True)
+    if rest := (len(tokens) - 1) % sequence_length:
+        yield tokens[-rest - 1 : -1][None], tokens[-rest:][None]

@@ -1,0 +1,74 @@
+"""events.jsonl: what happened in a run, one JSON object per line, only ever appended to.
+
+Every record has `event` and `time` (Unix seconds). A run that was killed and resumed repeats steps;
+the last record of a step counts. Reading needs no torch.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+
+class EventLog:
+    """Append records; each is flushed, so that a killed process loses at most a cut-off last line."""
+
+    def __init__(self, path: Path) -> None:
+        heal(path)
+        self._file = path.open("a", encoding="utf-8")
+
+    def write(self, event: str, **fields: Any) -> None:
+        """Append one record.
+
+        Raises:
+            ValueError: a field is not a finite number; write None for what is missing.
+        """
+        self.write_many(event, [fields])
+
+    def write_many(self, event: str, records: list[dict[str, Any]]) -> None:
+        """Append several records of one kind and flush once."""
+        now = round(time.time(), 3)
+        for fields in records:
+            line = json.dumps({"event": event, "time": now} | fields, allow_nan=False)
+            self._file.write(line + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def heal(path: Path) -> None:
+    """Cut off a last line that a kill left unfinished."""
+    if not path.exists():
+        return
+    with path.open("r+b") as file:
+        content = file.read()
+        file.truncate(content.rfind(b"\n") + 1)
+
+
+def read_events(path: Path) -> list[dict[str, Any]]:
+    """All records in order; an unfinished last line is left out.
+
+    Raises:
+        ValueError: a finished line is not JSON; the message names file and line.
+    """
+    lines = path.read_bytes().split(b"\n")[:-1]
+    records = []
+    for number, line in enumerate(lines, 1):
+        try:
+            records.append(json.loads(line))
+        except ValueError as error:
+            raise ValueError(f"{path}:{number}: not a JSON record ({error})") from error
+    return records
+
+
+def steps_from_events(path: Path) -> list[dict[str, Any]]:
+    """Records of the logged steps in order of step, without `event` and `time`; the last of each counts."""
+    by_step = {record["step"]: record for record in read_events(path) if record["event"] == "step"}
+    return [
+        {key: value for key, value in by_step[step].items() if key not in ("event", "time")}
+        for step in sorted(by_step)
+    ]

@@ -1,0 +1,118 @@
+"""The numbers of training: from a window of the corpus to updated weights. No clocks, no files.
+
+Shapes: B sequences, T positions, S tokens per bag.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import nullcontext
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from stepladder.data.batches import Corpus
+from stepladder.ladder.parts import load
+from stepladder.ladder.spec import PhaseSpec, RunSpec
+from stepladder.models.transformer import Transformer
+from stepladder.training.optimizer import FlatAdamW, learning_rate_multiplier
+
+
+class Place(NamedTuple):
+    """A step of the run: which phase it falls in and how much was read before it."""
+
+    step: int
+    phase: PhaseSpec
+    tokens: int
+    """Raw tokens read before this step; the batch is a function of it and the seed."""
+    positions: int
+    """Latent positions processed before this step."""
+    first: bool
+    """Whether it is the first step of its phase."""
+
+
+class Metrics(NamedTuple):
+    """What one step measured; 0-d tensors on the device, so that nothing waits for them."""
+
+    loss: Tensor
+    """Training loss of the recipe in nats per token, without the balance loss."""
+    gradient_norm: Tensor
+    """Global norm before clipping."""
+    balance_loss: Tensor | None
+    """Mean over MoE layers, unweighted: 1 is uniform. None without MoE."""
+    expert_load_max: Tensor | None
+    """Largest share of one expert, mean over layers, times the number of experts: 1 is uniform."""
+    router_entropy: Tensor | None
+    """Mean over layers, nats."""
+
+
+def places(spec: RunSpec, start: int = 0) -> Iterator[Place]:
+    """All steps of the run in order, from step `start`."""
+    step = tokens = positions = 0
+    for phase in spec.recipe.phases:
+        per_step = phase.sequences * phase.positions
+        for index in range(phase.steps):
+            if step >= start:
+                yield Place(step, phase, tokens, positions, index == 0)
+            step, tokens, positions = step + 1, tokens + per_step * phase.bag_size, positions + per_step
+
+
+def read_batch(corpus: Corpus, spec: RunSpec, place: Place, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Inputs and targets (B, T, S) of a step: the targets are the text one bag further on."""
+    phase = place.phase
+    length = phase.positions * phase.bag_size
+    window = corpus.window(spec.seed, place.tokens, phase.sequences, length, phase.bag_size)
+    shape = (phase.sequences, phase.positions, phase.bag_size)
+    text = torch.from_numpy(window)
+    if device.type != "cpu":
+        text = text.pin_memory().to(device, non_blocking=True)
+    return text[:, :length].reshape(shape), text[:, phase.bag_size :].reshape(shape)
+
+
+class Trainer:
+    """Model, recipe and optimizer of one run."""
+
+    def __init__(self, spec: RunSpec, device: torch.device) -> None:
+        self.spec = spec
+        self.device = device
+        self.recipe = load("recipes", spec.recipe.name)
+        self.model = Transformer(spec.model, spec.seed).to(device)
+        self.optimizer = FlatAdamW(self.model, spec.optimizer)
+
+    def autocast(self):
+        """Context in which matrix products run in the run's precision. None is entered for fp32."""
+        if self.spec.precision == "fp32":
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=torch.bfloat16)
+
+    def forward_backward(self, inputs_BTS: Tensor, targets_BTS: Tensor) -> Metrics:
+        """Gradients of the recipe's loss plus the balance losses; the norm is filled in by `update`."""
+        with self.autocast():
+            x_BTD = self.recipe.embed(self.model.embedding, inputs_BTS)
+            logits_BTV, routings = self.model(x_BTD)
+            loss = self.recipe.loss(logits_BTV, targets_BTS)
+        total = loss
+        for routing in routings:
+            total = total + routing.balance_loss
+        total.backward()
+        if not routings:
+            return Metrics(loss.detach(), loss.detach(), None, None, None)
+        with torch.no_grad():
+            load_LE = torch.stack([routing.load_E for routing in routings])
+            return Metrics(
+                loss.detach(),
+                loss.detach(),
+                torch.stack([routing.balance_loss for routing in routings]).mean(),
+                load_LE.amax(1).mean() * load_LE.shape[1],
+                torch.stack([routing.entropy for routing in routings]).mean(),
+            )
+
+    def learning_rate(self, step: int) -> float:
+        """Rate of step number `step`."""
+        spec = self.spec
+        return spec.optimizer.learning_rate * learning_rate_multiplier(step, spec.recipe.steps, spec.schedule)
+
+    def update(self, metrics: Metrics, step: int) -> Metrics:
+        """Apply the gradients."""
+        return metrics._replace(gradient_norm=self.optimizer.step(self.learning_rate(step)))

@@ -1,0 +1,111 @@
+"""What a climb leaves behind, and what an edit makes Snakemake do again."""
+
+import json
+import math
+
+import pandas as pd
+import pytest
+
+VARIANTS = {"dense-baseline", "dense-tst", "moe-baseline", "moe-tst"}
+DEPENDANTS = ["all", "collect", "compare", "fit", "fit", "fit", "guard", "price", "report"]
+
+
+@pytest.fixture
+def ladder(climbed):
+    """The smoke ladder's file, put back after the test."""
+    text = climbed.ladder.read_text()
+    yield climbed.ladder
+    climbed.ladder.write_text(text)
+
+
+def test_everything_is_there(climbed):
+    assert (climbed.results / "report.pdf").read_bytes().startswith(b"%PDF")
+    runs = pd.read_parquet(climbed.results / "runs.parquet")
+    assert len(runs) == 16 and set(runs.variant) == VARIANTS
+    assert runs.loss.between(1, math.log(256)).all(), "held-out loss is better than guessing"
+    assert (runs.flops == runs.planned_flops).all(), "what was planned is what was run"
+    assert runs.mfu_median.between(0.01, 1).all()
+    comparison = json.loads((climbed.results / "comparison.json").read_text())
+    assert comparison
+
+
+def test_recipes_are_matched_in_flops(climbed):
+    runs = pd.read_parquet(climbed.results / "runs.parquet")
+    for _, group in runs.groupby(["architecture", "rung", "seed"]):
+        assert group.flops.nunique() == 1
+
+
+def test_the_switch_of_tst_is_in_the_steps(climbed):
+    steps = pd.read_parquet(climbed.results / "steps.parquet")
+    assert set(steps[steps.variant == "dense-tst"].phase) == {"superposed", "next_token"}
+    assert set(steps[steps.variant == "dense-baseline"].phase) == {"next_token"}
+
+
+def test_a_second_call_runs_nothing(climbed):
+    assert "Nothing to be done" in climbed.snakemake()
+
+
+def test_plan_prints_the_price_and_trains_nothing(climbed):
+    text = climbed.snakemake("plan")
+    assert "accelerator-hours" in text and "16 runs" in text
+    assert "rule train" not in text
+
+
+def test_a_comment_replans_nothing(climbed, ladder):
+    ladder.write_text("# a remark\n" + ladder.read_text().replace("budgets:", "# another\nbudgets:"))
+    assert climbed.planned() == []
+
+
+def test_one_rungs_rate_replans_that_rung_and_its_dependants(climbed, ladder):
+    ladder.write_text(ladder.read_text().replace("{depth: 3}", "{depth: 3, set: {learning_rate: 0.001}}"))
+    expected = [f"{variant}/d3/0.25x/seed0" for variant in VARIANTS]
+    assert climbed.planned() == sorted(expected + DEPENDANTS)
+
+
+def test_a_new_seed_replans_only_its_runs(climbed, ladder):
+    ladder.write_text(ladder.read_text().replace("{depth: 3}", "{depth: 3, seeds: [0, 1]}"))
+    expected = [f"{variant}/d3/0.25x/seed1" for variant in VARIANTS]
+    assert climbed.planned() == sorted(expected + DEPENDANTS)
+
+
+def test_thresholds_replan_the_comparison_only(climbed, ladder):
+    text = ladder.read_text()
+    ladder.write_text(text.replace("max_accelerator_hours: 0.1", "max_accelerator_hours: 0.2"))
+    assert not any("seed" in job for job in climbed.planned())
+
+
+def test_a_dearer_ladder_is_stopped(climbed, ladder):
+    ladder.write_text(
+        ladder.read_text().replace("max_accelerator_hours: 0.1", "max_accelerator_hours: 0.001")
+    )
+    text = climbed.snakemake("results/smoke/plan.approved", check=False)
+    assert "needs" in text and "max_accelerator_hours is 0.001" in text
+
+
+def test_a_broken_ladder_is_an_error_without_a_traceback(climbed, ladder):
+    ladder.write_text(ladder.read_text().replace("budgets: [0.25]", "budget: [0.25]"))
+    text = climbed.snakemake(check=False)
+    assert "smoke.yaml, line" in text and "did you mean 'budgets'?" in text
+    assert "Traceback" not in text
+
+
+ONE = "results/smoke/runs/dense-tst/d2/0.25x/seed0/result.json"
+
+
+def test_one_run_alone_can_be_planned_again(climbed):
+    assert climbed.planned(ONE, "--force") == ["dense-tst/d2/0.25x/seed0"]
+
+
+def test_one_run_with_its_dependants_can_be_planned_again(climbed):
+    expected = ["all", "collect", "compare", "dense-tst/d2/0.25x/seed0", "fit", "fit", "fit", "report"]
+    assert climbed.planned("--forcerun", ONE) == sorted(expected)
+
+
+def test_one_run_alone_is_run_again_with_the_same_result(climbed):
+    """README: `snakemake --force <result.json>`. Same spec, machine and threads: the same bits."""
+    path = climbed.folder / ONE
+    before = json.loads(path.read_text())
+    climbed.snakemake(ONE, "--force")
+    after = json.loads(path.read_text())
+    assert after["losses"] == before["losses"]
+    assert after["lineage"]["started"] != before["lineage"]["started"]
