@@ -29,6 +29,7 @@ BROKEN = {
     "unknown setting of a recipe": (("bag_size: 4", "bagsize: 4"), ["recipes.tst.bagsize", "'bag_size'"]),
     "unknown recipe": (("tst: {bag", "magic: {bag"), ["recipes.magic", "no recipe 'magic'", "baseline, tst"]),
     "weights": (("prose: 0.5", "prose: 0.6"), ["data", "sum to 1.1"]),
+    "unknown domain": (("code: 0.5", "cod: 0.5"), ["data.domain_weights.cod", "it has: code, prose"]),
     "unknown rule": (("rule: power", "rule: guess"), ["learning_rate.default", "'power'"]),
     "negative rate": (("value: 1e-2", "value: -1"), ["value", "greater than 0"]),
     "unknown baseline": (

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError
 
 from stepladder.ladder.config import Ladder, part_settings
@@ -90,6 +92,7 @@ def _check_parts(path: Path, raw: Any, ladder: Ladder) -> None:
 def _check_whole(path: Path, raw: Any, ladder: Ladder) -> None:
     """Checks that need more than one section of the file."""
     problems: list[str] = []
+    where: Location
 
     def complain(where: Location, message: str) -> None:
         problems.append(_line(path, raw, where, message))
@@ -106,6 +109,11 @@ def _check_whole(path: Path, raw: Any, ladder: Ladder) -> None:
         if name not in ladder.variants:
             where = ("optimizer", "learning_rate", "by_variant", name)
             complain(where, f"no such variant; this ladder has: {', '.join(ladder.variants)}")
+    domains = ladder.data.source.domain_names
+    for name in ladder.data.domain_weights:
+        if name not in domains:
+            where = ("data", "domain_weights", name)
+            complain(where, f"the source has no domain {name!r}; it has: {', '.join(domains)}")
     baseline = ladder.analysis.baseline
     if baseline not in ladder.variants:
         complain(
@@ -133,7 +141,7 @@ def _report(
     return "\n".join(dict.fromkeys(lines))
 
 
-def _explain(problem: Any, model: type[BaseModel] | None) -> str:
+def _explain(problem: ErrorDetails, model: type[BaseModel] | None) -> str:
     """Say what is wrong, what is allowed and how to mend it."""
     key = str(problem["loc"][-1]) if problem["loc"] else ""
     fields = list(model.model_fields) if model else []
@@ -173,7 +181,7 @@ def _line_number(raw: Any, where: Location) -> int:
     line = 1
     for key in where:
         try:
-            position = raw.lc.item(key) if isinstance(raw, list) else raw.lc.key(key)
+            position = raw.lc.item(key) if isinstance(raw, CommentedSeq) else raw.lc.key(key)
             raw = raw[key]
         except (AttributeError, KeyError, IndexError, TypeError):
             break

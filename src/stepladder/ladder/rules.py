@@ -53,7 +53,7 @@ class PowerRate(Settings):
 
     def learning_rate(self, size: Size) -> float:
         """value * (quantity / at) ** exponent."""
-        return self.value * (getattr(size, self.of) / self.at) ** self.exponent
+        return float(self.value * (getattr(size, self.of) / self.at) ** self.exponent)
 
 
 class OlmoRate(Settings):
@@ -63,7 +63,7 @@ class OlmoRate(Settings):
 
     def learning_rate(self, size: Size) -> float:
         """Rate for AdamW with WSD."""
-        return 0.0047 * (size.n / 108e6) ** (-1 / 3) / 2
+        return float(0.0047 * (size.n / 108e6) ** (-1 / 3) / 2)
 
 
 class DeepSeekRate(Settings):
@@ -73,7 +73,7 @@ class DeepSeekRate(Settings):
 
     def learning_rate(self, size: Size) -> float:
         """Rate as a function of training FLOPs alone."""
-        return 0.3118 * size.c**-0.1250
+        return float(0.3118 * size.c**-0.1250)
 
 
 class StepLawRate(Settings):
@@ -83,7 +83,7 @@ class StepLawRate(Settings):
 
     def learning_rate(self, size: Size) -> float:
         """Rate as a function of parameters and data."""
-        return 1.79 * size.n**-0.713 * size.d**0.307
+        return float(1.79 * size.n**-0.713 * size.d**0.307)
 
 
 class ConstantBatch(Settings):
@@ -104,7 +104,7 @@ class OlmoBatch(Settings):
 
     def tokens(self, size: Size, sequence_length: int) -> float:
         """Positions per step."""
-        return 2048 * 160 * (size.n / 108e6) ** (2 / 3)
+        return float(2048 * 160 * (size.n / 108e6) ** (2 / 3))
 
 
 class DeepSeekBatch(Settings):
@@ -114,7 +114,7 @@ class DeepSeekBatch(Settings):
 
     def tokens(self, size: Size, sequence_length: int) -> float:
         """Positions per step."""
-        return 0.2920 * size.c**0.3271
+        return float(0.2920 * size.c**0.3271)
 
 
 class StepLawBatch(Settings):
@@ -124,7 +124,7 @@ class StepLawBatch(Settings):
 
     def tokens(self, size: Size, sequence_length: int) -> float:
         """Positions per step."""
-        return 0.58 * size.d**0.571
+        return float(0.58 * size.d**0.571)
 
 
 RateRule = Annotated[
