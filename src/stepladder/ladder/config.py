@@ -109,7 +109,7 @@ class LearningRate(Settings):
     """Peak learning rate: one rule for all, or one of its own for some variants."""
 
     default: RateRule
-    by_variant: dict[Name, RateRule] = {}
+    by_variant: dict[Name, RateRule] = Field(default_factory=dict)
     """Variant name to rule, where a sweep showed that the optimum differs."""
 
 

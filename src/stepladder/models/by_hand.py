@@ -1,29 +1,65 @@
-"""Forward and backward passes written by hand, for small shapes on CPU.
+"""Forward and backward passes written by hand, for CPUs.
 
-At ladder widths (d_model below about 100) an eager step is bound by the number of tensor
-operations, not by arithmetic: autograd records dozens of small operations per layer, each of which
-costs more to dispatch than to compute. These functions do the same mathematics in about a third
-of the operations: one node per layer part, buffers reused in place, the rotary turn as one complex
-product, attention as batched products over whole sequences (which beats the blocked SDPA kernel at
-some hundred positions). `functional.py` holds the plain composition of each, used everywhere else
-and compared in the tests.
+At ladder widths (d_model below about 100) an eager step on a CPU is bound by the number of tensor
+operations and by moving intermediate results, not by arithmetic. These functions do the same
+mathematics with fewer of both:
+
+- one autograd node per sublayer, buffers reused in place, the residual added by the last product;
+- norm gains folded into the (small) weights instead of multiplied onto the (large) activations;
+- row sums as matrix-vector products, the rotary turn as one complex product;
+- attention as batched products over blocks of queries and the keys they may see, which at some hundred
+  positions beats the SDPA kernel twofold, backward above all.
+
+`functional.py` holds the plain composition of each: the definition, used everywhere else, and what the
+tests compare with. Double backward is not supported.
 
 Shapes: N tokens (= B batch x T positions), D model width, H query heads, K key-value heads,
-G = H / K, C head width, F hidden width, E experts, M = N x top_k routed tokens, V vocabulary, S bag.
+G = H / K, C head width, n blocks of t queries each (n t = T), F hidden width, V vocabulary, S bag.
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+BLOCK = 64
+"""Queries per attention block: smaller ones skip more of the masked half, larger ones need fewer calls."""
 
-def _inverse_rms(x: Tensor, epsilon: float) -> Tensor:
-    """1 / root mean square over the last dimension, kept as size 1."""
-    norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-    return norm.square_().div_(x.shape[-1]).add_(epsilon).rsqrt_()
+
+@lru_cache
+def _averager(width: int, dtype: torch.dtype) -> Tensor:
+    """Vector (width,) whose product with a row is the row's mean; faster than a reduction of short rows."""
+    return torch.full((width,), 1 / width, dtype=dtype)
+
+
+def normalise(x: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
+    """x divided by its root mean square over the last dimension, and the factor (..., 1) that did it."""
+    width = x.shape[-1]
+    offset = x.new_full((1,), epsilon)
+    square = torch.mul(x, x).view(-1, width)
+    factor = torch.addmv(offset, square, _averager(width, x.dtype)).rsqrt_().view(*x.shape[:-1], 1)
+    return x * factor, factor
+
+
+def normalise_backward(d_unit: Tensor, unit: Tensor, factor: Tensor, out: Tensor | None = None) -> Tensor:
+    """Gradient of `normalise` with respect to x. Overwrites `d_unit`."""
+    width = unit.shape[-1]
+    mean = torch.mv((d_unit * unit).view(-1, width), _averager(width, unit.dtype)).view(factor.shape)
+    return torch.mul(d_unit.addcmul_(unit, mean, value=-1), factor, out=out)
+
+
+def project_backward(
+    d_z: Tensor, unit: Tensor, gain_D: Tensor, weight: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of z = (unit * gain) weight.T: of unit, gain and weight."""
+    d_folded = torch.mm(d_z.t(), unit)
+    d_gain_D = (d_folded * weight).sum(0)
+    return torch.mm(d_z, weight * gain_D), d_gain_D, d_folded.mul_(gain_D)
 
 
 class RMSNorm(Function):
@@ -31,134 +67,159 @@ class RMSNorm(Function):
 
     @staticmethod
     def forward(ctx, x, gain_D, epsilon):
-        inverse = _inverse_rms(x, epsilon)
-        unit = x * inverse
-        ctx.save_for_backward(unit, inverse, gain_D)
+        unit, factor = normalise(x, epsilon)
+        ctx.save_for_backward(unit, factor, gain_D)
         return unit * gain_D
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, d_y):
-        unit, inverse, gain_D = ctx.saved_tensors
+        unit, factor, gain_D = ctx.saved_tensors
         d_gain_D = (d_y * unit).flatten(0, -2).sum(0)
-        d_unit = d_y * gain_D
-        mean = (d_unit * unit).mean(-1, keepdim=True)
-        return d_unit.addcmul_(unit, mean, value=-1).mul_(inverse), d_gain_D, None
+        return normalise_backward(d_y * gain_D, unit, factor), d_gain_D, None
 
 
 class Attention(Function):
-    """Causal grouped-query self-attention, projections included; see `functional.attention`."""
+    """x + causal grouped-query self-attention of norm(x); see `functional.attention`."""
 
     @staticmethod
-    def forward(ctx, x_BTD, qkv_weight, out_weight, gain_q_C, gain_k_C, rotation_TC, epsilon):
+    def forward(ctx, x_BTD, gain_D, qkv_weight, out_weight, gain_q_C, gain_k_C, rotation_TC, epsilon):
         B, T, D = x_BTD.shape
         C = 2 * rotation_TC.shape[1]
         H = out_weight.shape[1] // C
         K = (qkv_weight.shape[0] // C - H) // 2
-        x_ND = x_BTD.view(-1, D)
-        qkv = torch.mm(x_ND, qkv_weight.t()).view(B, T, H + 2 * K, C)
-        qk, unit, inverse, gain = qkv[:, :, : H + K], None, None, None
+        n = T // BLOCK if T % BLOCK == 0 else 1
+        t, G = T // n, H // K
+        x_ND = x_BTD.reshape(-1, D)
+        unit, factor = normalise(x_ND, epsilon)
+        qkv = torch.mm(unit, (qkv_weight * gain_D).t()).view(B, T, H + 2 * K, C)
+        qk, qk_unit, qk_factor, qk_gain = qkv[:, :, : H + K], None, None, None
         if gain_q_C is not None:
-            inverse = _inverse_rms(qk, epsilon)
-            unit = qk * inverse
-            gain = torch.cat((gain_q_C.expand(H, C), gain_k_C.expand(K, C)))
-            qk = unit * gain
+            qk_gain = torch.cat((gain_q_C.expand(H, C), gain_k_C.expand(K, C)))
+            qk_unit, qk_factor = normalise(qk, epsilon)
+            qk = qk_unit * qk_gain
         turn_T1C = rotation_TC.unsqueeze(1)
-        q = x_ND.new_empty(B, H, T, C)
+        q = x_ND.new_empty(n, B, K, G, t, C)
         k = x_ND.new_empty(B, K, T, C)
-        scale = C**-0.5
-        _turn(qk[:, :, :H], turn_T1C * scale, q.transpose(1, 2))
+        q_BntKGC = qk[:, :, :H].unflatten(2, (K, G)).unflatten(1, (n, t))
+        _turn(q_BntKGC, _blocks(turn_T1C * C**-0.5, n), _rows(q))
         _turn(qk[:, :, H:], turn_T1C, k.transpose(1, 2))
         v = qkv[:, :, H + K :].transpose(1, 2).contiguous()
-        q, k, v = q.view(B * K, -1, C), k.view(B * K, T, C), v.view(B * K, T, C)
-        p = torch.baddbmm(_causal_mask(T, H // K, x_ND), q, k.transpose(1, 2))
-        torch.softmax(p, -1, out=p)
-        o_ND = torch.bmm(p, v).view(B, H, T, C).transpose(1, 2).reshape(B * T, H * C)
-        ctx.save_for_backward(x_ND, qkv_weight, out_weight, unit, inverse, gain, turn_T1C, q, k, v, p, o_ND)
-        ctx.shape = (B, T, D, H, K, C)
-        return torch.mm(o_ND, out_weight.t()).view(B, T, D)
+        q, k, v = q.view(n, B * K, G * t, C), k.view(B * K, T, C), v.view(B * K, T, C)
+        o = torch.empty_like(q)
+        probabilities = []
+        for i in range(n):
+            end = (i + 1) * t
+            p = torch.baddbmm(_causal_mask(t, end, G, q.dtype), q[i], k[:, :end].transpose(1, 2))
+            torch.softmax(p, -1, out=p)
+            torch.bmm(p, v[:, :end], out=o[i])
+            probabilities.append(p)
+        o_ND = _rows(o.view(n, B, K, G, t, C)).reshape(B * T, H * C)
+        saved = (unit, factor, gain_D, qkv_weight, out_weight, qk_unit, qk_factor, qk_gain, turn_T1C)
+        ctx.save_for_backward(*saved, q, k, v, o_ND, *probabilities)
+        ctx.shape = (B, T, D, H, K, C, n)
+        return torch.addmm(x_ND, o_ND, out_weight.t()).view(B, T, D)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, d_y):
-        x_ND, qkv_weight, out_weight, unit, inverse, gain, turn_T1C, q, k, v, p, o_ND = ctx.saved_tensors
-        B, T, D, H, K, C = ctx.shape
+        unit, factor, gain_D, qkv_weight, out_weight, *rest = ctx.saved_tensors
+        qk_unit, qk_factor, qk_gain, turn_T1C, q, k, v, o_ND, *probabilities = rest
+        B, T, D, H, K, C, n = ctx.shape
+        t, G = T // n, H // K
         d_y = d_y.reshape(-1, D)
         d_out_weight = torch.mm(d_y.t(), o_ND)
-        d_o = torch.mm(d_y, out_weight).view(B, T, H, C).transpose(1, 2).reshape(B * K, -1, C)
-        d_v = torch.bmm(p.transpose(1, 2), d_o)
-        d_s = torch.bmm(d_o, v.transpose(1, 2))
-        torch._softmax_backward_data(d_s, p, -1, p.dtype, grad_input=d_s)
-        d_q = torch.bmm(d_s, k).view(B, H, T, C).transpose(1, 2)
-        d_k = torch.bmm(d_s.transpose(1, 2), q).view(B, K, T, C).transpose(1, 2)
+        d_o = torch.mm(d_y, out_weight).view(B, n, t, K, G, C).permute(1, 0, 3, 4, 2, 5).reshape(q.shape)
+        d_q, d_k, d_v = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
+        for i in reversed(range(n)):  # the last block sees all keys: it writes, the others add
+            end, p = (i + 1) * t, probabilities[i]
+            d_s = torch.bmm(d_o[i], v[:, :end].transpose(1, 2))
+            torch._softmax_backward_data(d_s, p, -1, p.dtype, grad_input=d_s)
+            torch.bmm(d_s, k[:, :end], out=d_q[i])
+            if i == n - 1:
+                torch.bmm(p.transpose(1, 2), d_o[i], out=d_v)
+                torch.bmm(d_s.transpose(1, 2), q[i], out=d_k)
+            else:
+                d_v[:, :end].baddbmm_(p.transpose(1, 2), d_o[i])
+                d_k[:, :end].baddbmm_(d_s.transpose(1, 2), q[i])
 
-        d_qkv = x_ND.new_empty(B, T, H + 2 * K, C)
-        d_qk = d_qkv[:, :, : H + K] if gain is None else x_ND.new_empty(B, T, H + K, C)
+        d_qkv = unit.new_empty(B, T, H + 2 * K, C)
+        d_qk = d_qkv[:, :, : H + K] if qk_gain is None else unit.new_empty(B, T, H + K, C)
         back_T1C = turn_T1C.conj().resolve_conj()
-        _turn(d_q, back_T1C * C**-0.5, d_qk[:, :, :H])
-        _turn(d_k, back_T1C, d_qk[:, :, H:])
-        d_gain_q = d_gain_k = None
-        if gain is not None:
-            product = d_qk * unit
-            d_gain = product.view(B * T, -1).sum(0).view(H + K, C)
-            d_gain_q, d_gain_k = d_gain[:H].sum(0), d_gain[H:].sum(0)
-            mean = product.mul_(gain).mean(-1, keepdim=True)
-            d_unit = d_qk.mul_(gain).addcmul_(unit, mean, value=-1)
-            torch.mul(d_unit, inverse, out=d_qkv[:, :, : H + K])
+        d_q_BntKGC = d_qk[:, :, :H].unflatten(2, (K, G)).unflatten(1, (n, t))
+        _turn(_rows(d_q.view(n, B, K, G, t, C)), _blocks(back_T1C * C**-0.5, n), d_q_BntKGC)
+        _turn(d_k.view(B, K, T, C).transpose(1, 2), back_T1C, d_qk[:, :, H:])
         d_qkv[:, :, H + K :] = d_v.view(B, K, T, C).transpose(1, 2)
-        d_qkv = d_qkv.view(B * T, -1)
-        d_x = torch.mm(d_qkv, qkv_weight).view(B, T, D)
-        return d_x, torch.mm(d_qkv.t(), x_ND), d_out_weight, d_gain_q, d_gain_k, None, None
+        d_gain_q = d_gain_k = None
+        if qk_gain is not None:
+            d_gain = (d_qk * qk_unit).view(B * T, -1).sum(0).view(H + K, C)
+            d_gain_q, d_gain_k = d_gain[:H].sum(0), d_gain[H:].sum(0)
+            normalise_backward(d_qk.mul_(qk_gain), qk_unit, qk_factor, out=d_qkv[:, :, : H + K])
+        d_unit, d_gain_D, d_qkv_weight = project_backward(d_qkv.view(B * T, -1), unit, gain_D, qkv_weight)
+        d_x = normalise_backward(d_unit, unit, factor).add_(d_y).view(B, T, D)
+        return d_x, d_gain_D, d_qkv_weight, d_out_weight, d_gain_q, d_gain_k, None, None
 
 
-def _turn(x, turn, out) -> None:
+def _rows(q_nBKGtC: Tensor) -> Tensor:
+    """View of block-major queries as (B, n, t, K, G, C): the order of the residual stream."""
+    return q_nBKGtC.permute(1, 0, 4, 2, 3, 5)
+
+
+def _blocks(turn_T1C: Tensor, n: int) -> Tensor:
+    """Turns as (n, t, 1, 1, C/2), to broadcast over `_rows`."""
+    return turn_T1C.unsqueeze(1).unflatten(0, (n, -1))
+
+
+def _turn(x: Tensor, turn: Tensor, out: Tensor) -> None:
     """Multiply pairs of x, taken as complex numbers, by `turn`, into `out` (any layout)."""
     pairs_x, pairs_out = (torch.view_as_complex(t.unflatten(-1, (-1, 2))) for t in (x, out))
     torch.mul(pairs_x, turn, out=pairs_out)
 
 
-_masks: dict[tuple, Tensor] = {}
-
-
-def _causal_mask(T: int, G: int, like: Tensor) -> Tensor:
-    """Additive mask (G*T, T) for G query heads stacked over the positions of one key head; cached."""
-    key = (T, G, like.dtype)
-    if key not in _masks:
-        _masks[key] = like.new_full((T, T), float("-inf")).triu_(1).repeat(G, 1)
-    return _masks[key]
+@lru_cache
+def _causal_mask(t: int, end: int, G: int, dtype: torch.dtype) -> Tensor:
+    """Additive mask (G t, end) for the t queries before `end`, G heads stacked."""
+    return torch.full((t, end), float("-inf"), dtype=dtype).triu_(end - t + 1).repeat(G, 1)
 
 
 class SwiGLU(Function):
-    """(silu(x gate) * (x up)) down; `gate_up` (2F, D) holds both halves, used as two products because
-    the elementwise part is twice as fast on contiguous halves."""
+    """x + (silu(h gate) * (h up)) down with h = norm(x); `gate_up` (2F, D) holds both halves.
+
+    It is used as two products, because the elementwise part is twice as fast on contiguous halves.
+    """
 
     @staticmethod
-    def forward(ctx, x, gate_up_weight, down_weight):
+    def forward(ctx, x, gain_D, gate_up_weight, down_weight, epsilon):
         x_ND = x.reshape(-1, x.shape[-1])
-        gate_weight, up_weight = gate_up_weight.chunk(2)
-        gate, up = torch.mm(x_ND, gate_weight.t()), torch.mm(x_ND, up_weight.t())
+        unit, factor = normalise(x_ND, epsilon)
+        gate_weight, up_weight = (gate_up_weight * gain_D).chunk(2)
+        gate, up = torch.mm(unit, gate_weight.t()), torch.mm(unit, up_weight.t())
         silu = F.silu(gate)
         hidden = silu * up
-        ctx.save_for_backward(x_ND, gate_up_weight, down_weight, gate, up, silu, hidden)
-        return torch.mm(hidden, down_weight.t()).view(x.shape)
+        ctx.save_for_backward(unit, factor, gain_D, gate_up_weight, down_weight, gate, up, silu, hidden)
+        return torch.addmm(x_ND, hidden, down_weight.t()).view(x.shape)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, d_y):
-        x_ND, gate_up_weight, down_weight, gate, up, silu, hidden = ctx.saved_tensors
-        shape, d_y = d_y.shape, d_y.reshape(x_ND.shape)
+        unit, factor, gain_D, gate_up_weight, down_weight, gate, up, silu, hidden = ctx.saved_tensors
+        shape, d_y = d_y.shape, d_y.reshape(unit.shape)
         d_down_weight = torch.mm(d_y.t(), hidden)
         d_hidden = torch.mm(d_y, down_weight)
         d_up = silu * d_hidden
         d_gate = torch.ops.aten.silu_backward(d_hidden.mul_(up), gate)
-        d_weight = torch.empty_like(gate_up_weight)
-        d_gate_weight, d_up_weight = d_weight.chunk(2)
-        torch.mm(d_gate.t(), x_ND, out=d_gate_weight)
-        torch.mm(d_up.t(), x_ND, out=d_up_weight)
-        gate_weight, up_weight = gate_up_weight.chunk(2)
-        d_x = torch.mm(d_gate, gate_weight).addmm_(d_up, up_weight)
-        return d_x.view(shape), d_weight, d_down_weight
+        d_folded = torch.empty_like(gate_up_weight)
+        for half, d_half in zip(d_folded.chunk(2), (d_gate, d_up), strict=True):
+            torch.mm(d_half.t(), unit, out=half)
+        gate_weight, up_weight = (gate_up_weight * gain_D).chunk(2)
+        d_unit = torch.mm(d_gate, gate_weight).addmm_(d_up, up_weight)
+        d_gain_D = (d_folded * gate_up_weight).sum(0)
+        d_x = normalise_backward(d_unit, unit, factor).add_(d_y).view(shape)
+        return d_x, d_gain_D, d_folded.mul_(gain_D), d_down_weight, None
 
 
 class CrossEntropy(Function):
-    """Mean over N of logsumexp(z) - mean_S z[target]; the gradient is formed while z is in the cache."""
+    """Mean over N of logsumexp(z) - mean_S z[target]; the gradient is formed in the forward pass."""
 
     @staticmethod
     def forward(ctx, logits_NV, targets_NS):
@@ -166,11 +227,12 @@ class CrossEntropy(Function):
         # logsumexp from the largest logit and its probability, which cannot underflow
         logsumexp_N = logits_NV.amax(-1).sub_(p_NV.amax(-1).log_())
         hit_N = logits_NV.gather(1, targets_NS).mean(1)
-        N, S = targets_NS.shape
-        ctx.save_for_backward(p_NV.scatter_add_(1, targets_NS, p_NV.new_full((1, 1), -1 / S).expand(N, S)))
+        share = p_NV.new_full((1, 1), -1 / targets_NS.shape[1]).expand(targets_NS.shape)
+        ctx.save_for_backward(p_NV.scatter_add_(1, targets_NS, share))
         return logsumexp_N.sub_(hit_N).mean()
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, d_loss):
         (d_NV,) = ctx.saved_tensors
         return d_NV * (d_loss / d_NV.shape[0]), None

@@ -9,7 +9,7 @@ GROUPS = {
     "head": ("unembedding",),
     "attention": ("qkv", "out"),
     "router": ("router",),
-    "norms": ("gain", "norm_q", "norm_k"),
+    "norms": ("gain", "gain_q", "gain_k"),
     "feed_forward_total": ("gate_up", "down"),
 }
 """Last parts of the parameter names that belong to each group."""

@@ -15,12 +15,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from stepladder.models import experts_by_hand
+from stepladder.models.functional import rms_norm, runs_by_hand
+
 
 class Routing(NamedTuple):
     """What a MoE layer's router did with one batch; tensors on the device, so that nothing waits."""
 
     balance_loss: Tensor
-    """Load-balance loss, weighted: to be added to the training loss. 1 x weight when uniform."""
+    """Load-balance loss, see `balance_loss`; the module multiplies it by its weight."""
     load_E: Tensor
     """Share of routed copies per expert; sums to 1. Detached."""
     entropy: Tensor
@@ -36,29 +39,42 @@ def balance_loss(probability_NE: Tensor, load_E: Tensor) -> Tensor:
 
 
 def mixture_of_experts(
-    x_ND: Tensor, router_weight_ED: Tensor, gate_up_E2FD: Tensor, down_EDF: Tensor, top_k: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Route each token through its top-k experts.
+    x_BTD: Tensor,
+    gain_D: Tensor,
+    router_ED: Tensor,
+    gate_up_E2FD: Tensor,
+    down_EDF: Tensor,
+    top_k: int,
+    epsilon: float,
+) -> tuple[Tensor, Routing]:
+    """Route each token of norm(x) through its top-k experts.
 
     Returns:
-        y (N, D); the router's probabilities (N, E) in fp32, differentiable; load (E,), see `Routing`.
+        What the experts add to x (B, T, D), and the routing with its unweighted balance loss.
     """
-    probability_NE = F.linear(x_ND, router_weight_ED).float().softmax(-1)
-    gate_Nk, expert_Nk = probability_NE.topk(top_k, dim=-1)
+    if runs_by_hand(x_BTD):
+        y_BTD, *routing = experts_by_hand.MixtureOfExperts.apply(
+            x_BTD, gain_D, router_ED, gate_up_E2FD, down_EDF, top_k, epsilon
+        )
+        return y_BTD, Routing(*routing)
+    h_ND = rms_norm(x_BTD, gain_D, epsilon).flatten(0, 1)
+    p_NE = F.linear(h_ND, router_ED).float().softmax(-1)
+    gate_Nk, expert_Nk = p_NE.topk(top_k, dim=-1)
     if top_k > 1:
         gate_Nk = gate_Nk / gate_Nk.sum(-1, keepdim=True)
-    order_M, ends_E, load_E = sort_by_expert(expert_Nk, router_weight_ED.shape[0])
+    order_M, ends_E, load_E = sort_by_expert(expert_Nk, router_ED.shape[0])
     # Copies are made by expand and moved by a permutation: backward sums the copies of a token in a
     # fixed order, where index_add would leave the order to the GPU's scheduler.
-    copies_MD = x_ND.unsqueeze(1).expand(-1, top_k, -1).reshape(-1, x_ND.shape[1])
-    if torch.is_autocast_enabled(x_ND.device.type):
-        dtype = torch.get_autocast_dtype(x_ND.device.type)
+    copies_MD = h_ND.unsqueeze(1).expand(-1, top_k, -1).reshape(-1, h_ND.shape[1])
+    if torch.is_autocast_enabled(x_BTD.device.type):
+        dtype = torch.get_autocast_dtype(x_BTD.device.type)
         copies_MD, gate_up_E2FD, down_EDF = (t.to(dtype) for t in (copies_MD, gate_up_E2FD, down_EDF))
-    x_MD = copies_MD[order_M]
-    gate_MF, up_MF = grouped_linear(x_MD, gate_up_E2FD, ends_E).chunk(2, dim=-1)
+    gate_MF, up_MF = grouped_linear(copies_MD[order_M], gate_up_E2FD, ends_E).chunk(2, dim=-1)
     y_MD = grouped_linear(F.silu(gate_MF) * up_MF, down_EDF, ends_E)
     y_NkD = y_MD[order_M.argsort()].view(*expert_Nk.shape, -1)
-    return (y_NkD * gate_Nk.unsqueeze(-1).to(y_NkD.dtype)).sum(1), probability_NE, load_E
+    y_ND = (y_NkD * gate_Nk.unsqueeze(-1).to(y_NkD.dtype)).sum(1)
+    entropy = torch.special.entr(p_NE.detach()).sum(-1).mean()
+    return y_ND.view(x_BTD.shape), Routing(balance_loss(p_NE, load_E), load_E, entropy)
 
 
 def sort_by_expert(expert_Nk: Tensor, n_experts: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -16,6 +16,9 @@ from torch.nn import functional as F
 from stepladder.models import by_hand
 from stepladder.models.rotary import rotate
 
+EPSILON = 1e-6
+"""Added to the mean square in every RMS norm."""
+
 LONGEST_BY_HAND = 512
 """Positions up to which whole T x T score matrices are cheaper on CPU than SDPA's blocks."""
 
@@ -28,7 +31,7 @@ def runs_by_hand(x: Tensor) -> bool:
 
 
 def rms_norm(x: Tensor, gain_D: Tensor, epsilon: float) -> Tensor:
-    """x / sqrt(mean(x^2) + epsilon) * gain over the last dimension (Zhang, Sennrich 2019, arXiv 1910.07467)."""
+    """x / sqrt(mean(x^2) + epsilon) * gain over the last dimension (arXiv 1910.07467)."""
     if runs_by_hand(x):
         return by_hand.RMSNorm.apply(x, gain_D, epsilon)
     return F.rms_norm(x, gain_D.shape, gain_D, epsilon)
@@ -36,6 +39,7 @@ def rms_norm(x: Tensor, gain_D: Tensor, epsilon: float) -> Tensor:
 
 def attention(
     x_BTD: Tensor,
+    gain_D: Tensor,
     qkv_weight: Tensor,
     out_weight: Tensor,
     gain_q_C: Tensor | None,
@@ -43,39 +47,47 @@ def attention(
     rotation_TC: Tensor,
     epsilon: float,
 ) -> Tensor:
-    """Causal grouped-query self-attention with rotary positions and optional QK-norm.
+    """x + causal grouped-query self-attention of norm(x), with rotary positions and optional QK-norm.
 
     Args:
+        gain_D: gain of the norm in front.
         qkv_weight: ((H + 2K) C, D), rows ordered queries, keys, values.
         out_weight: (D, H C).
         gain_q_C, gain_k_C: gains of the RMS norm of queries and keys per head; None for no norm.
         rotation_TC: see `rotary.rotation_table`, for exactly T positions.
     """
-    B, T, D = x_BTD.shape
+    B, T = x_BTD.shape[:2]
     if T <= LONGEST_BY_HAND and runs_by_hand(x_BTD):
         return by_hand.Attention.apply(
-            x_BTD, qkv_weight, out_weight, gain_q_C, gain_k_C, rotation_TC, epsilon
+            x_BTD, gain_D, qkv_weight, out_weight, gain_q_C, gain_k_C, rotation_TC, epsilon
         )
     C = 2 * rotation_TC.shape[1]
     H = out_weight.shape[1] // C
     K = (qkv_weight.shape[0] // C - H) // 2
-    q, k, v = F.linear(x_BTD, qkv_weight).view(B, T, H + 2 * K, C).split((H, K, K), dim=2)
+    h_BTD = rms_norm(x_BTD, gain_D, epsilon)
+    q, k, v = F.linear(h_BTD, qkv_weight).view(B, T, H + 2 * K, C).split((H, K, K), dim=2)
     if gain_q_C is not None and gain_k_C is not None:
-        q = F.rms_norm(q, (C,), gain_q_C.to(q.dtype), epsilon)
-        k = F.rms_norm(k, (C,), gain_k_C.to(k.dtype), epsilon)
+        q, k = rms_norm(q, gain_q_C.to(q.dtype), epsilon), rms_norm(k, gain_k_C.to(k.dtype), epsilon)
     q, k = rotate(q, rotation_TC), rotate(k, rotation_TC)
     o_BHTC = F.scaled_dot_product_attention(
         q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), is_causal=True, enable_gqa=H != K
     )
-    return F.linear(o_BHTC.transpose(1, 2).reshape(B, T, H * C), out_weight)
+    return x_BTD + F.linear(o_BHTC.transpose(1, 2).reshape(B, T, H * C), out_weight)
 
 
-def swiglu(x: Tensor, gate_up_weight: Tensor, down_weight: Tensor) -> Tensor:
-    """(silu(x gate) * (x up)) down (Shazeer 2020, arXiv 2002.05202); gate_up (2F, D), down (D, F)."""
+def swiglu(
+    x: Tensor, gain_D: Tensor, gate_up_weight: Tensor, down_weight: Tensor, epsilon: float
+) -> Tensor:
+    """x + (silu(h gate) * (h up)) down with h = norm(x) (Shazeer 2020, arXiv 2002.05202).
+
+    Args:
+        gate_up_weight: (2F, D), the gate's rows first.
+        down_weight: (D, F).
+    """
     if runs_by_hand(x):
-        return by_hand.SwiGLU.apply(x, gate_up_weight, down_weight)
-    gate, up = F.linear(x, gate_up_weight).chunk(2, dim=-1)
-    return F.linear(F.silu(gate) * up, down_weight)
+        return by_hand.SwiGLU.apply(x, gain_D, gate_up_weight, down_weight, epsilon)
+    gate, up = F.linear(rms_norm(x, gain_D, epsilon), gate_up_weight).chunk(2, dim=-1)
+    return x + F.linear(F.silu(gate) * up, down_weight)
 
 
 def multi_hot_cross_entropy(logits_BTV: Tensor, targets_BTS: Tensor) -> Tensor:

@@ -15,24 +15,8 @@ from torch.nn import functional as F
 from stepladder.ladder.parts import load
 from stepladder.ladder.spec import ModelSpec
 from stepladder.models.experts import Routing
-from stepladder.models.functional import attention, rms_norm
+from stepladder.models.functional import EPSILON, attention, rms_norm
 from stepladder.models.rotary import rotation_table
-
-EPSILON = 1e-6
-"""Added to the mean square in every RMS norm."""
-
-
-class RMSNorm(nn.Module):
-    """Root-mean-square norm with a learned gain."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.gain = nn.Parameter(torch.ones(width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalise the last dimension."""
-        return rms_norm(x, self.gain, EPSILON)
-
 
 class Attention(nn.Module):
     """Causal grouped-query self-attention; queries, keys and values in one projection."""
@@ -40,31 +24,30 @@ class Attention(nn.Module):
     def __init__(self, model: ModelSpec) -> None:
         super().__init__()
         queries, keys = model.n_heads * model.d_head, model.n_kv_heads * model.d_head
+        self.gain = nn.Parameter(torch.ones(model.d_model))
         self.qkv = nn.Parameter(torch.empty(queries + 2 * keys, model.d_model))
         self.out = nn.Parameter(torch.empty(model.d_model, queries))
-        self.norm_q = nn.Parameter(torch.ones(model.d_head)) if model.qk_norm else None
-        self.norm_k = nn.Parameter(torch.ones(model.d_head)) if model.qk_norm else None
+        self.gain_q = nn.Parameter(torch.ones(model.d_head)) if model.qk_norm else None
+        self.gain_k = nn.Parameter(torch.ones(model.d_head)) if model.qk_norm else None
 
     def forward(self, x_BTD: Tensor, rotation_TC: Tensor) -> Tensor:
-        """Mix the positions of normalised x."""
-        return attention(x_BTD, self.qkv, self.out, self.norm_q, self.norm_k, rotation_TC, EPSILON)
+        """x and what attention adds to it."""
+        return attention(
+            x_BTD, self.gain, self.qkv, self.out, self.gain_q, self.gain_k, rotation_TC, EPSILON
+        )
 
 
 class Layer(nn.Module):
-    """Attention and feed-forward, each on the normalised residual stream and added to it."""
+    """Attention, then feed-forward; each normalises the residual stream and adds to it."""
 
     def __init__(self, model: ModelSpec, index: int) -> None:
         super().__init__()
-        self.norm_attention = RMSNorm(model.d_model)
         self.attention = Attention(model)
-        self.norm_feed_forward = RMSNorm(model.d_model)
         self.feed_forward = load("architectures", model.architecture).build_feed_forward(model, index)
 
     def forward(self, x_BTD: Tensor, rotation_TC: Tensor) -> tuple[Tensor, Routing | None]:
         """The next layer's input, and what the router did if there is one."""
-        x_BTD = x_BTD + self.attention(self.norm_attention(x_BTD), rotation_TC)
-        y_BTD, routing = self.feed_forward(self.norm_feed_forward(x_BTD))
-        return x_BTD + y_BTD, routing
+        return self.feed_forward(self.attention(x_BTD, rotation_TC))
 
 
 class Transformer(nn.Module):
@@ -72,10 +55,9 @@ class Transformer(nn.Module):
 
     def __init__(self, model: ModelSpec, seed: int) -> None:
         super().__init__()
-        self.rotation = (model.d_head, model.rope_theta)
         self.embedding = nn.Parameter(torch.empty(model.vocab_size, model.d_model))
         self.layers = nn.ModuleList(Layer(model, index) for index in range(model.n_layers))
-        self.norm = RMSNorm(model.d_model)
+        self.gain = nn.Parameter(torch.ones(model.d_model))
         self.unembedding = (
             None if model.tied_embeddings else nn.Parameter(torch.empty(model.vocab_size, model.d_model))
         )
@@ -99,7 +81,7 @@ class Transformer(nn.Module):
             x_BTD, routing = layer(x_BTD, rotation_TC)
             if routing is not None:
                 routings.append(routing)
-        return self.norm(x_BTD), routings
+        return rms_norm(x_BTD, self.gain, EPSILON), routings
 
     def head(self, x_BTD: Tensor) -> Tensor:
         """Normalised vectors to logits (B, T, V)."""

@@ -28,6 +28,6 @@ def embed(weight_VD: Tensor, tokens_BTS: Tensor) -> Tensor:
 
 def loss(logits_BTV: Tensor, targets_BTS: Tensor) -> Tensor:
     """Mean cross-entropy in nats of targets (B, T, 1) under logits (B, T, V)."""
-    from torch.nn import functional as F
+    from stepladder.models.functional import multi_hot_cross_entropy
 
-    return F.cross_entropy(logits_BTV.flatten(0, 1), targets_BTS.flatten())
+    return multi_hot_cross_entropy(logits_BTV, targets_BTS)

@@ -63,13 +63,7 @@ def embed(weight_VD: Tensor, tokens_BTS: Tensor) -> Tensor:
 
 
 def loss(logits_BTV: Tensor, targets_BTS: Tensor) -> Tensor:
-    """Multi-hot cross-entropy in nats: the mean over each target bag of ordinary cross-entropies.
+    """Multi-hot cross-entropy in nats: the mean over each target bag of ordinary cross-entropies."""
+    from stepladder.models.functional import multi_hot_cross_entropy
 
-    All s terms share one log-sum-exp: mean_j CE(z, y_j) = logsumexp(z) - mean_j z[y_j].
-    """
-    from torch.nn import functional as F
-
-    if targets_BTS.shape[-1] == 1:
-        return F.cross_entropy(logits_BTV.flatten(0, 1), targets_BTS.flatten())
-    hit_BTS = logits_BTV.gather(-1, targets_BTS)
-    return (logits_BTV.logsumexp(-1) - hit_BTS.mean(-1)).mean()
+    return multi_hot_cross_entropy(logits_BTV, targets_BTS)

@@ -40,7 +40,7 @@ def save_checkpoint(folder: Path, step: int, tensors: dict[str, Tensor], state: 
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     contents = {
-        "tensors.safetensors": save({name: t.detach().cpu().contiguous() for name, t in tensors.items()}),
+        "tensors.safetensors": save({name: t.detach().to("cpu", copy=True) for name, t in tensors.items()}),
         "state.json": json.dumps(state, allow_nan=False).encode(),
     }
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}

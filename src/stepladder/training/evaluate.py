@@ -9,13 +9,15 @@ Shapes: B windows, T positions, V vocabulary.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from stepladder.models.transformer import Transformer
+from stepladder.data.batches import Validation
+from stepladder.training.loop import Trainer
 
 POSITIONS_PER_BATCH = 4096
 """Enough to be bound by arithmetic, small enough for a core's cache at ladder widths."""
@@ -28,22 +30,17 @@ class DomainLoss(NamedTuple):
     bits_per_byte: float
 
 
-def evaluate(model: Transformer, tokens: Tensor, n_bytes: int, sequence_length: int, autocast) -> DomainLoss:
-    """Score one domain.
-
-    Args:
-        tokens: held-out token ids (n,), int64, on the model's device. All but the first are predicted.
-        n_bytes: UTF-8 bytes that the n tokens stand for.
-        autocast: makes the context manager under which the model runs.
-    """
-    nats = torch.zeros((), dtype=torch.float64, device=tokens.device)
-    for inputs_BT, targets_BT in windows(tokens, sequence_length):
-        with torch.no_grad(), autocast():
-            logits_BTV, _ = model(F.embedding(inputs_BT, model.embedding))
+def evaluate(trainer: Trainer, held_out: Validation) -> DomainLoss:
+    """Score one domain: every token but the first is predicted once."""
+    tokens = torch.from_numpy(held_out.tokens).to(trainer.device)
+    nats = torch.zeros((), dtype=torch.float64, device=trainer.device)
+    for inputs_BT, targets_BT in windows(tokens, trainer.spec.model.sequence_length):
+        with torch.no_grad(), trainer.autocast():
+            logits_BTV, _ = trainer.model(F.embedding(inputs_BT, trainer.model.embedding))
             logits_NV, targets_N = logits_BTV.flatten(0, 1).float(), targets_BT.flatten()
             nats += F.cross_entropy(logits_NV, targets_N, reduction="sum").double()
     nats_per_token = nats.item() / (len(tokens) - 1)
-    return DomainLoss(nats_per_token, bits_per_byte(nats_per_token, len(tokens), n_bytes))
+    return DomainLoss(nats_per_token, bits_per_byte(nats_per_token, len(tokens), held_out.bytes))
 
 
 def bits_per_byte(nats_per_token: float, tokens: int, n_bytes: int) -> float:
@@ -51,7 +48,7 @@ def bits_per_byte(nats_per_token: float, tokens: int, n_bytes: int) -> float:
     return nats_per_token * tokens / (n_bytes * math.log(2))
 
 
-def windows(tokens: Tensor, sequence_length: int):
+def windows(tokens: Tensor, sequence_length: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Batches of (inputs, targets), each (B, T); what is left over at the end is one shorter window."""
     whole = (len(tokens) - 1) // sequence_length
     inputs = tokens[: whole * sequence_length].view(whole, sequence_length)

@@ -65,9 +65,16 @@ def read_events(path: Path) -> list[dict[str, Any]]:
     return records
 
 
+def read_attempts(path: Path) -> list[dict[str, Any]]:
+    """The records since the run last started from step 0: one start, then resumes if it was stopped."""
+    records = read_events(path)
+    starts = [index for index, record in enumerate(records) if record["event"] == "start"]
+    return records[starts[-1] :] if starts else []
+
+
 def steps_from_events(path: Path) -> list[dict[str, Any]]:
     """Records of the logged steps in order of step, without `event` and `time`; the last of each counts."""
-    by_step = {record["step"]: record for record in read_events(path) if record["event"] == "step"}
+    by_step = {record["step"]: record for record in read_attempts(path) if record["event"] == "step"}
     return [
         {key: value for key, value in by_step[step].items() if key not in ("event", "time")}
         for step in sorted(by_step)

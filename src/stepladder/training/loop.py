@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from stepladder.data.batches import Corpus
+from stepladder.data.batches import Corpus, Order
 from stepladder.ladder.parts import load
 from stepladder.ladder.spec import PhaseSpec, RunSpec
 from stepladder.models.transformer import Transformer
@@ -24,10 +24,12 @@ class Place(NamedTuple):
 
     step: int
     phase: PhaseSpec
+    position: int
+    """Where in the corpus's order the step reads."""
     tokens: int
-    """Raw tokens read before this step; the batch is a function of it and the seed."""
+    """Raw tokens read up to the end of this step."""
     positions: int
-    """Latent positions processed before this step."""
+    """Latent positions processed up to the end of this step."""
     first: bool
     """Whether it is the first step of its phase."""
 
@@ -47,22 +49,31 @@ class Metrics(NamedTuple):
     """Mean over layers, nats."""
 
 
-def places(spec: RunSpec, start: int = 0) -> Iterator[Place]:
-    """All steps of the run in order, from step `start`."""
-    step = tokens = positions = 0
+def places(spec: RunSpec, order: Order, start: int = 0) -> Iterator[Place]:
+    """All steps of the run in order, from step `start`.
+
+    Where the length of the windows changes, reading goes on at the next round of the corpus's readers.
+    """
+    step = position = tokens = positions = 0
+    window = None
     for phase in spec.recipe.phases:
-        per_step = phase.sequences * phase.positions
+        before, window = window, phase.positions * phase.bag_size
+        if before not in (None, window):
+            position = order.next_round(position, before)
         for index in range(phase.steps):
+            tokens += phase.sequences * window
+            positions += phase.sequences * phase.positions
             if step >= start:
-                yield Place(step, phase, tokens, positions, index == 0)
-            step, tokens, positions = step + 1, tokens + per_step * phase.bag_size, positions + per_step
+                yield Place(step, phase, position, tokens, positions, index == 0)
+            position += phase.sequences * window
+            step += 1
 
 
 def read_batch(corpus: Corpus, spec: RunSpec, place: Place, device: torch.device) -> tuple[Tensor, Tensor]:
     """Inputs and targets (B, T, S) of a step: the targets are the text one bag further on."""
     phase = place.phase
     length = phase.positions * phase.bag_size
-    window = corpus.window(spec.seed, place.tokens, phase.sequences, length, phase.bag_size)
+    window = corpus.window(spec.seed, place.position, phase.sequences, length, phase.bag_size)
     shape = (phase.sequences, phase.positions, phase.bag_size)
     text = torch.from_numpy(window)
     if device.type != "cpu":

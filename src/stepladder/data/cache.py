@@ -1,0 +1,95 @@
+"""Work that is done once: chunks of documents, as text and as tokens, kept until the shards are complete.
+
+An entry's name says what it was made from and how, so an entry that exists is right.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stepladder.data.documents import Chunk
+from stepladder.data.tokenization import Tokenizer
+
+DIGEST = "V16"
+"""First half of a SHA-256: no two of 10^12 documents share it (odds below 1 in 10^14)."""
+TABLE = [
+    ("content", DIGEST),
+    ("group", DIGEST),
+    ("domain", "<u4"),
+    ("file", "<u4"),
+    ("row", "<u4"),
+    ("size", "<u8"),
+]
+"""numpy dtype of a document's entry: digests of its text and of its group, and its length in `flat`."""
+
+
+class Entry(NamedTuple):
+    """The documents of a chunk, one after another in a flat array of bytes or token ids."""
+
+    table: NDArray[np.void]
+    flat: NDArray[np.unsignedinteger]
+
+    def documents(self) -> Iterator[NDArray[np.unsignedinteger]]:
+        """Each document's part of the flat array, in order."""
+        end = 0
+        for size in self.table["size"].tolist():
+            yield self.flat[end : end + size]
+            end += size
+
+
+class Cache:
+    """Entries in a folder, one file each."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def get(self, name: str, make: Callable[[], Entry]) -> Path:
+        """Path of the entry `name`, which is made and stored first if it is not there."""
+        path = self._folder / f"{name}.npz"
+        if not path.exists():
+            entry = make()
+            partial = path.with_suffix(".partial.npz")
+            np.savez(partial, table=entry.table, flat=entry.flat)
+            os.replace(partial, path)
+        return path
+
+
+def load(path: Path) -> Entry:
+    """Read an entry."""
+    with np.load(path) as arrays:
+        return Entry(arrays["table"], arrays["flat"])
+
+
+def read_chunk(chunk: Chunk) -> Entry:
+    """Parse a chunk's documents.
+
+    Raises:
+        DataError: a document is bad; the message says where.
+    """
+    documents = list(chunk.read())
+    table = np.zeros(len(documents), dtype=TABLE)
+    for entry, document in zip(table, documents, strict=True):
+        text, domain, file, row, group = document
+        entry["content"], entry["group"] = _digest(text), _digest(group)
+        entry["domain"], entry["file"], entry["row"], entry["size"] = domain, file, row, len(text)
+    return Entry(table, np.frombuffer(b"".join(d.text for d in documents), dtype=np.uint8))
+
+
+def tokenize(text: Entry, tokenizer: Tokenizer, dtype: str) -> Entry:
+    """The same documents as token ids, without end of document."""
+    ids = tokenizer.encode([part.tobytes() for part in text.documents()])
+    table = text.table.copy()
+    table["size"] = [len(one) for one in ids]
+    return Entry(table, np.concatenate([np.empty(0, np.uint32), *ids]).astype(dtype))
+
+
+def _digest(content: bytes) -> np.void:
+    return np.void(hashlib.sha256(content).digest()[:16])

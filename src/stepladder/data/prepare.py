@@ -1,0 +1,176 @@
+"""Text to token shards, once per ladder: read, tokenize, de-duplicate, split, write; the manifest last.
+
+All text is read and checked before any is tokenized, so that a bad file is found early. Chunks that
+were read or tokenized wait in `cache/` beside the shards until the manifest is there: after an error
+or a kill, the same command goes on from where it stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from pydantic import TypeAdapter
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from stepladder.data import files, stdlib
+from stepladder.data.cache import Cache, Entry, load, read_chunk, tokenize
+from stepladder.data.config import BPETokenizer, ByteTokenizer, PythonStdlib, SourceConfig, TokenizerConfig
+from stepladder.data.manifest import Manifest, describe_file, fingerprint
+from stepladder.data.shards import Piece, Written, is_held_out, write_shards
+from stepladder.data.tokenization import Bytes, Tokenizer, id_dtype, load_pretrained, train_bpe
+from stepladder.ladder.code import preparation_fingerprint
+
+
+class Text(NamedTuple):
+    """A chunk that was read: its text is in the cache."""
+
+    digest: str
+    domains: tuple[str, ...]
+    files: tuple[str, ...]
+    path: Path
+
+
+def prepare(source: dict[str, Any], tokenizer: dict[str, Any], validation_fraction: float, out: Path) -> Path:
+    """Make shards and manifest in the folder `out`.
+
+    Args:
+        source: as in the ladder file's `data:` section; relative paths count from the working directory.
+        tokenizer: as in the ladder file's `data:` section.
+        validation_fraction: share of documents held out, by content hash.
+
+    Returns:
+        Path of the manifest. The same text and settings give the same shards, byte for byte.
+
+    Raises:
+        DataError: a file cannot be used; what was read before it is kept for the next attempt.
+    """
+    text_source = TypeAdapter(SourceConfig).validate_json(json.dumps(source))
+    settings = TypeAdapter(TokenizerConfig).validate_json(json.dumps(tokenizer))
+    folder, cache = out / "partial", Cache(out / "cache")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        texts = _read_all(text_source, cache, progress)
+        made = _make_tokenizer(settings, texts, validation_fraction, progress)
+        pieces = _tokenize_all(texts, made, cache, progress)
+        written = write_shards(pieces, text_source.domain_names, made, validation_fraction, folder)
+    (folder / "files.txt").write_text("".join(f"{n}\n" for t in texts for n in t.files), encoding="utf-8")
+    np.save(folder / "token_bytes.npy", made.token_bytes)
+    made.save(folder / "tokenizer.json")
+    manifest = _manifest(text_source, settings, made, validation_fraction, written, folder)
+    (folder / "manifest.json").write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    return _publish(folder, out)
+
+
+def _read_all(source: SourceConfig, cache: Cache, progress: Progress) -> list[Text]:
+    """Parse all chunks that are not in the cache yet."""
+    task = progress.add_task("reading text")
+    code, texts = preparation_fingerprint(), []
+    for chunk in stdlib.chunks() if isinstance(source, PythonStdlib) else files.chunks(source):
+        path = cache.get(f"text-{code}-{chunk.digest}", partial(read_chunk, chunk))
+        texts.append(Text(chunk.digest, chunk.domains, chunk.files, path))
+        progress.update(task, description=f"reading text: chunk {len(texts)}, {chunk.files[-1]}")
+    progress.update(task, description=f"read {len(texts)} chunks of text")
+    return texts
+
+
+def _make_tokenizer(
+    settings: TokenizerConfig, texts: list[Text], validation_fraction: float, progress: Progress
+) -> Tokenizer:
+    if isinstance(settings, ByteTokenizer):
+        return Bytes()
+    if not isinstance(settings, BPETokenizer):
+        return load_pretrained(settings)
+    progress.add_task(f"training BPE of {settings.vocab_size} ids")
+    return train_bpe(settings, _sample(texts, validation_fraction, settings.training_bytes))
+
+
+def _sample(texts: list[Text], validation_fraction: float, n_bytes: int) -> Iterator[bytes]:
+    """Training documents of about `n_bytes` in all: those of smallest digest, hence an even sample."""
+    sizes: dict[bytes, int] = {}
+    for text in texts:
+        for about in load(text.path).table:
+            if not is_held_out(about["group"].tobytes(), validation_fraction):
+                sizes[about["content"].tobytes()] = int(about["size"])
+    chosen = set()
+    for content in sorted(sizes):
+        if n_bytes <= 0:
+            break
+        chosen.add(content)
+        n_bytes -= sizes[content]
+    for text in texts:
+        entry = load(text.path)
+        for content, document in zip(entry.table["content"], entry.documents(), strict=True):
+            if content.tobytes() in chosen:
+                chosen.remove(content.tobytes())
+                yield document.tobytes()
+
+
+def _tokenize_all(
+    texts: Iterable[Text], tokenizer: Tokenizer, cache: Cache, progress: Progress
+) -> Iterator[Piece]:
+    """Tokens of all chunks, in order. Bytes are their own tokens."""
+    task = progress.add_task("tokenizing")
+    dtype, first_file = id_dtype(tokenizer.vocab_size), 0
+    for number, text in enumerate(texts, 1):
+        path = text.path
+        if not isinstance(tokenizer, Bytes):
+            name = f"tokens-{text.path.stem.removeprefix('text-')}-{tokenizer.key}"
+            path = cache.get(name, partial(_tokens, text, tokenizer, dtype))
+        yield Piece(load(path), text.domains, first_file)
+        first_file += len(text.files)
+        progress.update(task, description=f"tokenizing: chunk {number}, {text.files[-1]}")
+    progress.update(task, description="tokenized")
+
+
+def _tokens(text: Text, tokenizer: Tokenizer, dtype: str) -> Entry:
+    return tokenize(load(text.path), tokenizer, dtype)
+
+
+def _manifest(
+    source: SourceConfig,
+    settings: TokenizerConfig,
+    tokenizer: Tokenizer,
+    validation_fraction: float,
+    written: Written,
+    folder: Path,
+) -> Manifest:
+    other = {name: folder / name for name in ("files.txt", "token_bytes.npy", "tokenizer.json")}
+    other_files = {name: describe_file(path) for name, path in other.items() if path.exists()}
+    tokens = {domain: splits["train"].tokens for domain, splits in written.domains.items()}
+    return Manifest(
+        sha256=fingerprint(written.domains, other_files["token_bytes.npy"]),
+        description=stdlib.description() if isinstance(source, PythonStdlib) else files.description(source),
+        source=source.model_dump(mode="json"),
+        tokenizer=settings.model_dump(mode="json"),
+        validation_fraction=validation_fraction,
+        vocab_size=tokenizer.vocab_size,
+        end_of_document=tokenizer.end_of_document,
+        dtype=id_dtype(tokenizer.vocab_size),
+        duplicates=written.duplicates,
+        mix={domain: n / sum(tokens.values()) for domain, n in tokens.items()},
+        domains=written.domains,
+        other_files=tuple(other_files.values()),
+    )
+
+
+def _publish(folder: Path, out: Path) -> Path:
+    """Move the finished files into place: at no time does a manifest describe other files than its own."""
+    manifest = out / "manifest.json"
+    manifest.unlink(missing_ok=True)
+    for path in sorted(folder.iterdir()):
+        if path.name != manifest.name:
+            os.replace(path, out / path.name)
+    os.replace(folder / manifest.name, manifest)
+    folder.rmdir()
+    shutil.rmtree(out / "cache")
+    return manifest

@@ -1,0 +1,159 @@
+"""Where a run's time and arithmetic went.
+
+FLOPs count latent positions, never raw tokens: a bag of s tokens is one position (otherwise MFU would
+be s times too large). Model FLOPs only; nothing is recomputed, so hardware FLOPs are the same.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from statistics import median, quantiles
+from typing import Any
+
+import torch
+
+from stepladder.ladder.cost import FLOPS_FORMULA, Convention, training_flops, training_flops_per_position
+from stepladder.ladder.spec import PhaseSpec, RunSpec
+from stepladder.training.hardware import Hardware
+
+CAUSES = ("startup", "data", "forward_backward", "optimizer", "checkpoint", "evaluation", "lost")
+"""What a run's seconds are booked to. `lost`: work that a kill threw away. What remains is `other`."""
+
+
+class Ledger:
+    """Seconds of a run by cause, over all its attempts."""
+
+    def __init__(self, begin: float, carried: dict[str, float] | None = None) -> None:
+        """Start an attempt that began at `begin` (Unix seconds) on top of what earlier ones `carried`."""
+        self.begin = begin
+        self.seconds = {cause: 0.0 for cause in CAUSES} | (carried or {})
+        self._earlier = self.seconds.pop("total", 0.0)
+        self.seconds.pop("step", None)
+        self.seconds.pop("other", None)
+
+    def add(self, cause: str, seconds: float) -> None:
+        """Book seconds to a cause."""
+        self.seconds[cause] += seconds
+
+    @contextmanager
+    def timed(self, cause: str) -> Iterator[None]:
+        """Book the time the block takes."""
+        start = time.perf_counter()
+        yield
+        self.add(cause, time.perf_counter() - start)
+
+    def totals(self) -> dict[str, float]:
+        """Seconds by cause, with `step` (data, forward-backward, optimizer), `total` and `other`."""
+        total = self._earlier + self.seconds["lost"] + time.time() - self.begin
+        step = sum(self.seconds[cause] for cause in ("data", "forward_backward", "optimizer"))
+        other = max(0.0, total - sum(self.seconds.values()))
+        return self.seconds | {"step": step, "other": other, "total": total}
+
+
+class StepClock:
+    """Marks in time that do not wait for the device: clock readings on CPU, events on GPU."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._cuda = device.type == "cuda"
+
+    def mark(self) -> Any:
+        """A mark at this point of the program (CPU) or of the stream (GPU)."""
+        if not self._cuda:
+            return time.perf_counter()
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        return event
+
+    def seconds(self, start: Any, end: Any) -> float:
+        """Seconds between two marks. On GPU both must have been reached: read something first."""
+        return start.elapsed_time(end) / 1000 if self._cuda else end - start
+
+
+class Rates:
+    """Rates and MFU of one step, by phase."""
+
+    def __init__(self, spec: RunSpec, hardware: Hardware) -> None:
+        self.spec, self.hardware = spec, hardware
+
+    def flops_per_step(self, phase: PhaseSpec, convention: Convention = "causal") -> float:
+        """Model FLOPs of one training step."""
+        per_position = training_flops_per_position(self.spec.model, phase.positions, convention)
+        return phase.sequences * phase.positions * per_position
+
+    def cumulative_flops(self, steps: int) -> float:
+        """Model FLOPs of the run's first `steps` steps."""
+        flops = 0.0
+        for phase in self.spec.recipe.phases:
+            flops += min(phase.steps, steps) * self.flops_per_step(phase)
+            steps -= min(phase.steps, steps)
+        return flops
+
+    def of_step(self, phase: PhaseSpec, seconds: float) -> dict[str, float | None]:
+        """Rates of one step that took `seconds`."""
+        positions = phase.sequences * phase.positions
+        peak = self.hardware.peak_flops_per_second
+        return {
+            "step_seconds": seconds,
+            "tokens_per_second": positions * phase.bag_size / seconds,
+            "positions_per_second": positions / seconds,
+            "mfu": self.flops_per_step(phase) / seconds / peak if peak else None,
+        }
+
+
+def check_mfu(records: list[dict[str, Any]], hardware: Hardware) -> None:
+    """Refuse a peak that is too low.
+
+    Raises:
+        ValueError: half of the steps ran faster than the peak allows.
+    """
+    mfus = [record["mfu"] for record in records if record["mfu"] is not None]
+    if mfus and median(mfus) > 1:
+        raise ValueError(
+            f"MFU {median(mfus):.2f} is above 1: the peak of {hardware.name} in {hardware.dtype}, "
+            f"{hardware.peak_flops_per_second:.3g} FLOP/s ({hardware.source}), is wrong; "
+            "correct configs/hardware.yaml, or run `stepladder calibrate` again on a quiet machine"
+        )
+
+
+def summarise(spec: RunSpec, hardware: Hardware, steps: list[dict[str, Any]]) -> dict[str, Any]:
+    """Cost fields of a result: FLOPs, median step times, accelerator seconds, rates and MFU."""
+    phases = {phase.name: phase for phase in spec.recipe.phases if phase.steps}
+    typical = {
+        name: median(record["step_seconds"] for record in steps if record["phase"] == name) for name in phases
+    }
+    stepping = sum(phase.steps * typical[name] for name, phase in phases.items())
+    return {
+        "steps": spec.recipe.steps,
+        "positions": spec.recipe.positions,
+        "tokens": spec.recipe.tokens,
+        "flops": training_flops(spec.model, spec.recipe),
+        "flops_palm": training_flops(spec.model, spec.recipe, "palm"),
+        "hardware_flops": training_flops(spec.model, spec.recipe),
+        "flops_formula": FLOPS_FORMULA,
+        "accelerator_seconds": stepping,
+        "median_step_seconds": typical,
+        "tokens_per_second": spec.recipe.tokens / stepping,
+        "positions_per_second": spec.recipe.positions / stepping,
+        "mfu": summarise_mfu(spec, hardware, steps),
+    }
+
+
+def summarise_mfu(spec: RunSpec, hardware: Hardware, steps: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Spread of MFU over the logged steps, with what it is stated against; None without a peak."""
+    if hardware.peak_flops_per_second is None:
+        return None
+    mfus = [record["mfu"] for record in steps]
+    deciles = quantiles(mfus, n=10, method="inclusive") if len(mfus) > 1 else mfus * 9
+    ratio = training_flops(spec.model, spec.recipe, "palm") / training_flops(spec.model, spec.recipe)
+    return {
+        "median": median(mfus),
+        "p10": deciles[0],
+        "p90": deciles[-1],
+        "convention": "causal",
+        "palm_median": median(mfus) * ratio,
+        "peak_flops_per_second": hardware.peak_flops_per_second,
+        "dtype": hardware.dtype,
+        "peak_source": hardware.source,
+    }

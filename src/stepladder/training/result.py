@@ -1,0 +1,57 @@
+"""result.json: what a run was, what it scored, written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from stepladder.data.batches import Corpus
+from stepladder.ladder.cost import parameters
+from stepladder.ladder.spec import RunSpec
+from stepladder.training.evaluate import DomainLoss
+
+
+def identify(spec: RunSpec) -> dict[str, Any]:
+    """Fields that say which run it was."""
+    return {
+        "id": spec.id,
+        "variant": spec.variant,
+        "architecture": spec.model.architecture,
+        "recipe": spec.recipe.name,
+        "rung": spec.rung,
+        "depth": spec.model.n_layers,
+        "budget": spec.budget,
+        "budget_multiple": spec.budget_multiple,
+        "seed": spec.seed,
+        "learning_rate": spec.optimizer.learning_rate,
+        "learning_rate_factor": spec.learning_rate_factor,
+        "spec_sha256": spec.sha256,
+        "parameters": parameters(spec.model).as_dict(),
+    }
+
+
+def score(spec: RunSpec, corpus: Corpus, losses: dict[str, DomainLoss]) -> dict[str, Any]:
+    """Target loss (weighted mean over domains) and the losses by domain, with what they were taken on."""
+    weights = spec.data.domain_weights
+    held_out = {domain: corpus.validation(domain) for domain in weights}
+    return {
+        "loss": sum(weight * losses[domain].nats_per_token for domain, weight in weights.items()),
+        "bits_per_byte": sum(weight * losses[domain].bits_per_byte for domain, weight in weights.items()),
+        "losses": {domain: loss.nats_per_token for domain, loss in losses.items()},
+        "bits_per_byte_by_domain": {domain: loss.bits_per_byte for domain, loss in losses.items()},
+        "validation": {
+            domain: {"tokens": len(text.tokens), "bytes": text.bytes, "documents": text.documents}
+            for domain, text in held_out.items()
+        },
+    }
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write to a neighbouring file, sync, and rename."""
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.rename(path)
