@@ -75,9 +75,7 @@ def attention(
     return x_BTD + F.linear(o_BHTC.transpose(1, 2).reshape(B, T, H * C), out_weight)
 
 
-def swiglu(
-    x: Tensor, gain_D: Tensor, gate_up_weight: Tensor, down_weight: Tensor, epsilon: float
-) -> Tensor:
+def swiglu(x: Tensor, gain_D: Tensor, gate_up_weight: Tensor, down_weight: Tensor, epsilon: float) -> Tensor:
     """x + (silu(h gate) * (h up)) down with h = norm(x) (Shazeer 2020, arXiv 2002.05202).
 
     Args:

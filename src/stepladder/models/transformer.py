@@ -18,6 +18,7 @@ from stepladder.models.experts import Routing
 from stepladder.models.functional import EPSILON, attention, rms_norm
 from stepladder.models.rotary import rotation_table
 
+
 class Attention(nn.Module):
     """Causal grouped-query self-attention; queries, keys and values in one projection."""
 
@@ -32,9 +33,7 @@ class Attention(nn.Module):
 
     def forward(self, x_BTD: Tensor, rotation_TC: Tensor) -> Tensor:
         """x and what attention adds to it."""
-        return attention(
-            x_BTD, self.gain, self.qkv, self.out, self.gain_q, self.gain_k, rotation_TC, EPSILON
-        )
+        return attention(x_BTD, self.gain, self.qkv, self.out, self.gain_q, self.gain_k, rotation_TC, EPSILON)
 
 
 class Layer(nn.Module):

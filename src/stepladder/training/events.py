@@ -72,6 +72,17 @@ def read_attempts(path: Path) -> list[dict[str, Any]]:
     return records[starts[-1] :] if starts else []
 
 
+def lost_seconds(path: Path, saved: float) -> float:
+    """Working time of killed attempts after the checkpoint of Unix time `saved`; waiting is not counted."""
+    lost, before = 0.0, saved
+    for record in read_events(path):
+        if record["time"] > saved:
+            before = record.get("began", before)
+            lost += record["time"] - before
+            before = record["time"]
+    return lost
+
+
 def steps_from_events(path: Path) -> list[dict[str, Any]]:
     """Records of the logged steps in order of step, without `event` and `time`; the last of each counts."""
     by_step = {record["step"]: record for record in read_attempts(path) if record["event"] == "step"}

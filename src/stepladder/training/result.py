@@ -1,9 +1,7 @@
-"""result.json: what a run was, what it scored, written whole or not at all."""
+"""result.json: what a run was and what it scored."""
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any
 
 from stepladder.data.batches import Corpus
@@ -45,13 +43,3 @@ def score(spec: RunSpec, corpus: Corpus, losses: dict[str, DomainLoss]) -> dict[
             for domain, text in held_out.items()
         },
     }
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write to a neighbouring file, sync, and rename."""
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.rename(path)

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import shutil
 import signal
 import sys
 import time
@@ -23,22 +21,19 @@ import torch
 from stepladder.data.batches import Corpus
 from stepladder.ladder.spec import RecipeSpec, RunSpec
 from stepladder.training import accounting, hardware
-from stepladder.training.checkpoint import newest_checkpoint, save_checkpoint
+from stepladder.training.checkpoint import Checkpoint, newest_checkpoint, save_checkpoint
 from stepladder.training.evaluate import DomainLoss, evaluate
-from stepladder.training.events import EventLog, read_attempts, read_events, steps_from_events
+from stepladder.training.events import EventLog, lost_seconds, read_attempts, steps_from_events
+from stepladder.training.folder import forget_if_ended, set_aside, write_atomically
 from stepladder.training.lineage import trace, utc_now
 from stepladder.training.loop import Metrics, Place, Trainer, places, read_batch
-from stepladder.training.result import identify, score, write_atomically
+from stepladder.training.result import identify, score
 
 EXIT_STOPPED = 75
 """Exit status after SIGTERM or SIGUSR2 (EX_TEMPFAIL): a checkpoint was saved, run again to go on."""
 
 RECORDED_STEPS = 500
 """About how many steps of a run are written to events.jsonl, evenly spaced; all are checked."""
-
-
-RUN_FILES = ("spec.json", "events.jsonl", "log.txt", "checkpoints", "result.json")
-"""What a run leaves in its folder."""
 
 
 class NonFiniteLoss(ArithmeticError):
@@ -58,7 +53,8 @@ def train(
 ) -> Path:
     """Train, evaluate and write result.json; goes on from the newest complete checkpoint.
 
-    Files of an earlier run with another spec or other data are moved aside to `superseded-<hash>`.
+    Files of an earlier run with another spec or other data are moved aside to `superseded-<hash>`. A run that
+    had ended is trained again from step 0.
 
     Args:
         manifest: the shards' manifest.json.
@@ -76,11 +72,11 @@ def train(
         SystemExit: with status 75 after SIGTERM or SIGUSR2, once a checkpoint is saved.
     """
     stop = StopSignal()
-    begin = psutil.Process().create_time()
+    began = psutil.Process().create_time()
     hardware.configure_process(threads)
-    run = Run(spec, manifest, run_dir, machine, threads, hardware.pick_device(device), begin)
-    run.resume()
-    run.ledger.add("startup", time.time() - begin)
+    run = Run(spec, manifest, run_dir, machine, threads, hardware.pick_device(device), began)
+    run.begin()
+    run.ledger.add("startup", time.time() - began)
     run.train_steps(stop, checkpoint_seconds, log_seconds)
     result = run.result(run.evaluate())
     path = run_dir / "result.json"
@@ -113,19 +109,20 @@ class Run:
         machine: Path | None,
         threads: int,
         device: torch.device,
-        begin: float,
+        began: float,
     ) -> None:
         self.spec, self.run_dir, self.threads, self.device = spec, run_dir, threads, device
         self.corpus = Corpus.open(manifest, spec.data.max_validation_tokens)
         self.identity = {"spec_sha256": spec.sha256, "data_sha256": self.corpus.manifest.sha256}
         run_dir.mkdir(parents=True, exist_ok=True)
         aside = set_aside(run_dir, self.identity)
+        forget_if_ended(run_dir)
         write_atomically(run_dir / "spec.json", spec.to_json() + "\n")
         self.events = EventLog(run_dir / "events.jsonl")
         self.log = (run_dir / "log.txt").open("a", encoding="utf-8")
         self.hardware = hardware.describe(device, spec.precision, threads, machine)
         self.rates = accounting.Rates(spec, self.hardware)
-        self.ledger = accounting.Ledger(begin)
+        self.ledger = accounting.Ledger(began)
         self.started = utc_now()
         self.warnings: list[str] = []
         self.trainer = Trainer(spec, device)
@@ -133,9 +130,9 @@ class Run:
         self.clock = accounting.StepClock(device)
         self.pending: list[tuple[Place, Metrics, list[Any]]] = []
         if aside:
-            self.warn(f"the spec or the data changed: earlier files are in {aside.name}/, starting afresh")
+            self.warnings.append(f"the spec or the data changed: earlier files are in {aside.name}/")
         if self.hardware.peak_flops_per_second is None:
-            self.warn(f"no peak FLOP/s, so no MFU: {self.hardware.source}")
+            self.warnings.append(f"no peak FLOP/s, so no MFU: {self.hardware.source}")
 
     def say(self, text: str) -> None:
         """One line for a person, on stderr and in log.txt."""
@@ -143,35 +140,36 @@ class Run:
         print(line, file=sys.stderr, flush=True)
         print(f"{utc_now()}  {line}", file=self.log, flush=True)
 
-    def warn(self, text: str) -> None:
-        """Say it, log it, and list it in the result."""
-        self.warnings.append(text)
-        self.events.write("warning", message=text)
-        self.say(f"warning: {text}")
-
-    def resume(self) -> None:
-        """Take over the newest complete checkpoint, if there is one."""
+    def begin(self) -> None:
+        """Take over the newest complete checkpoint if there is one, and log how the attempt begins."""
         checkpoint, problems = newest_checkpoint(self.run_dir / "checkpoints")
-        for problem in problems:
-            self.warn(f"checkpoint not used: {problem}")
+        self.warnings += [f"checkpoint not used: {problem}" for problem in problems]
+        warnings = self.warnings
         if checkpoint is None:
-            self.events.write("start", **self.identity, pid=os.getpid())
-            return
+            self.events.write("start", **self.identity, began=self.ledger.begin)
+        else:
+            lost = lost_seconds(self.run_dir / "events.jsonl", checkpoint.state["time"])
+            self.take_over(checkpoint)
+            self.ledger.add("lost", lost)
+            resumed = {"step": self.step, "lost_seconds": lost, "began": self.ledger.begin}
+            self.events.write("resume", **self.identity, **resumed)
+            self.say(f"resumed at step {self.step}/{self.spec.recipe.steps}")
+        for text in warnings:
+            self.events.write("warning", message=text)
+            self.say(f"warning: {text}")
+
+    def take_over(self, checkpoint: Checkpoint) -> None:
+        """Set weights, moments, step, ledger and warnings to what was saved."""
         tensors, state = checkpoint
-        self.step = state["step"]
         with torch.no_grad():
             for name, parameter in self.trainer.model.named_parameters():
                 parameter.copy_(tensors[f"model.{name}"])
         moments = {name[10:]: t for name, t in tensors.items() if name.startswith("optimizer.")}
+        self.step = state["step"]
         self.trainer.optimizer.load_state(moments, self.step)
-        last_sign_of_life = read_events(self.run_dir / "events.jsonl")[-1]["time"]
-        lost = max(0.0, last_sign_of_life - state["time"])
         self.ledger = accounting.Ledger(self.ledger.begin, state["seconds"])
-        self.ledger.add("lost", lost)
         self.started = state["started"]
         self.warnings = state["warnings"] + [w for w in self.warnings if w not in state["warnings"]]
-        self.events.write("resume", **self.identity, step=self.step, lost_seconds=lost, pid=os.getpid())
-        self.say(f"resumed at step {self.step}/{self.spec.recipe.steps}")
 
     def train_steps(self, stop: StopSignal, checkpoint_seconds: float, log_seconds: float) -> None:
         """All remaining steps, with checkpoints on the clock, at phase switches and at the end."""
@@ -314,25 +312,6 @@ class Run:
                 | {"started": self.started, "finished": utc_now()},
             }
         )
-
-
-def set_aside(run_dir: Path, identity: dict[str, str]) -> Path | None:
-    """Move a run's files away if they belong to another spec or other data; returns where to."""
-    log = run_dir / "events.jsonl"
-    begun = [r for r in read_events(log) if "spec_sha256" in r] if log.exists() else []
-    if begun and begun[-1] is not None and ended(log):
-        shutil.rmtree(run_dir / "checkpoints", ignore_errors=True)
-    found = [run_dir / name for name in RUN_FILES if (run_dir / name).exists()]
-    same = bool(begun) and all(begun[-1][key] == value for key, value in identity.items())
-    if same or not (begun or (run_dir / "checkpoints").exists()):
-        return None
-    old = begun[-1]["spec_sha256"][:12] if begun else "unknown"
-    number = sum(1 for _ in run_dir.glob(f"superseded-{old}*"))
-    target = run_dir / (f"superseded-{old}" + (f"-{number}" if number else ""))
-    target.mkdir()
-    for path in found:
-        shutil.move(path, target / path.name)
-    return target
 
 
 def progress(record: dict[str, Any], recipe: RecipeSpec) -> str:

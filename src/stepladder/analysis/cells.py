@@ -1,0 +1,167 @@
+"""From a table of runs to cells (one variant at one rung and budget) and to replicates of their losses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from stepladder.analysis.laws import Array
+
+COLUMNS = {"flops": "flops", "seconds": "accelerator_seconds", "tokens": "tokens"}
+"""Cost axis to column of the table of runs."""
+
+
+@dataclass(frozen=True)
+class Cells:
+    """M cells in order of variant, then size. A cell's loss is the mean over its seeds, in log space."""
+
+    table: pd.DataFrame
+    """One row per cell: variant, rung, budget, step (place on the ladder, 0 smallest), label, n (seeds),
+    log_loss, loss, and one column per cost axis."""
+    variants: list[str]
+    runs: pd.DataFrame
+    """The runs behind the cells."""
+
+    @cached_property
+    def variant(self) -> npt.NDArray[np.int64]:
+        """(M,) index into `variants`."""
+        index = {name: i for i, name in enumerate(self.variants)}
+        return self.table["variant"].map(index).to_numpy(dtype=np.int64)
+
+    def cost(self, axis: str) -> Array:
+        """(M,) cost on `axis`."""
+        return self.table[axis].to_numpy(dtype=float)
+
+    @cached_property
+    def log_loss(self) -> Array:
+        """(M,)."""
+        return self.table["log_loss"].to_numpy(dtype=float)
+
+    @cached_property
+    def step(self) -> npt.NDArray[np.int64]:
+        """(M,) place on the ladder."""
+        return self.table["step"].to_numpy(dtype=np.int64)
+
+    def of(self, variant: str) -> pd.DataFrame:
+        """The cells of one variant, smallest first; the index is the cell's number."""
+        return self.table[self.table["variant"] == variant]
+
+    def without_steps(self, steps: set[int]) -> npt.NDArray[np.bool_]:
+        """(M,) which cells are not on these places of the ladder."""
+        return ~self.table["step"].isin(steps).to_numpy()
+
+
+def make_cells(runs: pd.DataFrame) -> Cells:
+    """Aggregate runs to cells. In a learning-rate sweep each cell keeps its best factor.
+
+    Raises:
+        ValueError: a loss or cost is missing or not positive; the message names the runs.
+    """
+    for column in ("loss", *COLUMNS.values()):
+        if column not in runs:
+            raise ValueError(f"the table of runs has no column {column!r}")
+        bad = runs[~(runs[column] > 0)]
+        if len(bad):
+            raise ValueError(f"{column} must be positive; it is not in: {', '.join(bad['id'].head(5))}")
+    runs = _best_factor(runs).assign(log_loss=lambda t: np.log(t["loss"]))
+    grouped = runs.groupby(["variant", "rung", "budget"], sort=False)
+    table = grouped.agg(
+        n=("seed", "nunique"),
+        log_loss=("log_loss", "mean"),
+        depth=("depth", "first"),
+        budget_multiple=("budget_multiple", "first"),
+        n_parameters=("parameters_active_non_embedding", "first"),
+        **{axis: (column, "median") for axis, column in COLUMNS.items()},
+    ).reset_index()
+    table["loss"] = np.exp(table["log_loss"])
+    # Places on the ladder: rungs and budgets in order of their mean FLOPs over variants.
+    places = np.log(table["flops"]).groupby([table["rung"], table["budget"]]).mean().sort_values()
+    order = {place: i for i, place in enumerate(places.index)}
+    table["step"] = [order[place] for place in zip(table["rung"], table["budget"], strict=True)]
+    several = table["budget"].nunique() > 1
+    table["label"] = table["rung"] + (" " + table["budget"] if several else "")
+    variants = list(dict.fromkeys(runs["variant"]))
+    table["variant_order"] = table["variant"].map({name: i for i, name in enumerate(variants)})
+    table = table.sort_values(["variant_order", "step"]).drop(columns="variant_order").reset_index(drop=True)
+    return Cells(table=table, variants=variants, runs=runs)
+
+
+def _best_factor(runs: pd.DataFrame) -> pd.DataFrame:
+    keys = ["variant", "rung", "budget"]
+    means = runs.groupby([*keys, "learning_rate_factor"], sort=False)["loss"].mean().reset_index()
+    best = means.loc[means.groupby(keys, sort=False)["loss"].idxmin()]
+    return runs.merge(best[[*keys, "learning_rate_factor"]], on=[*keys, "learning_rate_factor"], how="inner")
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Seed noise of log loss, pooled over the ladder."""
+
+    vectors: Array
+    """(K, V): deviations of one (rung, seed) cluster from its rung's means, for all variants; each inflated
+    by sqrt(n / (n - 1)), which makes their variance unbiased."""
+    dof: int
+    """Sum over rungs of seeds - 1."""
+
+    @property
+    def sd(self) -> Array:
+        """(V,) standard deviation of one run's log loss."""
+        return np.asarray(np.sqrt((self.vectors**2).mean(axis=0)))
+
+
+def measure_noise(cells: Cells) -> Noise:
+    """Pool the clusters (rung, seed) that all variants share, over rungs with at least two seeds."""
+    wide = cells.runs.pivot_table(
+        index=["rung", "budget", "seed"], columns="variant", values="log_loss", aggfunc="mean"
+    )[cells.variants].dropna()
+    vectors, dof = [], 0
+    for _, group in wide.groupby(level=["rung", "budget"]):
+        n = len(group)
+        if n > 1:
+            deviations = group.to_numpy() - group.to_numpy().mean(axis=0)
+            vectors.append(deviations * np.sqrt(n / (n - 1)))
+            dof += n - 1
+    empty = np.empty((0, len(cells.variants)))
+    return Noise(np.concatenate(vectors) if vectors else empty, dof)
+
+
+def draw_losses(cells: Cells, noise: Noise, draws: int, seed: int) -> Array | None:
+    """Replicates (draws, M) of the cells' log losses; None without a repeated seed anywhere.
+
+    A residual bootstrap over clusters (rung, seed): a cell with n seeds gets the mean of n pooled clusters'
+    deviations, the same clusters for every variant, so that what is common to the variants of a seed
+    cancels in their comparison. A rung with one seed borrows the noise of the others. The variance
+    itself is known from `noise.dof` degrees of freedom only: each replicate is scaled by
+    sqrt(dof / chi-squared), which turns normal tails into Student's t.
+    """
+    if noise.dof == 0:
+        return None
+    generator = np.random.default_rng(seed)
+    scale = np.sqrt(noise.dof / generator.chisquare(noise.dof, draws))
+    replicates = np.repeat(cells.log_loss[None], draws, axis=0)
+    for step in np.unique(cells.step):
+        here = np.flatnonzero(cells.step == step)
+        seeds = cells.table["n"].to_numpy()[here]
+        chosen = generator.integers(len(noise.vectors), size=(draws, seeds.max()))
+        for cell, n in zip(here, seeds, strict=True):
+            replicates[:, cell] += scale * noise.vectors[chosen[:, :n], cells.variant[cell]].mean(axis=1)
+    return replicates
+
+
+def percentile_interval(draws: Array | None, confidence: float) -> list[float | None] | None:
+    """[low, high] by percentiles; an infinite end is None; None without draws."""
+    if draws is None:
+        return None
+    tail = (1 - confidence) / 2
+    # Nearest ranks: interpolating between a finite and an infinite draw would give NaN.
+    ends = np.quantile(draws, [tail, 1 - tail], method="nearest")
+    return [finite(end) for end in ends]
+
+
+def finite(value: float) -> float | None:
+    """A number for JSON: None if it is infinite or NaN."""
+    return float(value) if np.isfinite(value) else None

@@ -1,0 +1,115 @@
+"""comparison.json: every candidate against its references on every axis, and the verdicts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from stepladder.analysis.cells import Cells, draw_losses, make_cells, measure_noise
+from stepladder.analysis.config import AnalysisConfig
+from stepladder.analysis.gain import gain
+from stepladder.analysis.laws import Array
+from stepladder.analysis.seeds import noise_by_variant, rank_agreement, seed_test, seeds_needed
+from stepladder.analysis.verdict import decide
+
+
+def compare(runs: pd.DataFrame, fits: dict[str, dict[str, Any]], config: AnalysisConfig) -> dict[str, Any]:
+    """Compare all variants; docs/analysis.md explains the fields.
+
+    Args:
+        runs: the table that `fits` were made from.
+        fits: cost axis to the contents of fits/<axis>.json, made with the same `config`.
+
+    Raises:
+        ValueError: the baseline has no runs.
+    """
+    cells = make_cells(runs)
+    if config.baseline not in cells.variants:
+        raise ValueError(f"baseline {config.baseline!r} has no runs; there are: {', '.join(cells.variants)}")
+    replicates = draw_losses(cells, measure_noise(cells), config.bootstrap_draws, config.seed)
+    pairs = comparisons(cells, config.baseline)
+    results = [_compare_pair(cells, replicates, fits, c, r, config) for c, r in pairs]
+    return {
+        "baseline": config.baseline,
+        "confidence": config.confidence,
+        "rule": config.verdict.model_dump(mode="json"),
+        "n_runs": len(cells.runs),
+        "noise": noise_by_variant(cells),
+        "ranks": rank_agreement(cells),
+        "comparisons": results,
+        "warnings": _warnings(cells, fits, results),
+    }
+
+
+def comparisons(cells: Cells, baseline: str) -> list[tuple[str, str]]:
+    """Every variant against the baseline, then each recipe against the baseline's within its architecture."""
+    kinds = {
+        row["variant"]: (row["architecture"], row["recipe"])
+        for row in cells.runs.drop_duplicates("variant").to_dict("records")
+    }
+    pairs = [(name, baseline) for name in cells.variants if name != baseline]
+    recipe = kinds[baseline][1]
+    for name in cells.variants:
+        same = [other for other in cells.variants if kinds[other] == (kinds[name][0], recipe)]
+        if kinds[name][1] != recipe and len(same) == 1 and same[0] != baseline:
+            pairs.append((name, same[0]))
+    return pairs
+
+
+def _compare_pair(
+    cells: Cells,
+    replicates: Array | None,
+    fits: dict[str, dict[str, Any]],
+    candidate: str,
+    reference: str,
+    config: AnalysisConfig,
+) -> dict[str, Any]:
+    gains = {axis: gain(cells, replicates, fit, candidate, reference, config) for axis, fit in fits.items()}
+    test = seed_test(cells, candidate, reference, config.verdict.alpha)
+    first = fits["flops"]
+    held = first["held_out"]["predictions"] if first["held_out"] else []
+    needed = None
+    if not first["reason"]:
+        law, top = first["laws"][reference]["parameters"], float(cells.of(reference)["loss"].iloc[-1])
+        needed = seeds_needed(law, top, test["sd_log_difference"], test["dof"], config.verdict.alpha)
+    mine = [row for row in held if row["variant"] == candidate]
+    return {
+        "candidate": candidate,
+        "reference": reference,
+        "gains": gains,
+        "seed_test": test,
+        "seeds_needed": needed,
+        **decide(gains, test, mine, config.verdict),
+    }
+
+
+def _warnings(cells: Cells, fits: dict[str, dict[str, Any]], results: list[dict[str, Any]]) -> list[str]:
+    """What a reader of the verdict should know before believing it."""
+    warnings = []
+    for axis, fit in fits.items():
+        if fit["reason"]:
+            warnings.append(f"no laws on {axis}: {fit['reason']}")
+        elif not fit["converged"]:
+            warnings.append(f"the fit on {axis} did not converge")
+    if fits["flops"]["noise"]["reason"]:
+        warnings.append(f"no intervals: {fits['flops']['noise']['reason']}")
+    n_rungs = cells.table["rung"].nunique()
+    if n_rungs < 5:
+        warnings.append(
+            f"{n_rungs} rungs barely identify a floor: read the sensitivity to E before extrapolating"
+        )
+    for row in rank_agreement(cells):
+        if row["tau"] is not None and row["tau"] < 1:
+            warnings.append(
+                f"the variants rank differently at {row['rung']} and {row['largest']} "
+                f"(Kendall's tau {row['tau']:.2f}, {row['n_variants']} variants)"
+            )
+    for result in results:
+        extrapolated = [r["label"] for r in result["gains"]["flops"]["rungs"] if r["extrapolated"]]
+        if extrapolated:
+            warnings.append(
+                f"{result['candidate']} at {', '.join(extrapolated)}: its loss lies outside those of "
+                f"{result['reference']}, so the gain there extrapolates the law"
+            )
+    return warnings

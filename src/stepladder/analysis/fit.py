@@ -1,0 +1,216 @@
+"""fits/<axis>.json: a law per variant on one cost axis, its uncertainty, and what it predicted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from stepladder.analysis.cells import (
+    Cells,
+    Noise,
+    draw_losses,
+    finite,
+    make_cells,
+    measure_noise,
+    percentile_interval,
+)
+from stepladder.analysis.config import AnalysisConfig
+from stepladder.analysis.laws import Array, Fits, fit_laws
+
+CURVE_POINTS = 60
+CURVE_MARGIN = 1.6
+"""The curve is drawn this factor beyond the cheapest and dearest cell."""
+
+PINNED_SHARES = (0.25, 0.5, 0.75)
+"""Floors tried in the sensitivity table, as shares of the smallest loss."""
+
+
+def fit(runs: pd.DataFrame, axis: str, config: AnalysisConfig) -> dict[str, Any]:
+    """Fit all variants' laws on cost axis `axis` ("flops", "seconds" or "tokens").
+
+    Returns:
+        The contents of fits/<axis>.json; docs/analysis.md explains the fields. When the data cannot
+        identify the laws, `reason` says why and the laws are empty.
+
+    Raises:
+        ValueError: the table lacks a column or holds a loss or cost that is not positive.
+    """
+    cells = make_cells(runs)
+    noise = measure_noise(cells)
+    replicates = draw_losses(cells, noise, config.bootstrap_draws, config.seed)
+    head: dict[str, Any] = {
+        "axis": axis,
+        "floor": config.floor,
+        "huber_delta": config.huber_delta,
+        "confidence": config.confidence,
+        "n_runs": len(cells.runs),
+        "n_cells": len(cells.table),
+        "noise": {
+            "dof": noise.dof,
+            "sd_log_loss": dict(zip(cells.variants, map(finite, noise.sd), strict=True))
+            if noise.dof
+            else None,
+            "reason": None if noise.dof else "no rung has two seeds, so seed noise is unknown",
+        },
+    }
+    try:
+        point = _fit(cells, axis, config, cells.log_loss[None])
+    except ValueError as error:
+        return head | {"reason": str(error), "laws": {}, "held_out": None, "sensitivity": [], "draws": None}
+    drawn = None if replicates is None else _fit(cells, axis, config, replicates, near=point)
+    return head | {
+        "reason": None,
+        "unit_cost": point.unit,
+        "objective": float(point.objective[0]),
+        "converged": bool(point.converged[0]),
+        "starts": point.starts,
+        "starts_agreeing": int(point.agreeing[0]),
+        "bootstrap_draws": 0 if replicates is None else len(replicates),
+        "bootstrap_converged": None if drawn is None else float(drawn.converged.mean()),
+        "laws": {name: _law(cells, axis, config, point, drawn, v) for v, name in enumerate(cells.variants)},
+        "held_out": _held_out(cells, axis, config, noise, replicates),
+        "sensitivity": _sensitivity(cells, axis, config),
+        "draws": None if drawn is None else _draws(cells, drawn),
+    }
+
+
+def _fit(
+    cells: Cells,
+    axis: str,
+    config: AnalysisConfig,
+    log_loss: Array,
+    keep: npt.NDArray[np.bool_] | None = None,
+    floor: Any = None,
+    near: Fits | None = None,
+) -> Fits:
+    mask = np.ones(len(cells.table), dtype=bool) if keep is None else keep
+    return fit_laws(
+        cells.cost(axis)[mask],
+        log_loss[:, mask],
+        cells.variant[mask],
+        config.floor if floor is None else floor,
+        config.huber_delta,
+        near,
+    )
+
+
+def _law(
+    cells: Cells, axis: str, config: AnalysisConfig, point: Fits, drawn: Fits | None, v: int
+) -> dict[str, Any]:
+    """One variant's parameters, cells and curve."""
+    name = cells.variants[v]
+    mine = cells.of(name)
+    predicted = point.predict(mine[axis].to_numpy())[0, v]
+    cost = cells.cost(axis)
+    grid = np.geomspace(cost.min() / CURVE_MARGIN, cost.max() * CURVE_MARGIN, CURVE_POINTS)
+    parameters = {key: getattr(point, key)[0, v] for key in ("E", "A", "alpha")}
+    curve: dict[str, Any] = {"cost": grid.tolist(), "loss": point.predict(grid)[0, v].tolist()}
+    intervals: dict[str, Any] | None = None
+    errors: dict[str, Any] | None = None
+    if drawn is not None:
+        tail = (1 - config.confidence) / 2
+        low, high = np.quantile(drawn.predict(grid)[:, v], [tail, 1 - tail], axis=0)
+        curve |= {"low": low.tolist(), "high": high.tolist()}
+        intervals = {k: percentile_interval(getattr(drawn, k)[:, v], config.confidence) for k in parameters}
+        errors = {key: float(getattr(drawn, key)[:, v].std(ddof=1)) for key in parameters}
+    return {
+        "parameters": {key: float(value) for key, value in parameters.items()},
+        "standard_errors": errors,
+        "intervals": intervals,
+        "cells": [
+            {
+                "rung": row["rung"],
+                "budget": row["budget"],
+                "label": row["label"],
+                "cost": row[axis],
+                "n": row["n"],
+                "loss": row["loss"],
+                "predicted": float(predicted[i]),
+                "residual": float(row["log_loss"] - np.log(predicted[i])),
+            }
+            for i, row in enumerate(mine.to_dict("records"))
+        ],
+        "curve": curve,
+    }
+
+
+def _held_out(
+    cells: Cells, axis: str, config: AnalysisConfig, noise: Noise, replicates: Array | None
+) -> dict[str, Any] | None:
+    """Fit without the largest rungs and predict them, seed noise of the held-out runs included."""
+    if config.holdout_rungs == 0:
+        return None
+    by_size = cells.table.groupby("rung")["n_parameters"].mean().sort_values()
+    rungs = list(by_size.index[-config.holdout_rungs :])
+    keep = ~cells.table["rung"].isin(rungs).to_numpy()
+    try:
+        point = _fit(cells, axis, config, cells.log_loss[None], keep)
+    except ValueError as error:
+        return {"rungs": rungs, "reason": str(error), "predictions": []}
+    drawn = None if replicates is None else _fit(cells, axis, config, replicates, keep, near=point)
+    predictions = []
+    rows = cells.table.to_dict("records")
+    for index in np.flatnonzero(~keep):
+        row = rows[index]
+        v, cost = cells.variants.index(row["variant"]), np.array([row[axis]])
+        predicted = float(point.predict(cost)[0, v, 0])
+        interval = None
+        if drawn is not None and replicates is not None:
+            # The replicate's deviation at the held-out cell is the noise that its own runs would have.
+            own_noise = replicates[:, index] - cells.log_loss[index]
+            spread = drawn.predict(cost)[:, v, 0] * np.exp(own_noise)
+            interval = percentile_interval(spread, config.confidence)
+        low, high = interval or (None, None)
+        inside = None if low is None or high is None else bool(low <= row["loss"] <= high)
+        predictions.append(
+            {
+                "variant": row["variant"],
+                "rung": row["rung"],
+                "label": row["label"],
+                "cost": row[axis],
+                "n": row["n"],
+                "predicted": predicted,
+                "interval": interval,
+                "observed": row["loss"],
+                "relative_error": float(row["loss"] / predicted - 1),
+                "inside": inside,
+            }
+        )
+    return {"rungs": rungs, "reason": None, "predictions": predictions}
+
+
+def _sensitivity(cells: Cells, axis: str, config: AnalysisConfig) -> list[dict[str, Any]]:
+    """The laws under other assumptions about the floor E."""
+    smallest = float(np.exp(cells.log_loss.min()))
+    choices: list[Any] = ["shared", "free", *(round(share * smallest, 3) for share in PINNED_SHARES)]
+    rows = []
+    for floor in choices:
+        try:
+            point = _fit(cells, axis, config, cells.log_loss[None], floor=floor)
+        except ValueError as error:
+            rows.append({"floor": floor, "reason": str(error), "objective": None, "laws": {}})
+            continue
+        laws = {
+            name: {key: float(getattr(point, key)[0, v]) for key in ("E", "A", "alpha")}
+            for v, name in enumerate(cells.variants)
+        }
+        row = {"floor": floor, "reason": None, "objective": float(point.objective[0]), "laws": laws}
+        rows.append(row | {"unit_cost": point.unit})
+    return rows
+
+
+def _draws(cells: Cells, drawn: Fits) -> dict[str, Any]:
+    """Bootstrap parameters, for whoever compares: eight digits are more than they carry."""
+    return {
+        "unit_cost": drawn.unit,
+        "laws": {
+            name: {
+                key: [float(f"{value:.8g}") for value in getattr(drawn, key)[:, v]]
+                for key in ("E", "A", "alpha")
+            }
+            for v, name in enumerate(cells.variants)
+        },
+    }

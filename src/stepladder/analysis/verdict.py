@@ -1,0 +1,85 @@
+"""Promote, hold or reject: the ladder file's rule, applied as written, with every criterion shown."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stepladder.analysis.config import Verdict
+
+AXIS_NAMES = {"flops": "FLOPs", "seconds": "time", "tokens": "tokens"}
+
+
+def decide(
+    gains: dict[str, dict[str, Any]], test: dict[str, Any], held_out: list[dict[str, Any]], rule: Verdict
+) -> dict[str, Any]:
+    """Apply `rule`.
+
+    Promote: every criterion is met. Reject: some axis' whole interval at the largest rung lies below the
+    smallest gain worth having. Hold: neither; more seeds or rungs would tell.
+
+    Args:
+        gains: cost axis to `gain.gain`'s result.
+        test: `seeds.seed_test`'s result.
+        held_out: the candidate's predictions on the FLOPs axis.
+    """
+    criteria = []
+    hopeless = []
+    for axis in rule.axes:
+        result, name = gains[axis], AXIS_NAMES[axis]
+        top = result["at_largest"] if not result["reason"] else None
+        low, high = (top["interval"] or [None, None]) if top else (None, None)
+        value = top["gain"] if top else None
+        # An infinite gain is null in JSON: it is enough by any measure.
+        unbounded = bool(top) and value is None
+        criteria += [
+            _criterion(
+                f"EG on {name} at the largest rung is at least {rule.minimal_gain:g}",
+                value,
+                rule.minimal_gain,
+                unbounded or (value is not None and value >= rule.minimal_gain),
+            ),
+            _criterion(f"its interval lies above 1 ({name})", low, 1.0, low is not None and low > 1),
+            _trend_criterion(result, name),
+        ]
+        if top and top["interval"] and high is not None and high < rule.minimal_gain:
+            hopeless.append(f"EG on {name} is below {rule.minimal_gain:g} with all of its interval")
+    n_rungs = min((len(g["rungs"]) for g in gains.values()), default=0)
+    enough = n_rungs >= rule.minimal_rungs
+    criteria.append(_criterion(f"at least {rule.minimal_rungs} rungs", n_rungs, rule.minimal_rungs, enough))
+    p = test["p_better"]
+    criteria.append(
+        _criterion(
+            f"paired seed test: better at level {rule.alpha:g}",
+            p,
+            rule.alpha,
+            p is not None and p < rule.alpha,
+        )
+    )
+    criteria.append(_held_out_criterion(held_out, rule))
+    failed = [c["name"] for c in criteria if not c["passed"]]
+    if not failed:
+        return {"verdict": "promote", "because": "all criteria are met", "criteria": criteria}
+    if hopeless:
+        return {"verdict": "reject", "because": "; ".join(hopeless), "criteria": criteria}
+    return {"verdict": "hold", "because": f"not met: {failed[0]}", "criteria": criteria}
+
+
+def _criterion(name: str, value: Any, threshold: Any, passed: bool) -> dict[str, Any]:
+    return {"name": name, "value": value, "threshold": threshold, "passed": bool(passed)}
+
+
+def _trend_criterion(result: dict[str, Any], name: str) -> dict[str, Any]:
+    """The gain must not shrink with scale beyond doubt: the slope's interval must reach 0."""
+    trend = result["trend"]
+    high = trend["interval"][1] if trend and trend["interval"] else None
+    return _criterion(
+        f"the gain does not shrink with scale ({name})", high, 0.0, high is not None and high >= 0
+    )
+
+
+def _held_out_criterion(held_out: list[dict[str, Any]], rule: Verdict) -> dict[str, Any]:
+    worst = max((abs(row["relative_error"]) for row in held_out), default=None)
+    inside = all(row["inside"] for row in held_out) if held_out else False
+    passed = bool(held_out) and (inside or (worst is not None and worst <= rule.held_out_within))
+    name = f"held-out rung predicted: inside its interval, or within {rule.held_out_within:.0%}"
+    return _criterion(name, worst, rule.held_out_within, passed)

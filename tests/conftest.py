@@ -1,0 +1,123 @@
+"""Small run specs and a small corpus, shared by the tests of models, recipes and training."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from stepladder.ladder.spec import (
+    DataSpec,
+    ModelSpec,
+    OptimizerSpec,
+    PhaseSpec,
+    RecipeSpec,
+    RunSpec,
+    ScheduleSpec,
+)
+
+EXPERTS = {"n_experts": 4, "top_k": 2, "n_shared_experts": 0, "d_expert": 8, "every": 1}
+
+
+@pytest.fixture(scope="session")
+def make_model() -> Callable[..., ModelSpec]:
+    """Model shapes: tiny unless told otherwise; options given for a MoE change its defaults."""
+
+    def make(architecture: str = "dense", options: dict | None = None, **changes) -> ModelSpec:
+        experts = EXPERTS | {"balance_loss_weight": 0.01} | (options or {})
+        shape = {
+            "architecture": architecture,
+            "n_layers": 2,
+            "d_model": 16,
+            "n_heads": 4,
+            "n_kv_heads": 2,
+            "d_head": 4,
+            "d_ff": 16,
+            "vocab_size": 256,
+            "sequence_length": 16,
+            "tied_embeddings": False,
+            "qk_norm": True,
+            "rope_theta": 10_000.0,
+            "options": experts if architecture == "moe" else {},
+        }
+        return ModelSpec(**(shape | changes))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_run(make_model) -> Callable[..., RunSpec]:
+    """Run specs of some steps; `bag_size` makes the first quarter superposed, `shape` goes to make_model."""
+
+    def make(
+        architecture: str = "dense",
+        recipe: str = "baseline",
+        steps: int = 12,
+        bag_size: int = 4,
+        seed: int = 0,
+        learning_rate: float = 0.01,
+        precision: str = "fp32",
+        **shape,
+    ) -> RunSpec:
+        model = make_model(architecture, **shape)
+        superposed = steps // 4 if recipe == "tst" else 0
+        common = {"sequences": 4, "positions": model.sequence_length}
+        phases = [
+            PhaseSpec(name="superposed", steps=superposed, bag_size=bag_size, **common),
+            PhaseSpec(name="next_token", steps=steps - superposed, bag_size=1, **common),
+        ]
+        variant = f"{architecture}-{recipe}"
+        return RunSpec(
+            id=f"{variant}/d{model.n_layers}/1x/seed{seed}",
+            variant=variant,
+            rung=f"d{model.n_layers}",
+            budget="1x",
+            seed=seed,
+            model=model,
+            recipe=RecipeSpec(name=recipe, options={}, phases=tuple(p for p in phases if p.steps)),
+            optimizer=OptimizerSpec(
+                name="adamw",
+                learning_rate=learning_rate,
+                beta1=0.9,
+                beta2=0.95,
+                epsilon=1e-10,
+                weight_decay=0.1,
+                clip_norm=1.0,
+            ),
+            schedule=ScheduleSpec(warmup_steps=2, decay_steps=4, decay_shape="linear", final=0.0),
+            data=DataSpec(
+                source={},
+                tokenizer={},
+                validation_fraction=0.2,
+                max_validation_tokens=500,
+                domain_weights={"code": 0.75, "web": 0.25},
+            ),
+            precision=precision,
+            learning_rate_factor=1.0,
+            budget_multiple=1.0,
+            overrides=(),
+            code="0" * 16,
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def small_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Manifest of two domains of random words as bytes."""
+    from stepladder.data.prepare import prepare
+
+    folder = tmp_path_factory.mktemp("small_corpus")
+    draw = random.Random(0)
+    words = ["".join(draw.choices("abcdefgh", k=4)) for _ in range(50)]
+    domains = {}
+    for domain in ("code", "web"):
+        (folder / domain).mkdir()
+        for number in range(40):
+            text = f"{domain} {number} " + " ".join(draw.choices(words, k=100))
+            (folder / domain / f"{number}.txt").write_text(text)
+        domains[domain] = [str(folder / domain / "*.txt")]
+    (folder / "data").mkdir()
+    return prepare({"kind": "text", "domains": domains}, {"kind": "byte"}, 0.2, folder / "data")

@@ -1,0 +1,87 @@
+"""The mixture of experts against a loop over tokens, and its router's numbers by hand."""
+
+import math
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from stepladder.models import experts
+
+N, D, E, WIDTH = 10, 8, 4, 8
+
+
+@pytest.fixture
+def weights():
+    """x (B, T, D), gain, router, gate_up, down: float32, so that grouped products exist."""
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(2, N // 2, D), (D,), (E, D), (E, 2 * WIDTH, D), (E, D, WIDTH)]
+    return [torch.randn(*shape, generator=generator).requires_grad_() for shape in shapes]
+
+
+def loop_over_tokens(x, gain, router, gate_up, down, top_k):
+    """One token at a time: the definition. Returns what the experts add, and the balance loss."""
+    rows, probabilities, load = [], [], torch.zeros(E, dtype=x.dtype)
+    for token in x.reshape(-1, D):
+        h = token / (token.square().mean() + 1e-6).sqrt() * gain
+        probability = (router @ h).softmax(0)
+        chosen = probability.argsort(descending=True)[:top_k].tolist()
+        total = probability[chosen].sum() if top_k > 1 else 1
+        row = 0
+        for expert in chosen:
+            gate, up = (gate_up[expert] @ h).chunk(2)
+            row = row + probability[expert] / total * (down[expert] @ (F.silu(gate) * up))
+            load[expert] += 1 / (N * top_k)
+        rows.append(row)
+        probabilities.append(probability)
+    return torch.stack(rows).view(x.shape), E * (load * torch.stack(probabilities).mean(0)).sum()
+
+
+@pytest.mark.parametrize("by_hand", [True, False])
+@pytest.mark.parametrize("top_k", [1, 2, 3])
+def test_equals_a_loop_over_tokens(weights, monkeypatch, top_k, by_hand):
+    monkeypatch.setattr(experts, "runs_by_hand", lambda x: by_hand)
+    y, routing = experts.mixture_of_experts(*weights, top_k, 1e-6)
+    exact = [w.detach().double().requires_grad_() for w in weights]
+    y_loop, balance_loop = loop_over_tokens(*exact, top_k)
+    torch.testing.assert_close(y.double(), y_loop, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(routing.balance_loss.double(), balance_loop, rtol=1e-5, atol=1e-6)
+    weight = torch.linspace(-1, 1, y.numel()).view(y.shape)
+    found = torch.autograd.grad((y * weight).sum() + 3 * routing.balance_loss, weights)
+    expected = torch.autograd.grad((y_loop * weight.double()).sum() + 3 * balance_loop, exact)
+    for gradient, wanted in zip(found, expected, strict=True):
+        torch.testing.assert_close(gradient.double(), wanted, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("by_hand", [True, False])
+def test_dropless_under_total_imbalance(weights, monkeypatch, by_hand):
+    """All tokens to expert 2: it takes them all, at any capacity; the loss is E, its maximum."""
+    monkeypatch.setattr(experts, "runs_by_hand", lambda x: by_hand)
+    x, gain, _, gate_up, down = weights
+    x = x.detach().abs() + 0.1
+    router = torch.zeros(E, D)
+    router[2] = 100.0
+    y, routing = experts.mixture_of_experts(x, gain.abs(), router, gate_up, down, 1, 1e-6)
+    assert routing.load_E.tolist() == [0, 0, 1, 0]
+    assert routing.balance_loss.item() == pytest.approx(E, rel=1e-5)
+    assert routing.entropy.item() == pytest.approx(0, abs=1e-5)
+    h = F.rms_norm(x, (D,), gain.abs(), 1e-6)
+    gate, up = (h @ gate_up[2].T).chunk(2, -1)
+    torch.testing.assert_close(y, (F.silu(gate) * up) @ down[2].T, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("by_hand", [True, False])
+def test_undecided_router(weights, monkeypatch, by_hand):
+    """Equal probabilities: entropy log E, and the balance loss is 1 whatever the ties give."""
+    monkeypatch.setattr(experts, "runs_by_hand", lambda x: by_hand)
+    x, gain, _, gate_up, down = weights
+    _, routing = experts.mixture_of_experts(x, gain, torch.zeros(E, D), gate_up, down, 2, 1e-6)
+    assert routing.balance_loss.item() == pytest.approx(1)
+    assert routing.entropy.item() == pytest.approx(math.log(E))
+    assert routing.load_E.sum().item() == pytest.approx(1)
+
+
+def test_balance_loss_by_hand():
+    """Two tokens, two experts, both to expert 0: 2 * (1 * (0.9 + 0.6) / 2 + 0)."""
+    probability = torch.tensor([[0.9, 0.1], [0.6, 0.4]])
+    assert experts.balance_loss(probability, torch.tensor([1.0, 0.0])).item() == pytest.approx(1.5)

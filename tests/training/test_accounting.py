@@ -1,0 +1,69 @@
+"""Arithmetic and time of runs, by hand."""
+
+import math
+
+import pytest
+
+from stepladder.ladder.cost import training_flops
+from stepladder.training.accounting import Ledger, Rates, check_mfu, summarise
+from stepladder.training.evaluate import bits_per_byte
+from stepladder.training.hardware import Hardware
+
+
+def test_rates_count_latent_positions(make_run):
+    """A bag of four tokens is one position: four times the tokens per second, the same FLOPs and MFU."""
+    spec = make_run(recipe="tst", bag_size=4)
+    superposed, ordinary = spec.recipe.phases
+    rates = Rates(spec, Hardware("cpu", "any", "fp32", 1e9, "stated"))
+    fast, slow = (rates.of_step(phase, 0.5) for phase in (superposed, ordinary))
+    assert (fast["tokens_per_second"], slow["tokens_per_second"]) == (4 * 64 / 0.5, 64 / 0.5)
+    assert fast["mfu"] == slow["mfu"] == rates.flops_per_step(ordinary) / 0.5 / 1e9
+    assert rates.cumulative_flops(spec.recipe.steps) == training_flops(spec.model, spec.recipe)
+
+
+def test_accelerator_seconds_are_medians_times_steps(make_run):
+    """3 superposed steps at 2 s and 9 ordinary ones at 1 s, however slow one of them was."""
+    spec = make_run(recipe="tst", steps=12)
+    seconds = [2.0, 2.0, 2.0, 50.0] + [1.0] * 8
+    steps = [
+        {"phase": "superposed" if i < 3 else "next_token", "step_seconds": s, "mfu": 0.1 * i}
+        for i, s in enumerate(seconds)
+    ]
+    summary = summarise(spec, Hardware("cpu", "any", "fp32", 1e9, "stated"), steps)
+    assert summary["accelerator_seconds"] == 3 * 2 + 9 * 1
+    assert summary["median_step_seconds"] == {"superposed": 2, "next_token": 1}
+    assert summary["tokens"] == 3 * 4 * 64 + 9 * 64
+    assert summary["positions"] == 12 * 64
+    assert summary["mfu"]["median"] == pytest.approx(0.55)
+    assert summary["mfu"]["palm_median"] > summary["mfu"]["median"]
+
+
+def test_unknown_peak_gives_no_mfu(make_run):
+    spec = make_run()
+    unknown = Hardware("cpu", "any", "fp32", None, "not measured")
+    steps = [{"phase": "next_token", "step_seconds": 1.0, "mfu": None}]
+    assert Rates(spec, unknown).of_step(spec.recipe.phases[0], 1.0)["mfu"] is None
+    assert summarise(spec, unknown, steps)["mfu"] is None
+
+
+def test_mfu_above_one_is_refused():
+    hardware = Hardware("cuda", "NVIDIA X", "bf16", 1e12, "a wrong table")
+    with pytest.raises(ValueError, match=r"MFU 1.05 is above 1: the peak of NVIDIA X in bf16"):
+        check_mfu([{"mfu": 0.2}, {"mfu": 1.05}, {"mfu": 1.1}], hardware)
+
+
+def test_ledger_carries_over_restarts():
+    first = Ledger(began := 1000.0)
+    first.add("data", 2.0)
+    carried = first.totals() | {"total": 10.0, "other": 8.0}
+    second = Ledger(began, carried)
+    second.add("lost", 5.0)
+    totals = second.totals()
+    assert totals["data"] == totals["step"] == 2.0
+    assert totals["total"] > 15.0
+    assert sum(v for k, v in totals.items() if k not in ("step", "total")) == pytest.approx(totals["total"])
+
+
+def test_bits_per_byte_by_hand():
+    """2 nats per token, 3 bytes per token: 2 / (3 ln 2)."""
+    assert bits_per_byte(2.0, tokens=100, n_bytes=300) == pytest.approx(2 / (3 * math.log(2)))
