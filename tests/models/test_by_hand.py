@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from stepladder.models import by_hand, functional
-from stepladder.models.rotary import rotation_table
+from stepladder.models.rotary import Rotation, rotation_table
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def compare(monkeypatch, function, inputs):
 
 def attention_inputs(draw, H, K, T, qk_norm):
     B, D, C = 2, 6, 4
-    rotation = rotation_table(T, C, 100.0).to(torch.complex128)
+    rotation = Rotation(*(part.to(torch.complex128) for part in rotation_table(T, C, 100.0)))
     gains = [draw(C), draw(C)] if qk_norm else [None, None]
     return [draw(B, T, D), draw(D), draw((H + 2 * K) * C, D), draw(D, H * C), *gains, rotation, 1e-6]
 
@@ -40,7 +40,9 @@ def attention_inputs(draw, H, K, T, qk_norm):
 def test_attention_gradients(draw, monkeypatch, H, K, qk_norm, block):
     monkeypatch.setattr(by_hand, "BLOCK", block)  # three blocks, or one that holds all positions
     inputs = attention_inputs(draw, H, K, T=6, qk_norm=qk_norm)
-    assert torch.autograd.gradcheck(by_hand.Attention.apply, inputs, fast_mode=True)
+    *tensors, rotation, epsilon = inputs
+    flat = (*tensors, *rotation, epsilon)
+    assert torch.autograd.gradcheck(by_hand.Attention.apply, flat, fast_mode=True)
 
 
 @pytest.mark.parametrize(("H", "K"), [(1, 1), (4, 2), (4, 1)])

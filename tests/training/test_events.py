@@ -1,5 +1,6 @@
 """The event log: append-only, tolerant of kills."""
 
+import json
 import subprocess
 import sys
 
@@ -45,12 +46,15 @@ def test_missing_numbers_are_not_written_as_nan(tmp_path):
 def test_lost_seconds_leave_out_the_waiting(tmp_path):
     """Saved at 10, killed at 14; an attempt from 100 to 120 that saved nothing: 4 + 20 lost."""
     path = tmp_path / "events.jsonl"
-    times = [("start", 1, 0), ("step", 9, None), ("checkpoint", 11, None), ("step", 14, None)]
-    times += [("resume", 103, 100), ("step", 120, None)]
-    lines = [
-        f'{{"event": "{e}", "time": {t}' + (f', "began": {b}}}' if b is not None else "}")
-        for e, t, b in times
+    records = [
+        {"event": "start", "time": 1, "began": 0},
+        {"event": "step", "time": 9},
+        {"event": "checkpoint", "time": 11},
+        {"event": "step", "time": 14},
+        {"event": "resume", "time": 103, "began": 100},
+        {"event": "step", "time": 120},
     ]
+    lines = [json.dumps(record) for record in records]
     path.write_text("\n".join(lines) + "\n")
     assert lost_seconds(path, saved=10) == 24
 

@@ -30,7 +30,7 @@ class Cells:
     def variant(self) -> npt.NDArray[np.int64]:
         """(M,) index into `variants`."""
         index = {name: i for i, name in enumerate(self.variants)}
-        return self.table["variant"].map(index).to_numpy(dtype=np.int64)
+        return np.asarray(self.table["variant"].map(index), dtype=np.int64)
 
     def cost(self, axis: str) -> Array:
         """(M,) cost on `axis`."""
@@ -44,15 +44,11 @@ class Cells:
     @cached_property
     def step(self) -> npt.NDArray[np.int64]:
         """(M,) place on the ladder."""
-        return self.table["step"].to_numpy(dtype=np.int64)
+        return np.asarray(self.table["step"], dtype=np.int64)
 
     def of(self, variant: str) -> pd.DataFrame:
         """The cells of one variant, smallest first; the index is the cell's number."""
         return self.table[self.table["variant"] == variant]
-
-    def without_steps(self, steps: set[int]) -> npt.NDArray[np.bool_]:
-        """(M,) which cells are not on these places of the ladder."""
-        return ~self.table["step"].isin(steps).to_numpy()
 
 
 def make_cells(runs: pd.DataFrame) -> Cells:

@@ -22,8 +22,10 @@ def compare(runs: pd.DataFrame, fits: dict[str, dict[str, Any]], config: Analysi
         fits: cost axis to the contents of fits/<axis>.json, made with the same `config`.
 
     Raises:
-        ValueError: the baseline has no runs.
+        ValueError: the baseline has no runs, or the verdict rule needs an axis that was not fitted.
     """
+    if missing := {"flops", *config.verdict.axes} - set(fits):
+        raise ValueError(f"the verdict rule needs fits on {', '.join(sorted(missing))} as well")
     cells = make_cells(runs)
     if config.baseline not in cells.variants:
         raise ValueError(f"baseline {config.baseline!r} has no runs; there are: {', '.join(cells.variants)}")

@@ -97,7 +97,7 @@ def fit_laws(
     _check_identified(cost, variant, V, floor)
     unit = float(np.exp(np.log(cost).mean()))
     x = np.log(cost / unit)
-    shares = FLOOR_STARTS if near is None else NEARBY_STARTS
+    shares: tuple[float, ...] = FLOOR_STARTS if near is None else NEARBY_STARTS
     if isinstance(floor, float | int):
         shares = shares[:1]  # the floor is given, so they would all be the same
     guesses = [_start(x, log_loss, variant, V, floor, share) for share in shares]

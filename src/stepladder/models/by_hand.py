@@ -37,12 +37,18 @@ def _averager(width: int, dtype: torch.dtype) -> Tensor:
     return torch.full((width,), 1 / width, dtype=dtype)
 
 
+@lru_cache
+def _offset(epsilon: float, dtype: torch.dtype) -> Tensor:
+    """Epsilon as the vector that `addmv` adds to each mean."""
+    return torch.full((1,), epsilon, dtype=dtype)
+
+
 def normalise(x: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
     """x divided by its root mean square over the last dimension, and the factor (..., 1) that did it."""
     width = x.shape[-1]
-    offset = x.new_full((1,), epsilon)
     square = torch.mul(x, x).view(-1, width)
-    factor = torch.addmv(offset, square, _averager(width, x.dtype)).rsqrt_().view(*x.shape[:-1], 1)
+    mean = torch.addmv(_offset(epsilon, x.dtype), square, _averager(width, x.dtype))
+    factor = mean.rsqrt_().view(*x.shape[:-1], 1)
     return x * factor, factor
 
 
@@ -83,9 +89,9 @@ class Attention(Function):
     """x + causal grouped-query self-attention of norm(x); see `functional.attention`."""
 
     @staticmethod
-    def forward(ctx, x_BTD, gain_D, qkv_weight, out_weight, gain_q_C, gain_k_C, rotation_TC, epsilon):
+    def forward(ctx, x_BTD, gain_D, qkv_weight, out_weight, gain_q_C, gain_k_C, turn_TC, back_TC, epsilon):
         B, T, D = x_BTD.shape
-        C = 2 * rotation_TC.shape[1]
+        C = 2 * turn_TC.shape[1]
         H = out_weight.shape[1] // C
         K = (qkv_weight.shape[0] // C - H) // 2
         n = T // BLOCK if T % BLOCK == 0 else 1
@@ -98,24 +104,23 @@ class Attention(Function):
             qk_gain = torch.cat((gain_q_C.expand(H, C), gain_k_C.expand(K, C)))
             qk_unit, qk_factor = normalise(qk, epsilon)
             qk = qk_unit * qk_gain
-        turn_T1C = rotation_TC.unsqueeze(1)
         q = x_ND.new_empty(n, B, K, G, t, C)
         k = x_ND.new_empty(B, K, T, C)
-        q_BntKGC = qk[:, :, :H].unflatten(2, (K, G)).unflatten(1, (n, t))
-        _turn(q_BntKGC, _blocks(turn_T1C * C**-0.5, n), _rows(q))
-        _turn(qk[:, :, H:], turn_T1C, k.transpose(1, 2))
+        _turn(qk[:, :, :H].view(B, n, t, K, G, C), turn_TC.view(n, t, 1, 1, -1), _rows(q))
+        _turn(qk[:, :, H:], turn_TC.unsqueeze(1), k.transpose(1, 2))
         v = qkv[:, :, H + K :].transpose(1, 2).contiguous()
         q, k, v = q.view(n, B * K, G * t, C), k.view(B * K, T, C), v.view(B * K, T, C)
         o = torch.empty_like(q)
         probabilities = []
         for i in range(n):
             end = (i + 1) * t
-            p = torch.baddbmm(_causal_mask(t, end, G, q.dtype), q[i], k[:, :end].transpose(1, 2))
+            mask = _causal_mask(t, end, G, q.dtype)
+            p = torch.baddbmm(mask, q[i], k[:, :end].transpose(1, 2), alpha=C**-0.5)
             torch.softmax(p, -1, out=p)
             torch.bmm(p, v[:, :end], out=o[i])
             probabilities.append(p)
         o_ND = _rows(o.view(n, B, K, G, t, C)).reshape(B * T, H * C)
-        saved = (unit, factor, gain_D, qkv_weight, out_weight, qk_unit, qk_factor, qk_gain, turn_T1C)
+        saved = (unit, factor, gain_D, qkv_weight, out_weight, qk_unit, qk_factor, qk_gain, back_TC)
         ctx.save_for_backward(*saved, q, k, v, o_ND, *probabilities)
         ctx.shape = (B, T, D, H, K, C, n)
         return torch.addmm(x_ND, o_ND, out_weight.t()).view(B, T, D)
@@ -124,7 +129,7 @@ class Attention(Function):
     @once_differentiable
     def backward(ctx, d_y):
         unit, factor, gain_D, qkv_weight, out_weight, *rest = ctx.saved_tensors
-        qk_unit, qk_factor, qk_gain, turn_T1C, q, k, v, o_ND, *probabilities = rest
+        qk_unit, qk_factor, qk_gain, back_TC, q, k, v, o_ND, *probabilities = rest
         B, T, D, H, K, C, n = ctx.shape
         t, G = T // n, H // K
         d_y = d_y.reshape(-1, D)
@@ -135,20 +140,16 @@ class Attention(Function):
             end, p = (i + 1) * t, probabilities[i]
             d_s = torch.bmm(d_o[i], v[:, :end].transpose(1, 2))
             torch._softmax_backward_data(d_s, p, -1, p.dtype, grad_input=d_s)
-            torch.bmm(d_s, k[:, :end], out=d_q[i])
-            if i == n - 1:
-                torch.bmm(p.transpose(1, 2), d_o[i], out=d_v)
-                torch.bmm(d_s.transpose(1, 2), q[i], out=d_k)
-            else:
-                d_v[:, :end].baddbmm_(p.transpose(1, 2), d_o[i])
-                d_k[:, :end].baddbmm_(d_s.transpose(1, 2), q[i])
+            add = 0 if i == n - 1 else 1
+            d_q[i].baddbmm_(d_s, k[:, :end], beta=0, alpha=C**-0.5)
+            d_v[:, :end].baddbmm_(p.transpose(1, 2), d_o[i], beta=add)
+            d_k[:, :end].baddbmm_(d_s.transpose(1, 2), q[i], beta=add, alpha=C**-0.5)
 
         d_qkv = unit.new_empty(B, T, H + 2 * K, C)
         d_qk = d_qkv[:, :, : H + K] if qk_gain is None else unit.new_empty(B, T, H + K, C)
-        back_T1C = turn_T1C.conj().resolve_conj()
-        d_q_BntKGC = d_qk[:, :, :H].unflatten(2, (K, G)).unflatten(1, (n, t))
-        _turn(_rows(d_q.view(n, B, K, G, t, C)), _blocks(back_T1C * C**-0.5, n), d_q_BntKGC)
-        _turn(d_k.view(B, K, T, C).transpose(1, 2), back_T1C, d_qk[:, :, H:])
+        d_q_BntKGC = d_qk[:, :, :H].view(B, n, t, K, G, C)
+        _turn(_rows(d_q.view(n, B, K, G, t, C)), back_TC.view(n, t, 1, 1, -1), d_q_BntKGC)
+        _turn(d_k.view(B, K, T, C).transpose(1, 2), back_TC.unsqueeze(1), d_qk[:, :, H:])
         d_qkv[:, :, H + K :] = d_v.view(B, K, T, C).transpose(1, 2)
         d_gain_q = d_gain_k = None
         if qk_gain is not None:
@@ -157,7 +158,7 @@ class Attention(Function):
             normalise_backward(d_qk.mul_(qk_gain), qk_unit, qk_factor, out=d_qkv[:, :, : H + K])
         d_unit, d_gain_D, d_qkv_weight = project_backward(d_qkv.view(B * T, -1), unit, gain_D, qkv_weight)
         d_x = normalise_backward(d_unit, unit, factor).add_(d_y).view(B, T, D)
-        return d_x, d_gain_D, d_qkv_weight, d_out_weight, d_gain_q, d_gain_k, None, None
+        return d_x, d_gain_D, d_qkv_weight, d_out_weight, d_gain_q, d_gain_k, None, None, None
 
 
 def _rows(q_nBKGtC: Tensor) -> Tensor:
@@ -165,15 +166,9 @@ def _rows(q_nBKGtC: Tensor) -> Tensor:
     return q_nBKGtC.permute(1, 0, 4, 2, 3, 5)
 
 
-def _blocks(turn_T1C: Tensor, n: int) -> Tensor:
-    """Turns as (n, t, 1, 1, C/2), to broadcast over `_rows`."""
-    return turn_T1C.unsqueeze(1).unflatten(0, (n, -1))
-
-
 def _turn(x: Tensor, turn: Tensor, out: Tensor) -> None:
     """Multiply pairs of x, taken as complex numbers, by `turn`, into `out` (any layout)."""
-    pairs_x, pairs_out = (torch.view_as_complex(t.unflatten(-1, (-1, 2))) for t in (x, out))
-    torch.mul(pairs_x, turn, out=pairs_out)
+    torch.mul(x.view(turn.dtype), turn, out=out.view(turn.dtype))
 
 
 @lru_cache

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from stepladder.models import by_hand
-from stepladder.models.rotary import rotate
+from stepladder.models.rotary import Rotation, rotate
 
 EPSILON = 1e-6
 """Added to the mean square in every RMS norm."""
@@ -44,7 +44,7 @@ def attention(
     out_weight: Tensor,
     gain_q_C: Tensor | None,
     gain_k_C: Tensor | None,
-    rotation_TC: Tensor,
+    rotation: Rotation,
     epsilon: float,
 ) -> Tensor:
     """x + causal grouped-query self-attention of norm(x), with rotary positions and optional QK-norm.
@@ -54,21 +54,21 @@ def attention(
         qkv_weight: ((H + 2K) C, D), rows ordered queries, keys, values.
         out_weight: (D, H C).
         gain_q_C, gain_k_C: gains of the RMS norm of queries and keys per head; None for no norm.
-        rotation_TC: see `rotary.rotation_table`, for exactly T positions.
+        rotation: see `rotary.rotation_table`, for exactly T positions.
     """
     B, T = x_BTD.shape[:2]
     if T <= LONGEST_BY_HAND and runs_by_hand(x_BTD):
         return by_hand.Attention.apply(
-            x_BTD, gain_D, qkv_weight, out_weight, gain_q_C, gain_k_C, rotation_TC, epsilon
+            x_BTD, gain_D, qkv_weight, out_weight, gain_q_C, gain_k_C, *rotation, epsilon
         )
-    C = 2 * rotation_TC.shape[1]
+    C = 2 * rotation.turn_TC.shape[1]
     H = out_weight.shape[1] // C
     K = (qkv_weight.shape[0] // C - H) // 2
     h_BTD = rms_norm(x_BTD, gain_D, epsilon)
     q, k, v = F.linear(h_BTD, qkv_weight).view(B, T, H + 2 * K, C).split((H, K, K), dim=2)
     if gain_q_C is not None and gain_k_C is not None:
         q, k = rms_norm(q, gain_q_C.to(q.dtype), epsilon), rms_norm(k, gain_k_C.to(k.dtype), epsilon)
-    q, k = rotate(q, rotation_TC), rotate(k, rotation_TC)
+    q, k = rotate(q, rotation.turn_TC), rotate(k, rotation.turn_TC)
     o_BHTC = F.scaled_dot_product_attention(
         q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), is_causal=True, enable_gqa=H != K
     )

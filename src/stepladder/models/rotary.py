@@ -8,20 +8,31 @@ Shapes: B batch, T positions, H heads, C head width.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
 
-def rotation_table(positions: int, d_head: int, theta: float) -> Tensor:
-    """Unit complex numbers (T, C/2): the turn of pair i at position t. Computed in float64."""
+class Rotation(NamedTuple):
+    """Unit complex numbers (T, C/2) for the pairs of a head at each position."""
+
+    turn_TC: Tensor
+    back_TC: Tensor
+    """The turns' conjugates, which the backward pass multiplies by."""
+
+
+def rotation_table(positions: int, d_head: int, theta: float) -> Rotation:
+    """Turns of the first `positions` positions; angles are computed in float64."""
     frequency_C = theta ** (-torch.arange(0, d_head, 2, dtype=torch.float64) / d_head)
     angle_TC = torch.outer(torch.arange(positions, dtype=torch.float64), frequency_C)
-    return torch.polar(torch.ones_like(angle_TC), angle_TC).to(torch.complex64)
+    turn_TC = torch.polar(torch.ones_like(angle_TC), angle_TC).to(torch.complex64)
+    return Rotation(turn_TC, turn_TC.conj().resolve_conj())
 
 
-def rotate(x_BTHC: Tensor, rotation_TC: Tensor) -> Tensor:
+def rotate(x_BTHC: Tensor, turn_TC: Tensor) -> Tensor:
     """Turn every head of x by its position's angle; written in real numbers, which compile and autocast."""
     even, odd = x_BTHC[..., 0::2], x_BTHC[..., 1::2]
-    cosine, sine = (part[:, None].to(x_BTHC.dtype) for part in (rotation_TC.real, rotation_TC.imag))
+    cosine, sine = (part[:, None].to(x_BTHC.dtype) for part in (turn_TC.real, turn_TC.imag))
     turned = torch.stack((even * cosine - odd * sine, even * sine + odd * cosine), dim=-1)
     return turned.flatten(-2)

@@ -16,7 +16,7 @@ from stepladder.ladder.parts import load
 from stepladder.ladder.spec import ModelSpec
 from stepladder.models.experts import Routing
 from stepladder.models.functional import EPSILON, attention, rms_norm
-from stepladder.models.rotary import rotation_table
+from stepladder.models.rotary import Rotation, rotation_table
 
 
 class Attention(nn.Module):
@@ -31,9 +31,9 @@ class Attention(nn.Module):
         self.gain_q = nn.Parameter(torch.ones(model.d_head)) if model.qk_norm else None
         self.gain_k = nn.Parameter(torch.ones(model.d_head)) if model.qk_norm else None
 
-    def forward(self, x_BTD: Tensor, rotation_TC: Tensor) -> Tensor:
+    def forward(self, x_BTD: Tensor, rotation: Rotation) -> Tensor:
         """x and what attention adds to it."""
-        return attention(x_BTD, self.gain, self.qkv, self.out, self.gain_q, self.gain_k, rotation_TC, EPSILON)
+        return attention(x_BTD, self.gain, self.qkv, self.out, self.gain_q, self.gain_k, rotation, EPSILON)
 
 
 class Layer(nn.Module):
@@ -44,9 +44,9 @@ class Layer(nn.Module):
         self.attention = Attention(model)
         self.feed_forward = load("architectures", model.architecture).build_feed_forward(model, index)
 
-    def forward(self, x_BTD: Tensor, rotation_TC: Tensor) -> tuple[Tensor, Routing | None]:
+    def forward(self, x_BTD: Tensor, rotation: Rotation) -> tuple[Tensor, Routing | None]:
         """The next layer's input, and what the router did if there is one."""
-        return self.feed_forward(self.attention(x_BTD, rotation_TC))
+        return self.feed_forward(self.attention(x_BTD, rotation))
 
 
 class Transformer(nn.Module):
@@ -60,11 +60,9 @@ class Transformer(nn.Module):
         self.unembedding = (
             None if model.tied_embeddings else nn.Parameter(torch.empty(model.vocab_size, model.d_model))
         )
-        self.register_buffer(
-            "rotation_TC",
-            rotation_table(model.sequence_length, model.d_head, model.rope_theta),
-            persistent=False,
-        )
+        rotation = rotation_table(model.sequence_length, model.d_head, model.rope_theta)
+        self.register_buffer("turn_TC", rotation.turn_TC, persistent=False)
+        self.register_buffer("back_TC", rotation.back_TC, persistent=False)
         initialise(self, seed)
 
     def forward(self, x_BTD: Tensor) -> tuple[Tensor, list[Routing]]:
@@ -74,10 +72,11 @@ class Transformer(nn.Module):
 
     def trunk(self, x_BTD: Tensor) -> tuple[Tensor, list[Routing]]:
         """All layers and the final norm."""
-        rotation_TC = self.rotation_TC[: x_BTD.shape[1]]
+        positions = x_BTD.shape[1]
+        rotation = Rotation(self.turn_TC[:positions], self.back_TC[:positions])
         routings = []
         for layer in self.layers:
-            x_BTD, routing = layer(x_BTD, rotation_TC)
+            x_BTD, routing = layer(x_BTD, rotation)
             if routing is not None:
                 routings.append(routing)
         return rms_norm(x_BTD, self.gain, EPSILON), routings

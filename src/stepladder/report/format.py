@@ -49,6 +49,17 @@ def interval(value: float | None, low: float | None, high: float | None, decimal
     return f"{fixed(value, decimals)} {bounds(low, high, decimals)}"
 
 
+def gain(row: dict[str, Any] | None) -> str:
+    """An efficiency gain of comparison.json: `1.45 [1.30, 1.62]`; null in it means infinite."""
+    if row is None:
+        return MISSING
+    value = fixed(row["gain"], 2) if row["gain"] is not None else "∞"
+    if row["interval"] is None:
+        return f"{value} [no interval]"
+    low, high = (fixed(end, 2) if end is not None else "∞" for end in row["interval"])
+    return f"{value} [{low}, {high}]"
+
+
 def bounds(low: float | None, high: float | None, decimals: int = 2) -> str:
     """`[0.90, 1.05]`, or `[no interval]`."""
     if not (is_number(low) and is_number(high)):
@@ -71,6 +82,11 @@ def count(value: float | None) -> str:
     if is_number(value) and abs(value) < 1000 and float(value).is_integer():
         return _minus(str(int(value)))
     return _prefixed(value, _COUNTS, "", "")
+
+
+def whole(value: float | None) -> str:
+    """An exact count with thin spaces between thousands: 2 310."""
+    return _minus(f"{round(value):,}").replace(",", "\N{THIN SPACE}") if is_number(value) else MISSING
 
 
 def bytes_(value: float | None) -> str:
@@ -98,15 +114,14 @@ def money(value: float | None, currency: str | None) -> str:
     return f"{value:,.2f} {currency or ''}".strip() if is_number(value) else MISSING
 
 
-def scale(values: list[float], names: list[str] | None = None) -> tuple[float, str]:
+def scale(values: list[float]) -> tuple[float, str]:
     """Divisor and SI prefix that bring the geometric middle of `values` near 1 (for an axis)."""
-    names = names or _PREFIXES
     positive = [v for v in values if is_number(v) and v > 0]
     if not positive:
         return 1.0, ""
     middle = sum(math.log10(v) for v in positive) / len(positive)
-    power = min(max(int(middle // 3), 0), len(names) - 1)
-    return 1000.0**power, names[power]
+    power = min(max(int((middle + 0.5) // 3), 0), len(_PREFIXES) - 1)
+    return 1000.0**power, _PREFIXES[power]
 
 
 def _prefixed(value: float | None, prefixes: list[str], gap: str, unit: str) -> str:

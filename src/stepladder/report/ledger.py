@@ -33,7 +33,7 @@ def losses_table(runs: pd.DataFrame) -> dict[str, Any]:
             fmt.count(row["parameters_total"]),
             fmt.count(row["parameters_active_non_embedding"]),
             fmt.count(row["tokens"]),
-            fmt.count(row["steps"]),
+            fmt.whole(row["steps"]),
             fmt.flops(row["flops"]),
             f"{row['learning_rate']:.2g}",
             fmt.fixed(row["loss"], 4),
@@ -74,12 +74,12 @@ def costs_table(runs: pd.DataFrame, plan: dict[str, Any]) -> dict[str, Any]:
                 *_cost_cells(values),
                 fmt.duration(row["accelerator_seconds"]),
                 fmt.percent(row.get("mfu_median")),
-                fmt.count(row["restarts"]),
+                fmt.whole(row["restarts"]),
             ]
         )
     total = fmt.duration(runs["accelerator_seconds"].sum())
     rows.append(
-        ["All", f"{len(runs)} runs", *_cost_cells(sums), total, "", fmt.count(runs["restarts"].sum())]
+        ["All", f"{len(runs)} runs", *_cost_cells(sums), total, "", fmt.whole(runs["restarts"].sum())]
     )
     return table(
         [
@@ -155,6 +155,12 @@ def provenance_table(runs: pd.DataFrame, manifest: dict[str, Any], ladder: dict[
     return table(["<", "<<"], rows)
 
 
+def peaks(runs: pd.DataFrame) -> str:
+    """The peak rates that MFU refers to: `102 GFLOP/s (fp32), 225 GFLOP/s (bf16)`."""
+    known = runs[["mfu_peak_flops_per_second", "mfu_dtype"]].dropna().drop_duplicates("mfu_dtype")
+    return ", ".join(f"{fmt.rate(peak)} ({dtype})" for peak, dtype in known.itertuples(index=False)) or fmt.MISSING
+
+
 def _manifest_rows(manifest: dict[str, Any]) -> list[list[str]]:
     rows = []
     if isinstance(manifest.get("domains"), dict):
@@ -168,7 +174,7 @@ def _manifest_rows(manifest: dict[str, Any]) -> list[list[str]]:
     return rows
 
 
-def rules_table(ladder: dict[str, Any], plan: dict[str, Any]) -> dict[str, Any]:
+def rules_table(ladder: dict[str, Any]) -> dict[str, Any]:
     """How shapes and hyperparameters follow from depth, and what was overridden."""
     rows = [[label, _inline(value)] for label, value in _rules(ladder) if value not in (None, {}, [])]
     for rung in ladder.get("rungs", []):

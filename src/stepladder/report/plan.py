@@ -42,7 +42,7 @@ def plan_context(plan: dict[str, Any]) -> dict[str, Any]:
         ["Model FLOPs (causal count)", fmt.flops(totals.get("flops"))],
         ["Accelerator-hours", fmt.significant(hours)],
         ["Wall time", fmt.duration(3600 * wall) if fmt.is_number(wall) else fmt.MISSING],
-        ["Price", price],
+        ["Price", price if price != fmt.MISSING else f"{price} (no price per hour is set)"],
         ["Disk", fmt.bytes_(totals.get("disk_bytes"))],
     ]
     return {
@@ -55,7 +55,7 @@ def plan_context(plan: dict[str, Any]) -> dict[str, Any]:
         "rungs": _rungs(runs, currency),
         "assumptions": table(
             ["<Assumption", "<<Value"],
-            [[_words(k), _value(k, v)] for k, v in plan.get("assumptions", {}).items()],
+            [[_words(k), _value(v)] for k, v in plan.get("assumptions", {}).items()],
         ),
         "warnings": list(plan.get("warnings", [])),
     }
@@ -67,9 +67,9 @@ def _rungs(runs: list[dict[str, Any]], currency: str | None) -> dict[str, Any]:
     for run in runs:
         groups.setdefault((run["rung"], run["variant"], str(run["budget"])), []).append(run)
     rows = []
-    for (rung, variant, budget), members in groups.items():
+    rungs = list(dict.fromkeys(run["rung"] for run in runs))
+    for (rung, variant, budget), members in sorted(groups.items(), key=lambda item: rungs.index(item[0][0])):
         first = members[0]
-        parameters = first.get("parameters", {})
         rows.append(
             [
                 rung,
@@ -80,9 +80,9 @@ def _rungs(runs: list[dict[str, Any]], currency: str | None) -> dict[str, Any]:
                 fmt.count(
                     parameters.get("active_non_embedding", first.get("parameters_active_non_embedding"))
                 ),
-                fmt.count(first.get("tokens")),
-                fmt.count(first.get("steps")),
-                fmt.flops(first.get("flops")),
+                fmt.count(first["tokens"]),
+                fmt.whole(first["steps"]),
+                fmt.flops(first["flops"]),
                 fmt.significant(_sum(m.get("accelerator_hours") for m in members)),
                 fmt.money(_sum(m.get("price") for m in members), None),
             ]
@@ -102,7 +102,7 @@ def _rungs(runs: list[dict[str, Any]], currency: str | None) -> dict[str, Any]:
             f"Price ({currency})" if currency else "Price",
         ],
         rows,
-        "N: active parameters without embedding and head. Tokens (raw text read), steps and FLOPs are of one run; "
+        "Total, active: parameters with embedding and head; N: active without them. Tokens (raw text read), steps and FLOPs are of one run; "
         "accelerator-hours and price are of all runs of the line.",
     )
 
@@ -115,14 +115,10 @@ def _sum(values: Iterable[float | None]) -> float | None:
 
 def _words(key: str) -> str:
     """A key of plan.json as a reader sees it."""
-    return key.replace("_", " ").replace("flops", "FLOPs").replace("mfu", "MFU").capitalize()
+    return (key[0].upper() + key[1:]).replace("_", " ").replace("Flops", "FLOPs")
 
 
-def _value(key: str, value: Any) -> str:
+def _value(value: Any) -> str:
     if value is None:
-        return fmt.MISSING
-    if key == "flops_per_second" or key.endswith("_flops_per_second"):
-        return fmt.rate(value)
-    if key == "mfu":
-        return fmt.percent(value)
+        return f"{fmt.MISSING} (not set)"
     return fmt.significant(value) if isinstance(value, float) else str(value)

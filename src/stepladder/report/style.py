@@ -19,6 +19,7 @@ from typing import Any
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from stepladder.report.format import is_number, scale
@@ -49,7 +50,8 @@ PARTS = {
     "evaluation": ("evaluation", "#E69F00", "\\\\\\\\"),
     "checkpoint": ("checkpoint", "#D55E00", ""),
     "startup": ("start-up", "#CC79A7", "xxxx"),
-    "stall": ("stall", "#1a1a1a", ""),
+    "lost": ("lost to restarts", "#1a1a1a", ""),
+    "stall": ("stall", "#6b6b6b", "...."),
     "other": ("other", "#d9d9d9", ""),
 }
 """Where a run's time goes: column suffix to label, colour and hatch, in drawing order."""
@@ -64,7 +66,11 @@ class VariantStyle:
     line: Any
 
 
-def variant_styles(variants: Sequence[str]) -> dict[str, VariantStyle]:
+Styles = dict[str, VariantStyle]
+"""Variant to its look, in the ladder's order."""
+
+
+def variant_styles(variants: Sequence[str]) -> Styles:
     """One style per variant, in the ladder's order."""
     return {
         variant: VariantStyle(_COLOURS[i % 7], _MARKERS[(i + i // 7) % 7], _LINES[(i + i // 7) % 7])
@@ -121,6 +127,15 @@ def new_figure(height: float, **layout: Any) -> tuple[Figure, Any]:
     """An empty figure as wide as the text, `height` inches tall, with the axes that `layout` asks for."""
     figure = Figure(figsize=(TEXT_WIDTH, height), layout="constrained")
     return figure, figure.subplots(**layout)
+
+
+def variant_legend(figure: Figure, styles: Styles, *, lines: bool, extra: Sequence[Line2D] = ()) -> None:
+    """One legend above all panels; `lines` when the variants are drawn with lines too."""
+    handles = [
+        Line2D([], [], color=s.colour, marker=s.marker, linestyle=s.line if lines else "none", label=variant)
+        for variant, s in styles.items()
+    ] + list(extra)
+    figure.legend(handles=handles, loc="outside upper center", ncols=5 if len(handles) > 6 else len(handles))
 
 
 def save_svg(figure: Figure, path: Path) -> Path:

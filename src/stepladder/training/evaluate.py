@@ -54,6 +54,7 @@ def windows(tokens: Tensor, sequence_length: int) -> Iterator[tuple[Tensor, Tens
     inputs = tokens[: whole * sequence_length].view(whole, sequence_length)
     targets = tokens[1 : whole * sequence_length + 1].view(whole, sequence_length)
     rows = max(1, POSITIONS_PER_BATCH // sequence_length)
-    yield from zip(inputs.split(rows), targets.split(rows), strict=True)
+    if whole:
+        yield from zip(inputs.split(rows), targets.split(rows), strict=True)
     if rest := (len(tokens) - 1) % sequence_length:
         yield tokens[-rest - 1 : -1][None], tokens[-rest:][None]

@@ -1,4 +1,4 @@
-"""AdamW over flat buffers, gradient clipping, and the warmup-stable-decay schedule."""
+"""AdamW over one flat buffer, gradient clipping, and the warmup-stable-decay schedule."""
 
 from __future__ import annotations
 
@@ -23,84 +23,66 @@ def learning_rate_multiplier(step: int, total_steps: int, schedule: ScheduleSpec
 
 
 class FlatAdamW:
-    """AdamW whose parameters are views of two flat tensors: matrices (decayed) and the rest (not).
+    """AdamW whose parameters are views of one flat tensor, matrices first.
 
-    The update, the gradient norm and the scaling are then a handful of operations whatever the number of
-    parameters. Embeddings, tied or not, norms and gains are not decayed.
+    The update, the gradient norm and the scaling are then one operation each, whatever the number of
+    parameters. Decoupled weight decay shrinks the matrices' part before the update; embeddings, tied
+    or not, norm gains and other vectors are not decayed.
     """
 
     def __init__(self, model: nn.Module, spec: OptimizerSpec) -> None:
-        named = dict(model.named_parameters())
-        decayed = {name for name, p in named.items() if p.ndim > 1 and not name.endswith("embedding")}
-        decayed |= {name for name in named if name.endswith("unembedding")}
-        self.clip_norm = spec.clip_norm
-        self.groups = [
-            _Group({name: p for name, p in named.items() if (name in decayed) == wanted})
-            for wanted in (True, False)
-        ]
-        decays = (spec.weight_decay, 0.0)
+        named = list(model.named_parameters())
+        decayed = [(name, p) for name, p in named if p.ndim > 1 and name != "embedding"]
+        self.parameters = dict(decayed) | dict(named)
+        self.n_decayed = sum(p.numel() for _, p in decayed)
+        self.spec = spec
+        self.flat = nn.Parameter(torch.cat([p.detach().reshape(-1) for p in self.parameters.values()]))
+        self.flat.grad = torch.zeros_like(self.flat)
+        for name, view in self._split(self.flat.detach()).items():
+            self.parameters[name].data = view
         self.adamw = torch.optim.AdamW(
-            [
-                {"params": [group.flat], "weight_decay": decay}
-                for group, decay in zip(self.groups, decays, strict=True)
-            ],
+            [self.flat],
             lr=spec.learning_rate,
             betas=(spec.beta1, spec.beta2),
             eps=spec.epsilon,
+            weight_decay=0.0,
             fused=True,
         )
 
+    @torch.no_grad()
     def step(self, learning_rate: float) -> Tensor:
         """Update the parameters from their gradients and drop these; returns the norm before clipping."""
-        gradients = [group.gather_gradients() for group in self.groups]
-        norm = torch.stack([torch.linalg.vector_norm(g) for g in gradients]).norm()
-        scale = (self.clip_norm / (norm + 1e-6)).clamp(max=1.0)
-        for gradient, settings in zip(gradients, self.adamw.param_groups, strict=True):
-            gradient.mul_(scale)
-            settings["lr"] = learning_rate
+        gradient = self.flat.grad
+        torch.cat([p.grad.reshape(-1) for p in self.parameters.values()], out=gradient)
+        for parameter in self.parameters.values():
+            parameter.grad = None
+        norm = torch.linalg.vector_norm(gradient)
+        gradient.mul_((self.spec.clip_norm / (norm + 1e-6)).clamp_(max=1.0))
+        self.flat[: self.n_decayed].mul_(1 - learning_rate * self.spec.weight_decay)
+        self.adamw.param_groups[0]["lr"] = learning_rate
         self.adamw.step()
         return norm
 
     def state(self) -> dict[str, Tensor]:
         """Both moments per parameter, as `<parameter>.exp_avg` and `.exp_avg_sq`."""
+        moments = self.adamw.state[self.flat]
         return {
-            f"{name}.{moment}": part
-            for group in self.groups
+            f"{name}.{moment}": view
             for moment in ("exp_avg", "exp_avg_sq")
-            for name, part in group.split(self.adamw.state[group.flat][moment]).items()
+            for name, view in self._split(moments[moment]).items()
         }
 
     def load_state(self, state: dict[str, Tensor], steps: int) -> None:
         """Take over what `state` returned after `steps` updates."""
-        for group in self.groups:
-            moments = {moment: torch.zeros_like(group.flat) for moment in ("exp_avg", "exp_avg_sq")}
-            for moment, flat in moments.items():
-                for name, part in group.split(flat).items():
-                    part.copy_(state[f"{name}.{moment}"])
-            count = torch.tensor(float(steps), device=group.flat.device)
-            self.adamw.state[group.flat] = {"step": count, **moments}
+        moments = {moment: torch.zeros_like(self.flat) for moment in ("exp_avg", "exp_avg_sq")}
+        for moment, flat in moments.items():
+            for name, view in self._split(flat).items():
+                view.copy_(state[f"{name}.{moment}"])
+        count = torch.tensor(float(steps), device=self.flat.device)
+        self.adamw.state[self.flat] = {"step": count, **moments}
 
-
-class _Group:
-    """Parameters laid end to end in one tensor, whose views they become."""
-
-    def __init__(self, parameters: dict[str, nn.Parameter]) -> None:
-        self.parameters = parameters
-        self.flat = nn.Parameter(torch.cat([p.detach().reshape(-1) for p in parameters.values()]))
-        self.flat.grad = torch.zeros_like(self.flat)
-        for name, part in self.split(self.flat.detach()).items():
-            parameters[name].data = part
-
-    def split(self, flat: Tensor) -> dict[str, Tensor]:
+    def _split(self, flat: Tensor) -> dict[str, Tensor]:
         """Views of `flat` in the parameters' shapes, by name."""
-        parts = flat.split([p.numel() for p in self.parameters.values()])
-        return {
-            name: part.view(p.shape) for (name, p), part in zip(self.parameters.items(), parts, strict=True)
-        }
-
-    def gather_gradients(self) -> Tensor:
-        """Copy all gradients into the flat one and drop them, which is cheaper than adding into views."""
-        torch.cat([p.grad.reshape(-1) for p in self.parameters.values()], out=self.flat.grad)
-        for parameter in self.parameters.values():
-            parameter.grad = None
-        return self.flat.grad
+        views = flat.split([p.numel() for p in self.parameters.values()])
+        shapes = self.parameters.items()
+        return {name: view.view(p.shape) for (name, p), view in zip(shapes, views, strict=True)}

@@ -1,213 +1,218 @@
-"""What the ladder says: loss against compute with laws, and the gain along the ladder."""
+"""What the ladder says: loss against compute with its laws, and the gain along the ladder."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
-from stepladder.report.evidence import Gain, HeldOut, Law
 from stepladder.report.style import (
     GREY,
     INK,
+    Styles,
     VariantStyle,
     compute_scale,
     log_axis,
-    log_ticks,
     new_figure,
     padded,
     styled,
+    variant_legend,
 )
 
-Styles = dict[str, VariantStyle]
+GAIN_AXES = {"flops": "Training compute ({unit}, causal count)", "seconds": "Accelerator time ({unit})"}
+"""Cost axes that the gain is drawn on, and their labels."""
 
 
-def loss_figure(
-    runs: pd.DataFrame, laws: Sequence[Law], held_out: Sequence[HeldOut], styles: Styles, reference: str
-) -> Figure:
-    """Target loss of every run against training FLOPs, and below it the distance to the reference's law.
+def loss_figure(runs: pd.DataFrame, fit: dict[str, Any], styles: Styles, reference: str) -> Figure:
+    """Held-out loss of every run against training FLOPs; below it, the distance to the reference's law.
 
     Args:
         runs: one row per run: variant, rung, flops, loss (nats/token).
-        laws: fitted curves on the FLOPs axis with 95 % bands; variants without one show points only.
-        held_out: predictions made without the largest rung; its runs are drawn hollow.
+        fit: fits/flops.json; where it has no laws the points stand alone.
         styles: look of each variant.
-        reference: variant whose law is the zero line below.
+        reference: variant whose law is the zero line of the lower panel.
     """
+    laws, predictions = fit["laws"], (fit["held_out"] or {}).get("predictions", [])
+    base = laws.get(reference)
     with styled():
-        by_variant = {law.variant: law for law in laws if law.curve is not None}
-        base = by_variant.get(reference)
-        rows = 2 if base else 1
         figure, grid = new_figure(
-            4.1 if base else 3.2,
-            nrows=rows,
-            sharex=True,
-            squeeze=False,
-            gridspec_kw={"height_ratios": [1.75, 1][:rows]},
-        )
+            4.2 if base else 3.2, nrows=2 if base else 1, sharex=True, squeeze=False,
+            gridspec_kw={"height_ratios": [1.6, 1] if base else [1]},
+        )  # fmt: skip
         divisor, unit = compute_scale(runs["flops"])
-        top: Axes = grid[0, 0]
-        hidden = {(h.variant, h.rung) for h in held_out}
-        for i, (variant, style) in enumerate(styles.items()):
-            mine = runs[runs["variant"] == variant]
-            hollow = np.array([(variant, rung) in hidden for rung in mine["rung"]], dtype=bool)
-            _points(top, mine["flops"] / divisor, mine["loss"], hollow, style, variant)
-            predictions = [h for h in held_out if h.variant == variant]
-            # Side by side, so that the intervals of several variants do not hide each other.
-            shift = math.exp(0.035 * (i - (len(styles) - 1) / 2))
-            for axes, offset in zip(grid[:, 0], (None, base), strict=False):
-                for h in predictions:
-                    _prediction(axes, h, offset, divisor, shift, style)
-            if variant in by_variant:
-                curve = by_variant[variant].curve
-                top.plot(curve.x / divisor, curve.middle, color=style.colour, linestyle=style.line)
-                top.fill_between(
-                    curve.x / divisor, curve.low, curve.high, color=style.colour, alpha=0.13, linewidth=0
-                )
-            if base is not None:
-                below: Axes = grid[1, 0]
-                gap = mine["loss"].to_numpy() - base.at(mine["flops"].to_numpy())
-                _points(below, mine["flops"] / divisor, gap, hollow, style, None)
-                if variant in by_variant:
-                    curve = by_variant[variant].curve
-                    zero = base.at(curve.x)
-                    below.plot(
-                        curve.x / divisor, curve.middle - zero, color=style.colour, linestyle=style.line
-                    )
-                    if variant == reference:
-                        below.fill_between(
-                            curve.x / divisor,
-                            curve.low - zero,
-                            curve.high - zero,
-                            color=style.colour,
-                            alpha=0.13,
-                            linewidth=0,
-                        )
-        log_axis(top, "x", *padded(list(runs["flops"] / divisor), 0.07))
-        spread = [runs["loss"].min(), runs["loss"].max()] + [v for h in held_out for v in (h.low, h.high)]
-        room = 0.06 * (max(spread) - min(spread))
-        top.set_ylim(min(spread) - room, max(spread) + room)
-        top.set_ylabel("Held-out loss (nats/token)")
-        _rung_labels(top, runs, {h.rung for h in held_out}, divisor)
-        if base is not None:
-            grid[1, 0].set_ylabel(f"Loss minus law of\n{reference} (nats/token)")
-        grid[-1, 0].set_xlabel(f"Training compute ({unit}, causal count)")
-        figure.legend(*top.get_legend_handles_labels(), loc="outside upper center", ncols=min(len(styles), 5))
+        panels: list[Axes] = list(grid[:, 0])
+        hidden = {(p["variant"], p["rung"]) for p in predictions}
+        for axes in panels:
+            zero = _zero(None if axes is panels[0] else base)
+            for i, (variant, style) in enumerate(styles.items()):
+                mine = runs[runs["variant"] == variant]
+                x, hollow = mine["flops"].to_numpy(), [(variant, rung) in hidden for rung in mine["rung"]]
+                _points(axes, x / divisor, mine["loss"].to_numpy() - zero(x), hollow, style)
+                # Side by side, so that the intervals of several variants do not hide each other.
+                shift = math.exp(0.045 * (i - (len(styles) - 1) / 2))
+                for p in predictions:
+                    if p["variant"] == variant:
+                        _prediction(axes, p, zero, divisor, shift, style)
+                if variant in laws:
+                    # Below, one band is enough: four would hide each other.
+                    banded = axes is panels[0] or variant == reference
+                    _curve(axes, laws[variant]["curve"], zero, divisor, style, banded)
+        log_axis(panels[0], "x", *padded(runs["flops"] / divisor, 0.07))
+        panels[0].set_ylabel("Held-out loss (nats/token)")
+        _limit(panels[0], list(runs["loss"]), predictions, _zero(None))
+        _rung_labels(panels[0], runs["flops"] / divisor, runs["rung"], {rung for _, rung in hidden})
+        if base:
+            gaps = runs["loss"].to_numpy() - _zero(base)(runs["flops"].to_numpy())
+            _limit(panels[1], list(gaps), predictions, _zero(base))
+            panels[1].set_ylabel("Loss above law of\nreference (nats/token)")
+        panels[-1].set_xlabel(GAIN_AXES["flops"].format(unit=unit))
+        extra = [_hollow_handle()] if hidden else []
+        variant_legend(figure, styles, lines=bool(laws), extra=extra)
         return figure
 
 
-def _points(axes: Axes, x, y, hollow, style: VariantStyle, label: str | None) -> None:
-    x, y = np.asarray(x), np.asarray(y)
-    look = {
-        "linestyle": "none",
-        "color": style.colour,
-        "marker": style.marker,
-        "markersize": 4.5,
-        "zorder": 3,
-    }
-    axes.plot(x[~hollow], y[~hollow], label=label, **look)
-    axes.plot(x[hollow], y[hollow], markerfacecolor="white", markeredgewidth=1.1, **look)
+def _zero(law: dict[str, Any] | None) -> Any:
+    """Cost to the loss that is subtracted: a law's, or nothing."""
+    if law is None:
+        return lambda x: np.zeros_like(np.asarray(x, dtype=float))
+    cost, loss = np.array(law["curve"]["cost"]), np.array(law["curve"]["loss"])
+    # The stored curve is dense and smooth in log cost, so that linear interpolation there is exact to the eye.
+    return lambda x: np.interp(np.log(x), np.log(cost), loss)
+
+
+def _points(axes: Axes, x: Any, y: Any, hollow: list[bool], style: VariantStyle) -> None:
+    mask = np.array(hollow, dtype=bool)
+    look = {"linestyle": "none", "color": style.colour, "marker": style.marker, "zorder": 3}
+    axes.plot(x[~mask], y[~mask], **look)
+    axes.plot(x[mask], y[mask], markerfacecolor="white", markeredgewidth=1.1, **look)
+
+
+def _curve(
+    axes: Axes, curve: dict[str, Any], zero: Any, divisor: float, style: VariantStyle, banded: bool
+) -> None:
+    cost = np.array(curve["cost"])
+    base = zero(cost)
+    axes.plot(cost / divisor, np.array(curve["loss"]) - base, color=style.colour, linestyle=style.line)
+    if banded and "low" in curve:
+        low, high = (np.array(curve[end]) - base for end in ("low", "high"))
+        axes.fill_between(cost / divisor, low, high, color=style.colour, alpha=0.13, linewidth=0)
 
 
 def _prediction(
-    axes: Axes, h: HeldOut, base: Law | None, divisor: float, shift: float, style: VariantStyle
+    axes: Axes, p: dict[str, Any], zero: Any, divisor: float, shift: float, style: VariantStyle
 ) -> None:
-    zero = base.at(np.array([h.x]))[0] if base else 0.0
+    base = float(zero(p["cost"]))
+    low, high = p["interval"] or (p["predicted"], p["predicted"])
+    error = [[max(p["predicted"] - low, 0)], [max(high - p["predicted"], 0)]]
     axes.errorbar(
-        h.x / divisor * shift,
-        h.predicted - zero,
-        yerr=[[max(h.predicted - h.low, 0)], [max(h.high - h.predicted, 0)]],
-        fmt="_",
-        color=style.colour,
-        elinewidth=0.8,
-        capsize=2.2,
-        capthick=0.8,
-        markersize=5,
-        zorder=2,
-    )
+        p["cost"] / divisor * shift, p["predicted"] - base, yerr=error,
+        fmt="_", color=style.colour, elinewidth=0.8, capsize=2.2, capthick=0.8, markersize=5, zorder=2,
+    )  # fmt: skip
 
 
-def _rung_labels(axes: Axes, runs: pd.DataFrame, held_out: set[str], divisor: float) -> None:
-    """Names of the rungs above the axes, at the middle of their runs."""
-    where = np.exp(np.log(runs["flops"]).groupby(runs["rung"]).mean()) / divisor
-    for rung, x in where.items():
-        text = f"{rung}\nheld out" if rung in held_out else str(rung)
+def _limit(axes: Axes, values: list[float], predictions: list[dict[str, Any]], zero: Any) -> None:
+    """Room for the points and the predicted intervals; bands may leave the panel."""
+    ends = [end - float(zero(p["cost"])) for p in predictions for end in p["interval"] or ()]
+    low, high = min(values + ends), max(values + ends)
+    room = 0.08 * max(high - low, 1e-3)
+    axes.set_ylim(low - room, high + room)
+
+
+def _rung_labels(axes: Axes, x: pd.Series, rungs: pd.Series, held_out: set[str]) -> None:
+    """Names of the rungs above the axes, at the middle of their points."""
+    middle = np.exp(np.log(x).groupby(rungs).mean())
+    for rung, at in middle.items():
+        text = f"{rung} (held out)" if rung in held_out else str(rung)
         axes.text(
-            x,
-            1.01,
-            text,
-            transform=axes.get_xaxis_transform(),
-            ha="center",
-            va="bottom",
-            fontsize=7.5,
-            color=GREY,
-            linespacing=0.95,
+            at, 1.015, text, transform=axes.get_xaxis_transform(), ha="center", va="bottom", fontsize=7.5, color=GREY
         )
 
 
-def gain_figure(gains: Sequence[Gain], styles: Styles, titles: dict[str, str]) -> Figure | None:
-    """Efficiency gain per rung with 95 % intervals against cost, one panel per axis, EG = 1 marked.
+def _hollow_handle() -> Line2D:
+    return Line2D(
+        [], [], linestyle="none", marker="o", markerfacecolor="white", color=GREY,
+        label="held-out rung, with its prediction",
+    )  # fmt: skip
 
-    Args:
-        gains: candidates against one reference, on one or more cost axes.
-        styles: look of each variant.
-        titles: cost axis to (panel title).
+
+def gain_figure(comparisons: list[dict[str, Any]], styles: Styles) -> Figure | None:
+    """Efficiency gain per rung against cost with intervals: a row per reference, a column per cost axis.
+
+    Returns:
+        None when no comparison has a gain on any axis.
     """
-    drawn = [g for g in gains if g.rungs]
-    axes_names = [a for a in titles if any(g.axis == a for g in drawn)]
-    if not axes_names:
+    usable = [c for c in comparisons if any(c["gains"][axis]["rungs"] for axis in GAIN_AXES)]
+    references = list(dict.fromkeys(c["reference"] for c in usable))
+    if not references:
         return None
     with styled():
-        figure, grid = new_figure(2.75, ncols=len(axes_names), sharey=True, squeeze=False)
-        for axes, axis in zip(grid[0], axes_names, strict=True):
-            mine = [g for g in drawn if g.axis == axis]
-            costs = [r.cost for g in mine for r in g.rungs]
-            divisor, unit = compute_scale(costs, "FLOP") if axis == "flops" else (1.0, "s")
-            axes.axhline(1, color=INK, linewidth=0.8)
-            for i, gain in enumerate(mine):
-                style = styles[gain.candidate]
-                shift = math.exp(0.05 * (i - (len(mine) - 1) / 2))
-                x = np.array([r.cost / divisor * shift for r in gain.rungs])
-                y = np.array([r.value for r in gain.rungs])
-                error = [
-                    [max(r.value - r.low, 0) for r in gain.rungs],
-                    [max(r.high - r.value, 0) for r in gain.rungs],
-                ]
-                axes.errorbar(x, y, yerr=error, fmt="none", ecolor=style.colour, elinewidth=0.8, capsize=2)
-                axes.plot(x, y, color=style.colour, linestyle=style.line, linewidth=0.8, alpha=0.8)
-                _points(axes, x, y, np.array([r.held_out for r in gain.rungs]), style, gain.candidate)
-            log_axis(axes, "x", *padded([c / divisor for c in costs], 0.12))
-            axes.set_title(titles[axis])
-            axes.set_xlabel(
-                f"Training compute ({unit}, causal count)"
-                if axis == "flops"
-                else f"Accelerator time ({unit})"
-            )
-        _gain_scale(grid[0, 0], [v for g in drawn for r in g.rungs for v in (r.value, r.low, r.high)])
-        grid[0, 0].set_ylabel("Efficiency gain (×)")
-        handles = {}
-        for axes in grid[0]:
-            handles |= dict(zip(*axes.get_legend_handles_labels()[::-1], strict=True))
-        figure.legend(
-            handles.values(), handles.keys(), loc="outside upper center", ncols=min(len(handles), 5)
+        figure, grid = new_figure(
+            0.5 + 2.15 * len(references), nrows=len(references), ncols=len(GAIN_AXES), sharey="row", squeeze=False
+        )
+        for row, reference in zip(grid, references, strict=True):
+            group = [c for c in usable if c["reference"] == reference]
+            limits = _gain_limits([r for c in group for axis in GAIN_AXES for r in c["gains"][axis]["rungs"]])
+            for axes, axis in zip(row, GAIN_AXES, strict=True):
+                _gain_panel(axes, {c["candidate"]: c["gains"][axis]["rungs"] for c in group}, axis, styles, limits)
+            _gain_ticks(row[0], *limits)
+            row[0].set_ylabel(f"Efficiency gain over\n{reference} (×)")
+        candidates = {c["candidate"] for c in usable}
+        held = any(r["held_out"] for c in usable for r in c["gains"]["flops"]["rungs"])
+        hollow = [Line2D([], [], linestyle="none", marker="o", markerfacecolor="white", color=GREY, label="held-out rung")]
+        variant_legend(
+            figure, {v: s for v, s in styles.items() if v in candidates}, lines=True, extra=hollow if held else []
         )
         return figure
 
 
-def _gain_scale(axes: Axes, values: list[float]) -> None:
-    """Log scale for ratios; wide intervals are cut at ten times beyond the points."""
-    finite = [v for v in values if math.isfinite(v) and v > 0]
-    low, high = padded([*finite, 1.0], 0.08)
+def _gain_panel(
+    axes: Axes, rungs_of: dict[str, list[dict[str, Any]]], axis: str, styles: Styles, limits: tuple[float, float]
+) -> None:
+    every = [r for rungs in rungs_of.values() for r in rungs]
+    if not every:
+        axes.text(0.5, 0.5, "no law on this axis", transform=axes.transAxes, ha="center", color=GREY)
+        return
+    divisor, unit = compute_scale([r["cost"] for r in every]) if axis == "flops" else (1.0, "s")
+    axes.axhline(1, color=INK, linewidth=0.8)
+    for i, (candidate, rungs) in enumerate(rungs_of.items()):
+        style = styles[candidate]
+        shift = math.exp(0.06 * (i - (len(rungs_of) - 1) / 2))
+        x = np.array([r["cost"] / divisor * shift for r in rungs])
+        # An infinite gain sits at the upper edge, where the panel ends.
+        y = np.array([limits[1] if r["gain"] is None else r["gain"] for r in rungs])
+        for at, value, r in zip(x, y, rungs, strict=True):
+            if r["interval"]:
+                low, high = (limits[1] if end is None else end for end in r["interval"])
+                axes.errorbar(
+                    at, value, yerr=[[max(value - low, 0)], [max(high - value, 0)]],
+                    fmt="none", ecolor=style.colour, elinewidth=0.8, capsize=2,
+                )  # fmt: skip
+        axes.plot(x, y, color=style.colour, linestyle=style.line, linewidth=0.8)
+        _points(axes, x, y, [r["held_out"] for r in rungs], style)
+    costs = pd.Series([r["cost"] / divisor for r in every])
+    log_axis(axes, "x", *padded(costs, 0.1))
+    axes.set_xlabel(GAIN_AXES[axis].format(unit=unit))
+    _rung_labels(axes, costs, pd.Series([r["label"] for r in every]), set())
+
+
+def _gain_limits(rungs: list[dict[str, Any]]) -> tuple[float, float]:
+    """Limits that hold 1, all gains and their intervals, cut at a factor of 20."""
+    ends = [v for r in rungs for v in (r["gain"], *(r["interval"] or ())) if v is not None and v > 0]
+    low, high = padded([*ends, 1.0], 0.08)
+    return max(low, 0.05), min(high, 20)
+
+
+def _gain_ticks(axes: Axes, low: float, high: float) -> None:
+    """Log scale for ratios, with plain labels."""
     axes.set_yscale("log")
-    axes.set_ylim(max(low, 0.05), min(high, 20))
-    low, high = axes.get_ylim()
-    steps = [0.05, 0.1, 0.2, 0.25, 0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.4, 1.6, 1.8, 2, 3, 4, 5, 10, 20]
-    if high / low > 3.2:
-        steps = [0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20]
-    ticks = [t for t in steps if low <= t <= high] or log_ticks(low, high)
+    axes.set_ylim(low, high)
+    fine = [0.6, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.4, 1.6, 1.8, 2]
+    coarse = [0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 10, 20]
+    ticks = [t for t in (fine if high / low < 2.5 else coarse) if low <= t <= high]
     axes.set_yticks(ticks, [f"{t:g}" for t in ticks])
     axes.set_yticks([], minor=True)

@@ -9,9 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from stepladder.report.format import duration
-from stepladder.report.style import FAINT, GREY, INK, PARTS, VariantStyle, compute_scale, new_figure, styled
-
-Styles = dict[str, VariantStyle]
+from stepladder.report.style import GREY, PARTS, Styles, compute_scale, new_figure, styled, variant_legend
 
 
 def training_figure(steps: pd.DataFrame, rungs: list[str], styles: Styles) -> Figure:
@@ -20,12 +18,12 @@ def training_figure(steps: pd.DataFrame, rungs: list[str], styles: Styles) -> Fi
     A phase whose loss is on another scale (any but the last) is drawn thin, and the switch marked.
     """
     with styled():
-        columns = min(3, len(rungs))
+        columns = 2 if len(rungs) in (2, 4) else min(3, len(rungs))
         rows = math.ceil(len(rungs) / columns)
         figure, grid = new_figure(0.35 + 1.75 * rows, nrows=rows, ncols=columns, squeeze=False)
         for axes in grid.flat[len(rungs) :]:
             axes.set_axis_off()
-        switched = False
+        earlier: list[str] = []
         for axes, rung in zip(grid.flat, rungs, strict=False):
             here = steps[steps["rung"] == rung]
             divisor, unit = compute_scale([here["flops"].max()])
@@ -48,7 +46,7 @@ def training_figure(steps: pd.DataFrame, rungs: list[str], styles: Styles) -> Fi
                     )
                     settled.append(y.iloc[len(y) // 10 :])
                     if not last:
-                        switched = True
+                        earlier.append(str(phase))
                         axes.axvline(x.iloc[-1], color=style.colour, linewidth=0.6, linestyle=(0, (2, 2)))
                         axes.plot(x.iloc[-1], y.iloc[-1], "|", color=style.colour, markersize=7)
             values = pd.concat(settled)
@@ -60,8 +58,8 @@ def training_figure(steps: pd.DataFrame, rungs: list[str], styles: Styles) -> Fi
         for axes in grid[:, 0]:
             axes.set_ylabel("Training loss (nats/token)")
         handles = [Line2D([], [], color=s.colour, linestyle=s.line, label=v) for v, s in styles.items()]
-        if switched:
-            handles.append(Line2D([], [], color=GREY, linewidth=0.6, alpha=0.8, label="superposed phase"))
+        if earlier:
+            handles.append(Line2D([], [], color=GREY, linewidth=0.8, label=f"{', '.join(dict.fromkeys(earlier))} phase"))
             handles.append(Line2D([], [], color=GREY, linewidth=0.6, linestyle=(0, (2, 2)), label="switch"))
         figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 6))
         return figure
@@ -103,7 +101,7 @@ def mfu_figure(runs: pd.DataFrame, rungs: list[str], styles: Styles) -> Figure |
         axes.set_ylabel("MFU (% of peak)")
         axes.set_ylim(bottom=0)
         axes.grid(visible=False, axis="x")
-        figure.legend(loc="outside upper center", ncols=min(len(styles), 6))
+        variant_legend(figure, styles, lines=False)
         return figure
 
 
@@ -156,36 +154,7 @@ def time_figure(runs: pd.DataFrame, rungs: list[str], variants: list[str]) -> Fi
         return figure
 
 
-def domain_figure(runs: pd.DataFrame, domains: list[str], styles: Styles) -> Figure:
-    """Held-out loss against FLOPs, one panel per domain, every run."""
-    from stepladder.report.style import log_axis, padded
-
-    with styled():
-        figure, grid = new_figure(2.2, ncols=len(domains), squeeze=False)
-        divisor, unit = compute_scale(runs["flops"])
-        for axes, domain in zip(grid[0], domains, strict=True):
-            for variant, style in styles.items():
-                mine = runs[runs["variant"] == variant].sort_values("flops")
-                axes.plot(
-                    mine["flops"] / divisor,
-                    mine[f"loss_{domain}"],
-                    style.marker,
-                    color=style.colour,
-                    label=variant,
-                    markersize=4,
-                )
-            log_axis(axes, "x", *padded(list(runs["flops"] / divisor), 0.08))
-            axes.set_title(domain)
-            axes.set_xlabel(f"Training compute ({unit})")
-        grid[0][0].set_ylabel("Held-out loss (nats/token)")
-        figure.legend(*grid[0][0].get_legend_handles_labels(), loc="outside upper center", ncols=6)
-        return figure
-
-
 def _dodge(n: int) -> list[float]:
     """Offsets that spread n series around a category."""
     return [(i - (n - 1) / 2) * 0.7 / max(n, 1) for i in range(n)]
 
-
-__all__ = ["domain_figure", "mfu_figure", "time_figure", "training_figure"]
-_ = (FAINT, INK)

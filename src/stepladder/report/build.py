@@ -1,0 +1,122 @@
+"""The report: figures, tables and sentences of one ladder in a PDF that a group can decide from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from stepladder.report import findings, ledger
+from stepladder.report.figures.laws import gain_figure, loss_figure
+from stepladder.report.figures.running import mfu_figure, time_figure, training_figure
+from stepladder.report.format import MISSING, percent
+from stepladder.report.results import Results
+from stepladder.report.style import save_svg, variant_styles
+from stepladder.report.typeset import typeset
+
+
+def build_report(results_dir: Path, out: Path, ladder: dict[str, Any], plan: dict[str, Any]) -> Path:
+    """Draw figures/*.svg in `results_dir` and typeset the report.
+
+    Args:
+        results_dir: holds runs.parquet, steps.parquet, fits/, comparison.json and data/manifest.json.
+        out: the PDF.
+        ladder: the validated ladder file as plain data.
+        plan: the contents of plan.json.
+
+    Returns:
+        `out`.
+
+    Raises:
+        FileNotFoundError: a result is missing.
+    """
+    results = Results.read(results_dir)
+    drawn = draw(results, ladder)
+    files = {
+        f"{name}.svg": save_svg(figure, results_dir / "figures" / f"{name}.svg")
+        for name, figure in drawn.items()
+        if figure is not None
+    }
+    return typeset("report.typ", report_context(results, ladder, plan, drawn), files, out)
+
+
+def draw(results: Results, ladder: dict[str, Any]) -> dict[str, Figure | None]:
+    """All figures by name; None for one that the results do not support."""
+    variants, rungs = results.variants(ladder), results.rungs
+    styles = variant_styles(variants)
+    runs, comparison = results.judged, results.comparison
+    steps = results.steps[results.steps["id"].isin(runs["id"])]
+    return {
+        "loss": loss_figure(runs, results.fits["flops"], styles, comparison["baseline"]),
+        "gain": gain_figure(comparison["comparisons"], styles),
+        "training": training_figure(steps, rungs, styles),
+        "mfu": mfu_figure(runs, rungs, styles),
+        "time": time_figure(runs, rungs, variants),
+    }
+
+
+def report_context(
+    results: Results, ladder: dict[str, Any], plan: dict[str, Any], drawn: dict[str, Figure | None]
+) -> dict[str, Any]:
+    """What report.typ prints: strings, tables and figure names, no bare numbers."""
+    runs, comparison, fit = results.runs, results.comparison, results.fits["flops"]
+    level = percent(comparison["confidence"])
+    finished = runs["lineage_finished"].max() if "lineage_finished" in runs else None
+    return {
+        "title": f"{ladder['name']}, version {ladder['version']}",
+        "name": ladder["name"],
+        "version": str(ladder["version"]),
+        "question": ladder["question"],
+        "stamp": str(finished)[:10] if finished else "",
+        "headline": findings.headline(comparison),
+        "findings": findings.findings(comparison),
+        "verdicts": findings.verdict_table(comparison),
+        "reference": comparison["baseline"],
+        "trends": findings.trend_sentences(comparison),
+        "gains": findings.gains_table(comparison),
+        "laws": findings.laws_table(fit),
+        "law_refused": fit["reason"],
+        "held_out": findings.held_out_table(fit),
+        "held_out_refused": (fit["held_out"] or {"reason": fit["reason"] or "no rung is held out"})["reason"],
+        "sensitivity": findings.sensitivity_table(comparison, fit),
+        "noise": findings.noise_table(comparison),
+        "noise_unknown": fit["noise"]["reason"],
+        "seeds": findings.seeds_table(comparison),
+        "criteria": findings.criteria_tables(comparison),
+        "losses": ledger.losses_table(runs),
+        "costs": ledger.costs_table(runs, plan),
+        "provenance": ledger.provenance_table(runs, results.manifest, ladder),
+        "rules": ledger.rules_table(ladder),
+        "warnings": ledger.warnings_list(runs, comparison["warnings"]),
+        "figures": {name: _figure(name, figure, results, level) for name, figure in drawn.items()},
+    }
+
+
+CAPTIONS = {
+    "loss": "Target loss of every run (n = {runs}) against model training FLOPs, with each variant's law and its {level} "
+    "band. Hollow: the largest rung; the bar beside it is what the laws fitted without it predicted. Below: the same "
+    "runs and laws after subtracting the law of {reference}; lower is better.",
+    "gain": "Efficiency gain per rung with {level} intervals, on FLOPs and on accelerator time. Above the line at 1 the "
+    "candidate saves. Points are shifted sideways a little so that they do not cover each other.",
+    "training": "Training loss of one run per rung and variant (lowest seed, largest budget; n = 1 each), running mean "
+    "over 2.5 % of the logged steps. Thin: a phase whose loss is on another scale (bags of tokens are predicted at "
+    "once), not comparable with the rest; dotted: the switch to next-token training.",
+    "mfu": "Model FLOPs utilisation: median over the steps of each run, with the 10th to 90th percentile. Causal FLOP "
+    "count; peak: {peak}.",
+    "time": "Where the wall time went, mean over the runs of a rung and variant; its total at the right.",
+}
+
+
+def _figure(name: str, figure: Figure | None, results: Results, level: str) -> dict[str, str]:
+    if figure is None:
+        reasons = {
+            "gain": f"no gain could be computed: {results.fits['flops']['reason']}.",
+            "mfu": "MFU is not known, because the peak rate of this hardware is not.",
+        }
+        return {"missing": reasons[name]}
+    peak = MISSING
+    if "mfu_peak_flops_per_second" in results.runs:
+        peak = ledger.peaks(results.runs)
+    words = {"runs": len(results.judged), "level": level, "reference": results.comparison["baseline"], "peak": peak}
+    return {"file": f"{name}.svg", "caption": CAPTIONS[name].format(**words)}

@@ -1,0 +1,62 @@
+"""Everything in a ladder's results folder that the report reads."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from stepladder.analysis.cells import make_cells
+
+AXES = ("flops", "seconds", "tokens")
+
+
+@dataclass(frozen=True)
+class Results:
+    """The collected tables, the fits and the comparison of one ladder."""
+
+    runs: pd.DataFrame
+    steps: pd.DataFrame
+    fits: dict[str, dict[str, Any]]
+    comparison: dict[str, Any]
+    manifest: dict[str, Any]
+
+    @classmethod
+    def read(cls, folder: Path) -> Results:
+        """Read results/<ladder>/.
+
+        Raises:
+            FileNotFoundError: a file is missing; all of them are made by the workflow.
+        """
+        runs = pd.read_parquet(folder / "runs.parquet")
+        return cls(
+            runs=runs.sort_values(["parameters_active_non_embedding", "flops", "id"], kind="stable"),
+            steps=pd.read_parquet(folder / "steps.parquet"),
+            fits={axis: _json(folder / "fits" / f"{axis}.json") for axis in AXES},
+            comparison=_json(folder / "comparison.json"),
+            manifest=_json(folder / "data" / "manifest.json"),
+        )
+
+    @cached_property
+    def judged(self) -> pd.DataFrame:
+        """The runs behind the laws: all, but in a learning-rate sweep only each cell's best factor."""
+        return make_cells(self.runs).runs
+
+    @cached_property
+    def rungs(self) -> list[str]:
+        """Names of the rungs, smallest first."""
+        return list(self.runs.groupby("rung")["parameters_active_non_embedding"].mean().sort_values().index)
+
+    def variants(self, ladder: dict[str, Any]) -> list[str]:
+        """The variants that have runs, in the ladder file's order."""
+        present = list(dict.fromkeys(self.runs["variant"]))
+        order = [f"{a}-{r}" for a in ladder["architectures"] for r in ladder["recipes"]]
+        return [v for v in order if v in present] + [v for v in present if v not in order]
+
+
+def _json(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))
