@@ -264,9 +264,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--rungs", default=",".join(map(str, RUNGS)), help="d_model of the rungs to measure")
-    parser.add_argument(
-        "--steps", type=int, default=40, help="timed rounds at d_model <= 64; a quarter above"
-    )
+    parser.add_argument("--steps", type=int, default=40, help="timed rounds (d_model > 64: a quarter)")
     parser.add_argument("--out", type=Path, help="also write the rows as JSON")
     arguments = parser.parse_args()
     configure_process(threads=1)

@@ -23,11 +23,13 @@ class Routing(NamedTuple):
     """What a MoE layer's router did with one batch; tensors on the device, so that nothing waits."""
 
     balance_loss: Tensor
-    """Load-balance loss, see `balance_loss`; the module multiplies it by its weight."""
+    """See the function of that name; 1 when uniform."""
     load_E: Tensor
     """Share of routed copies per expert; sums to 1. Detached."""
     entropy: Tensor
     """Mean entropy in nats of the router's probabilities; log E when undecided. Detached."""
+    weight: float = 0.0
+    """Factor with which the balance loss enters the training loss."""
 
 
 def balance_loss(probability_NE: Tensor, load_E: Tensor) -> Tensor:
@@ -50,7 +52,7 @@ def mixture_of_experts(
     """Route each token of norm(x) through its top-k experts.
 
     Returns:
-        What the experts add to x (B, T, D), and the routing with its unweighted balance loss.
+        What the experts add to x (B, T, D), and the routing; its weight is for the caller to set.
     """
     if runs_by_hand(x_BTD):
         y_BTD, *routing = experts_by_hand.MixtureOfExperts.apply(

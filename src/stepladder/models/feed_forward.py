@@ -57,5 +57,4 @@ class MixtureOfExperts(nn.Module):
         )
         if self.shared:
             x_BTD = swiglu(x_BTD, self.gain, self.shared["gate_up"], self.shared["down"], EPSILON)
-        routing = routing._replace(balance_loss=routing.balance_loss * self.balance_loss_weight)
-        return x_BTD + y_BTD, routing
+        return x_BTD + y_BTD, routing._replace(weight=self.balance_loss_weight)

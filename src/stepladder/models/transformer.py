@@ -89,8 +89,10 @@ class Transformer(nn.Module):
 def initialise(model: Transformer, seed: int) -> None:
     """Draw all weights from one CPU generator, so that the device does not change them.
 
-    Matrices: normal with standard deviation 1/sqrt(fan-in), which keeps the scale of normalised
-    inputs. Embedding: standard deviation 1 x 1/sqrt(D), so that tied logits start near unit scale.
+    Matrices, embedding and head: normal with standard deviation 1/sqrt(width of the rows), which keeps
+    the scale of normalised inputs. For the embedding it was the best of 0.02, 1/sqrt(D) and 1 at
+    d_model 32, by 0.01 to 0.07 bits per byte after 500 steps (one seed, two learning rates); a head that
+    starts at zero was 0.13 worse.
     The projections back into the residual stream (attention out, feed-forward down) start at zero:
     every layer begins as the identity, gradients reach all depths undiminished, and the router of a MoE
     sees plain embeddings until the experts have something to say (its early collapse is what zeroed

@@ -105,7 +105,7 @@ class Trainer:
             loss = self.recipe.loss(logits_BTV, targets_BTS)
         total = loss
         for routing in routings:
-            total = total + routing.balance_loss
+            total = total + routing.balance_loss * routing.weight
         total.backward()
         if not routings:
             return Metrics(loss.detach(), loss.detach(), None, None, None)

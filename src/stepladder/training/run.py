@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import signal
 import sys
 import time
 from pathlib import Path
@@ -19,7 +18,7 @@ import psutil
 import torch
 
 from stepladder.data.batches import Corpus
-from stepladder.ladder.spec import RecipeSpec, RunSpec
+from stepladder.ladder.spec import RunSpec
 from stepladder.training import accounting, hardware
 from stepladder.training.checkpoint import Checkpoint, newest_checkpoint, save_checkpoint
 from stepladder.training.evaluate import DomainLoss, evaluate
@@ -27,10 +26,9 @@ from stepladder.training.events import EventLog, lost_seconds, read_attempts, st
 from stepladder.training.folder import forget_if_ended, set_aside, write_atomically
 from stepladder.training.lineage import trace, utc_now
 from stepladder.training.loop import Metrics, Place, Trainer, places, read_batch
+from stepladder.training.progress import progress
 from stepladder.training.result import identify, score
-
-EXIT_STOPPED = 75
-"""Exit status after SIGTERM or SIGUSR2 (EX_TEMPFAIL): a checkpoint was saved, run again to go on."""
+from stepladder.training.stop import EXIT_STOPPED, StopSignal
 
 RECORDED_STEPS = 500
 """About how many steps of a run are written to events.jsonl, evenly spaced; all are checked."""
@@ -84,18 +82,6 @@ def train(
     run.events.write("end", loss=result["loss"], seconds=result["seconds"]["total"])
     run.say(f"done: loss {result['loss']:.4f}, {result['bits_per_byte']:.4f} bits per byte")
     return path
-
-
-class StopSignal:
-    """Whether SIGTERM or SIGUSR2 asked the process to save and stop."""
-
-    def __init__(self) -> None:
-        self.received: str | None = None
-        for number in (signal.SIGTERM, signal.SIGUSR2):
-            signal.signal(number, self._receive)
-
-    def _receive(self, number: int, frame: Any) -> None:
-        self.received = signal.Signals(number).name
 
 
 class Run:
@@ -312,15 +298,3 @@ class Run:
                 | {"started": self.started, "finished": utc_now()},
             }
         )
-
-
-def progress(record: dict[str, Any], recipe: RecipeSpec) -> str:
-    """A step record as a line for a person. The remaining time assumes this step's pace of positions."""
-    done, seconds = record["step"] + 1, record["step_seconds"]
-    left = round((recipe.positions - record["positions"]) / record["positions_per_second"])
-    mfu = "" if record["mfu"] is None else f"  MFU {record['mfu']:.0%}"
-    return (
-        f"step {done}/{recipe.steps}  {record['phase']}  loss {record['loss']:.4f}  "
-        f"lr {record['learning_rate']:.2e}  {record['tokens_per_second'] / 1e3:.1f}k tok/s  "
-        f"{seconds * 1e3:.1f} ms/step{mfu}  {left // 60}:{left % 60:02d} left"
-    )
