@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from stepladder.report import findings, ledger
 from stepladder.report.figures.laws import gain_figure, loss_figure
 from stepladder.report.figures.running import mfu_figure, time_figure, training_figure
-from stepladder.report.format import MISSING, percent
+from stepladder.report.format import percent
 from stepladder.report.results import Results
 from stepladder.report.style import save_svg, variant_styles
 from stepladder.report.typeset import typeset
@@ -61,7 +61,6 @@ def report_context(
 ) -> dict[str, Any]:
     """What report.typ prints: strings, tables and figure names, no bare numbers."""
     runs, comparison, fit = results.runs, results.comparison, results.fits["flops"]
-    level = percent(comparison["confidence"])
     finished = runs["lineage_finished"].max() if "lineage_finished" in runs else None
     return {
         "title": f"{ladder['name']}, version {ladder['version']}",
@@ -69,6 +68,9 @@ def report_context(
         "version": str(ladder["version"]),
         "question": ladder["question"],
         "stamp": str(finished)[:10] if finished else "",
+        "confidence": percent(comparison["confidence"]),
+        "n_judged": str(len(results.judged)),
+        "peaks": ledger.peaks(runs),
         "headline": findings.headline(comparison),
         "findings": findings.findings(comparison),
         "verdicts": findings.verdict_table(comparison),
@@ -76,8 +78,10 @@ def report_context(
         "trends": findings.trend_sentences(comparison),
         "gains": findings.gains_table(comparison),
         "laws": findings.laws_table(fit),
+        "fit": fit["reason"] or findings.fit_sentence(fit),
         "law_refused": fit["reason"],
         "held_out": findings.held_out_table(fit),
+        "predicted": bool(fit["held_out"] and fit["held_out"]["predictions"]),
         "held_out_refused": (fit["held_out"] or {"reason": fit["reason"] or "no rung is held out"})["reason"],
         "sensitivity": findings.sensitivity_table(comparison, fit),
         "noise": findings.noise_table(comparison),
@@ -89,34 +93,15 @@ def report_context(
         "provenance": ledger.provenance_table(runs, results.manifest, ladder),
         "rules": ledger.rules_table(ladder),
         "warnings": ledger.warnings_list(runs, comparison["warnings"]),
-        "figures": {name: _figure(name, figure, results, level) for name, figure in drawn.items()},
+        "figures": {name: _figure(name, figure, results) for name, figure in drawn.items()},
     }
 
 
-CAPTIONS = {
-    "loss": "Target loss of every run (n = {runs}) against model training FLOPs, with each variant's law and its {level} "
-    "band. Hollow: the largest rung; the bar beside it is what the laws fitted without it predicted. Below: the same "
-    "runs and laws after subtracting the law of {reference}; lower is better.",
-    "gain": "Efficiency gain per rung with {level} intervals, on FLOPs and on accelerator time. Above the line at 1 the "
-    "candidate saves. Points are shifted sideways a little so that they do not cover each other.",
-    "training": "Training loss of one run per rung and variant (lowest seed, largest budget; n = 1 each), running mean "
-    "over 2.5 % of the logged steps. Thin: a phase whose loss is on another scale (bags of tokens are predicted at "
-    "once), not comparable with the rest; dotted: the switch to next-token training.",
-    "mfu": "Model FLOPs utilisation: median over the steps of each run, with the 10th to 90th percentile. Causal FLOP "
-    "count; peak: {peak}.",
-    "time": "Where the wall time went, mean over the runs of a rung and variant; its total at the right.",
-}
-
-
-def _figure(name: str, figure: Figure | None, results: Results, level: str) -> dict[str, str]:
-    if figure is None:
-        reasons = {
-            "gain": f"no gain could be computed: {results.fits['flops']['reason']}.",
-            "mfu": "MFU is not known, because the peak rate of this hardware is not.",
-        }
-        return {"missing": reasons[name]}
-    peak = MISSING
-    if "mfu_peak_flops_per_second" in results.runs:
-        peak = ledger.peaks(results.runs)
-    words = {"runs": len(results.judged), "level": level, "reference": results.comparison["baseline"], "peak": peak}
-    return {"file": f"{name}.svg", "caption": CAPTIONS[name].format(**words)}
+def _figure(name: str, figure: Figure | None, results: Results) -> dict[str, str]:
+    if figure is not None:
+        return {"file": f"{name}.svg"}
+    reasons = {
+        "gain": f"no gain could be computed: {results.fits['flops']['reason']}.",
+        "mfu": "MFU is not known, because the peak rate of this hardware is not.",
+    }
+    return {"missing": reasons[name]}

@@ -13,35 +13,41 @@ from stepladder.report.tables import table
 
 Comparison = dict[str, Any]
 AXIS_TITLES = {"flops": "FLOPs", "seconds": "time", "tokens": "tokens"}
+FLOORS = {"shared": "shared by all variants", "free": "one per variant"}
 MARKS = {"held_out": "held out", "extrapolated": "beyond the reference"}
 
 
 def headline(comparison: dict[str, Any]) -> str:
-    """One sentence: what to promote, hold and reject."""
-    parts = []
-    for verdict in ("promote", "hold", "reject"):
-        names = [_versus(c, comparison["baseline"]) for c in comparison["comparisons"] if c["verdict"] == verdict]
-        if names:
-            parts.append(f"{verdict} {_and(names)}")
-    if not parts:
-        return "Nothing to compare: only the baseline has runs."
-    text = "; ".join(parts)
-    return f"{text[0].upper()}{text[1:]}."
+    """What to promote, hold and reject: a sentence per reference."""
+    pairs = comparison["comparisons"]
+    sentences = []
+    for reference in dict.fromkeys(c["reference"] for c in pairs):
+        parts = []
+        for verdict in ("promote", "hold", "reject"):
+            names = [c["candidate"] for c in pairs if (c["reference"], c["verdict"]) == (reference, verdict)]
+            if names:
+                parts.append(f"{verdict} {_and(names)}")
+        sentences.append(f"Against {reference}: {', '.join(parts)}.")
+    return " ".join(sentences) or "Nothing to compare: only the baseline has runs."
 
 
 def findings(comparison: dict[str, Any]) -> list[str]:
     """One sentence per comparison: what the gain is, on FLOPs and on time, with interval and n."""
-    return [finding(c) for c in comparison["comparisons"]]
+    pairs = comparison["comparisons"]
+    reasons = {c["gains"]["flops"]["reason"] for c in pairs}
+    if len(reasons) == 1 and None not in reasons:
+        return [f"No candidate could be judged: {reasons.pop()}."]
+    return [finding(c, comparison["rule"]["minimal_gain"]) for c in pairs]
 
 
-def finding(c: Comparison) -> str:
-    """What one comparison shows, in plain words."""
+def finding(c: Comparison, minimal_gain: float) -> str:
+    """What one comparison shows, in plain words; `minimal_gain` is the smallest gain worth having."""
     by_flops, by_time = c["gains"]["flops"], c["gains"]["seconds"]
     who = f"{c['candidate']} against {c['reference']}"
     if by_flops["reason"]:
         return f"{who}: not judged, because {by_flops['reason']}."
     top = by_flops["at_largest"]
-    where = f"at {top['label']}, n = {top['n']} + {top['n_reference']} runs"
+    where = f"at {top['label']}, n = {top['n']} + {top['n_reference']} runs"
     numbers = f"EG on FLOPs {fmt.gain(top)} {where}"
     on_time = None
     if not by_time["reason"]:
@@ -50,7 +56,7 @@ def finding(c: Comparison) -> str:
     claims = {
         "saves": "saves compute",
         "costs": "costs compute: it needs more than the reference for the same loss",
-        "null": "shows no saving at this scale; the interval holds 1",
+        "null": _null(top, minimal_gain),
         "unknown": "has no interval, so a gain cannot be told from seed noise",
     }
     claim = claims[_sign(top)]
@@ -59,6 +65,15 @@ def finding(c: Comparison) -> str:
     elif on_time and _sign(top) == "saves" and _sign(on_time) == "null":
         claim += ", but no time that the data can show"
     return f"{who}: {claim}. {numbers}."
+
+
+def _null(row: dict[str, Any], minimal_gain: float) -> str:
+    """Words for an interval that holds 1: a gain worth having is ruled out, or it is not."""
+    high = row["interval"][1] if row["interval"] else None
+    if high is not None and high < minimal_gain:
+        return "does not help at this scale"
+    limit = "of any size" if high is None else f"of up to × {fmt.fixed(high, 2)}"
+    return f"shows no saving at this scale, though one {limit} is not ruled out"
 
 
 def _sign(row: dict[str, Any]) -> str:
@@ -76,20 +91,19 @@ def verdict_table(comparison: dict[str, Any]) -> dict[str, Any]:
         flops, seconds = c["gains"]["flops"], c["gains"]["seconds"]
         rows.append(
             [
-                c["candidate"], c["reference"], c["verdict"],
-                fmt.gain(flops.get("at_largest")), fmt.gain(seconds.get("at_largest")),
-                trend(flops), _n(flops), c["because"],
+                c["candidate"],
+                c["reference"],
+                c["verdict"],
+                fmt.gain(flops.get("at_largest")),
+                fmt.gain(seconds.get("at_largest")),
+                trend(flops),
+                _n(flops),
+                c["because"],
             ]
         )
-    tops = {c["gains"]["flops"]["at_largest"]["label"] for c in comparison["comparisons"] if _has_gain(c)}
-    where = f"at the largest rung ({', '.join(sorted(tops))})" if tops else "at the largest rung"
-    level = fmt.percent(comparison["confidence"])
     return table(
         ["<Candidate", "<Against", "<Verdict", "<EG on FLOPs", "<EG on time", "<Trend", "<n", "<<Decided by"],
         rows,
-        f"EG: efficiency gain {where}, the cost at which the reference reaches the candidate's loss ÷ the candidate's "
-        f"cost; above 1 the candidate saves. In brackets {level} intervals. Trend: factor on EG (FLOPs) for ten times "
-        "the compute. n: runs of candidate + reference, rungs, seeds per rung.",
     )
 
 
@@ -127,10 +141,10 @@ def trend_sentences(comparison: dict[str, Any]) -> list[str]:
         elif high is not None and high < 0:
             claim = "the gain shrinks with scale"
         else:
-            claim = "no trend that could be told from none"
+            claim = "no trend beyond the noise"
         sentences.append(
-            f"{c['candidate']} against {c['reference']}: {claim}. EG changes by a factor of {trend(gain)} for ten times "
-            f"the FLOPs ({slope['n_rungs']} rungs)."
+            f"{c['candidate']} against {c['reference']}: {claim}. EG changes by a factor of {trend(gain)} "
+            f"for ten times the FLOPs ({slope['n_rungs']} rungs)."
         )
     return sentences
 
@@ -140,11 +154,9 @@ def _n(gain: dict[str, Any]) -> str:
     if not rungs:
         return fmt.MISSING
     seeds = {r["n"] for r in rungs} | {r["n_reference"] for r in rungs}
-    spread = str(min(seeds)) if len(seeds) == 1 else f"{min(seeds)} to {max(seeds)}"
-    return (
-        f"{sum(r['n'] for r in rungs)} + {sum(r['n_reference'] for r in rungs)} runs, "
-        f"{len(rungs)} rungs, {spread} seed{'' if seeds == {1} else 's'}"
-    )
+    spread = str(min(seeds)) if len(seeds) == 1 else f"{min(seeds)}–{max(seeds)}"
+    runs = sum(r["n"] + r["n_reference"] for r in rungs)
+    return f"{runs} / {len(rungs)} / {spread}"
 
 
 def gains_table(comparison: dict[str, Any]) -> dict[str, Any]:
@@ -166,8 +178,6 @@ def gains_table(comparison: dict[str, Any]) -> dict[str, Any]:
     return table(
         ["<Candidate / reference", "<Rung", *(f"EG on {t}" for t in AXIS_TITLES.values()), "n", "<<Note"],
         rows,
-        "n: runs of candidate + reference. Beyond the reference: the candidate's loss lies outside the reference's "
-        "measured losses, so the gain rests on an extrapolated law.",
     )
 
 
@@ -181,23 +191,25 @@ def criteria_tables(comparison: dict[str, Any], width: int = 4) -> list[dict[str
         rows = []
         for i, name in enumerate(names):
             criteria = [c["criteria"][i] for c in group]
-            rows.append([name, _threshold(criteria[0]), *map(_outcome, criteria)])
+            rows.append([name, f"{criteria[0]['threshold']:g}", *map(_outcome, criteria)])
         rows.append(["Verdict", "", *(c["verdict"] for c in group)])
-        columns = [f"{c['candidate']} / {c['reference']}" for c in group]
-        tables.append(table(["<<Criterion", "Threshold", *columns], rows, total=True))
+        tables.append(table(["<<Criterion", "Threshold", *map(_stacked, group)], rows, total=True))
     return tables
 
 
-def _threshold(criterion: dict[str, Any]) -> str:
-    return fmt.significant(criterion["threshold"]) if isinstance(criterion["threshold"], float) else str(criterion["threshold"])
+def _stacked(c: Comparison) -> str:
+    """A column title on two lines."""
+    return f"{c['candidate']}\n/ {c['reference']}"
 
 
 def _outcome(criterion: dict[str, Any]) -> str:
     value = criterion["value"]
     if value is None:
         text = "∞" if criterion["passed"] else fmt.MISSING
+    elif isinstance(value, int):
+        text = str(value)
     else:
-        text = str(value) if isinstance(value, int) else fmt.significant(value)
+        text = fmt.fixed(value, 3) if abs(value) >= 1e-3 else fmt.p_value(value) if value >= 0 else "0.000"
     return f"{text} {'✓' if criterion['passed'] else '✗'}"
 
 
@@ -211,15 +223,29 @@ def laws_table(fit: dict[str, Any]) -> dict[str, Any]:
             cells.append(fmt.interval(law["parameters"][key], *ends, decimals=3))
         residuals = [cell["residual"] for cell in law["cells"]]
         worst = max(residuals, key=abs)
-        rows.append([name, *cells, str(len(residuals)), str(sum(c["n"] for c in law["cells"])),
-                     f"{fmt.signed(100 * worst, 2)} %"])
-    unit = fmt.flops(fit.get("unit_cost"))
+        rows.append(
+            [
+                name,
+                *cells,
+                str(len(residuals)),
+                str(sum(c["n"] for c in law["cells"])),
+                f"{fmt.signed(100 * worst, 2)} %",
+            ]
+        )
     return table(
         ["<Variant", "E (nats/token)", "A (nats/token)", "α", "Cells", "Runs", "Largest residual"],
         rows,
-        f"L(C) = E + A · (C / {unit})^(−α). Floor: {fit['floor']}. Converged: {'yes' if fit.get('converged') else 'no'}, "
-        f"{fit.get('starts_agreeing')} of {fit.get('starts')} starts agree; {fmt.whole(fit.get('bootstrap_draws'))} bootstrap draws. "
-        "Residual: of log loss, so per cent of the loss.",
+    )
+
+
+def fit_sentence(fit: dict[str, Any]) -> str:
+    """How the fit went: floor, convergence, bootstrap."""
+    floor = FLOORS.get(fit["floor"], f"pinned at {fit['floor']} nats/token")
+    converged = "converged" if fit["converged"] else "did not converge"
+    return (
+        f"The cost unit is {fmt.flops(fit['unit_cost'])}; the floor E is {floor}; the fit {converged}, "
+        f"{fit['starts_agreeing']} of {fit['starts']} starts agree; "
+        f"{fmt.whole(fit['bootstrap_draws'])} bootstrap draws."
     )
 
 
@@ -230,14 +256,20 @@ def held_out_table(fit: dict[str, Any]) -> dict[str, Any]:
         ends = p["interval"] or (None, None)
         inside = {True: "yes", False: "no", None: f"{fmt.MISSING} (no interval)"}[p["inside"]]
         rows.append(
-            [p["variant"], p["label"], fmt.flops(p["cost"]), str(p["n"]),
-             fmt.interval(p["predicted"], *ends, decimals=3), fmt.fixed(p["observed"], 3),
-             f"{fmt.signed(100 * p['relative_error'], 2)} %", inside]
+            [
+                p["variant"],
+                p["label"],
+                fmt.flops(p["cost"]),
+                str(p["n"]),
+                fmt.interval(p["predicted"], *ends, decimals=3),
+                fmt.fixed(p["observed"], 3),
+                f"{fmt.signed(100 * p['relative_error'], 2)} %",
+                inside,
+            ]
         )
     return table(
         ["<Variant", "<Rung", "FLOPs", "n", "Predicted loss", "Observed", "Error", "<Inside"],
         rows,
-        "Losses in nats per token. The interval holds the law's error and the seed noise of n runs.",
     )
 
 
@@ -247,15 +279,16 @@ def sensitivity_table(comparison: dict[str, Any], fit: dict[str, Any]) -> dict[s
     rows = []
     for i, choice in enumerate(fit["sensitivity"]):
         floor = choice["floor"]
-        name = {"shared": "shared by all variants", "free": "one per variant"}.get(floor, f"pinned at {floor} nats/token")
+        name = {"shared": "shared by all variants", "free": "one per variant"}.get(
+            floor, f"pinned at {floor} nats/token"
+        )
         cells = [_sensitive(c["gains"]["flops"]["sensitivity"][i]) for c in pairs]
         fitted = sorted({round(law["E"], 2) for law in choice["laws"].values()})
         shown = " to ".join(fmt.fixed(v, 2) for v in ([fitted[0], fitted[-1]] if len(fitted) > 1 else fitted))
         rows.append([name, shown or fmt.MISSING, *cells])
     return table(
-        ["<Floor E", "Fitted E", *(f"{c['candidate']} / {c['reference']}" for c in pairs)],
+        ["<Floor E", "Fitted E", *map(_stacked, pairs)],
         rows,
-        "Point values of EG on FLOPs at the largest rung. Where they differ much, the form of the law decides, not the data.",
     )
 
 
@@ -276,18 +309,24 @@ def seeds_table(comparison: dict[str, Any]) -> dict[str, Any]:
                 f"{test['pairs']} in {test['rungs']} rungs",
                 _per_cent(test["mean_log_difference"]),
                 _per_cent(test["sd_log_difference"], signed=False),
-                fmt.significant(test["p_better"], 2),
+                fmt.p_value(test["p_better"]),
                 _per_cent(test.get("detectable_log_difference"), signed=False),
                 fmt.whole(needed["pairs"]) if needed else fmt.MISSING,
                 test["reason"] or "",
             ]
         )
     return table(
-        ["<Candidate / reference", "<Pairs", "Difference", "sd", "p (better)", "Detectable", "Pairs for EG 1.01", "<<Note"],
+        [
+            "<Candidate / reference",
+            "<Pairs",
+            "Difference",
+            "sd",
+            "p (better)",
+            "Detectable",
+            "Pairs for EG 1.01",
+            "<<Note",
+        ],
         rows,
-        "Difference of log loss, candidate minus reference, per cent of the loss (negative: the candidate is better); sd: of "
-        "one pair, pooled within rungs; p: one-sided paired t-test; detectable: smallest difference that these pairs show with "
-        "80 % power; last: pairs at the largest rung that would show EG = 1.01 with 80 % power.",
     )
 
 
@@ -300,7 +339,6 @@ def noise_table(comparison: dict[str, Any]) -> dict[str, Any]:
     return table(
         ["<Variant", "sd of loss (nats/token)", "Degrees of freedom", "Runs"],
         rows,
-        "Standard deviation between seeds, pooled within rungs.",
     )
 
 
@@ -308,10 +346,6 @@ def _per_cent(value: float | None, signed: bool = True) -> str:
     if value is None:
         return fmt.MISSING
     return f"{fmt.signed(100 * value, 2) if signed else fmt.fixed(100 * value, 2)} %"
-
-
-def _versus(c: Comparison, baseline: str) -> str:
-    return c["candidate"] if c["reference"] == baseline else f"{c['candidate']} (against {c['reference']})"
 
 
 def _and(names: list[str]) -> str:

@@ -7,6 +7,7 @@ number is never printed as zero.
 from __future__ import annotations
 
 import math
+import numbers
 from typing import Any
 
 MISSING = "—"
@@ -15,8 +16,8 @@ _COUNTS = ["", "k", "M", "B", "T"]
 
 
 def is_number(value: Any) -> bool:
-    """Whether `value` is a finite number (bools are not)."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    """Whether `value` is a finite number (bools are not; numpy's are)."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def significant(value: float | None, digits: int = 3) -> str:
@@ -37,6 +38,11 @@ def fixed(value: float | None, decimals: int = 3) -> str:
     return _minus(f"{value:.{decimals}f}") if is_number(value) else MISSING
 
 
+def p_value(value: float | None) -> str:
+    """Two significant figures, and `< 0.0001` below that."""
+    return "< 0.0001" if is_number(value) and value < 1e-4 else significant(value, 2)
+
+
 def signed(value: float | None, decimals: int = 3) -> str:
     """Like `fixed`, always with a sign."""
     return _minus(f"{value:+.{decimals}f}") if is_number(value) else MISSING
@@ -46,7 +52,9 @@ def interval(value: float | None, low: float | None, high: float | None, decimal
     """`0.97 [0.90, 1.05]`; without bounds `0.97 [no interval]`, without a value a dash."""
     if not is_number(value):
         return MISSING
-    return f"{fixed(value, decimals)} {bounds(low, high, decimals)}"
+    if not (is_number(low) and is_number(high)):
+        return f"{fixed(value, decimals)} [no interval]"
+    return f"{fixed(value, decimals)} [{fixed(low, decimals)}, {fixed(high, decimals)}]"
 
 
 def gain(row: dict[str, Any] | None) -> str:
@@ -54,17 +62,11 @@ def gain(row: dict[str, Any] | None) -> str:
     if row is None:
         return MISSING
     value = fixed(row["gain"], 2) if row["gain"] is not None else "∞"
-    if row["interval"] is None:
+    # A lower end that is null beside a finite gain was not a number, rather than infinite.
+    if row["interval"] is None or (row["interval"][0] is None and row["gain"] is not None):
         return f"{value} [no interval]"
     low, high = (fixed(end, 2) if end is not None else "∞" for end in row["interval"])
     return f"{value} [{low}, {high}]"
-
-
-def bounds(low: float | None, high: float | None, decimals: int = 2) -> str:
-    """`[0.90, 1.05]`, or `[no interval]`."""
-    if not (is_number(low) and is_number(high)):
-        return "[no interval]"
-    return f"[{fixed(low, decimals)}, {fixed(high, decimals)}]"
 
 
 def flops(value: float | None) -> str:

@@ -45,9 +45,6 @@ def losses_table(runs: pd.DataFrame) -> dict[str, Any]:
     return table(
         ["<Rung", "<Run", "Params", "N", "Tokens", "Steps", "FLOPs", "LR", "Loss", "Bits/byte", *names],
         rows,
-        "Loss: the target loss, nats per token, held-out text, domains weighted as below; then the same in bits per "
-        "byte, then each domain's loss in nats per token. Params: all parameters; N: active parameters without "
-        "embedding and head. Tokens: raw text read. LR: peak learning rate. One line is one run (n = 1).",
     )
 
 
@@ -97,8 +94,6 @@ def costs_table(runs: pd.DataFrame, plan: dict[str, Any]) -> dict[str, Any]:
             "Restarts",
         ],
         rows,
-        "Time, actual: wall time of the run with start-up, evaluation and checkpoints; ratio: actual to planned time. "
-        "Accelerator: steps × median step time, the cost on the time axis. MFU: median over steps, causal FLOP count.",
         total=True,
     )
 
@@ -157,8 +152,11 @@ def provenance_table(runs: pd.DataFrame, manifest: dict[str, Any], ladder: dict[
 
 def peaks(runs: pd.DataFrame) -> str:
     """The peak rates that MFU refers to: `102 GFLOP/s (fp32), 225 GFLOP/s (bf16)`."""
-    known = runs[["mfu_peak_flops_per_second", "mfu_dtype"]].dropna().drop_duplicates("mfu_dtype")
-    return ", ".join(f"{fmt.rate(peak)} ({dtype})" for peak, dtype in known.itertuples(index=False)) or fmt.MISSING
+    columns = ["mfu_peak_flops_per_second", "mfu_dtype"]
+    if not set(columns) <= set(runs.columns):
+        return fmt.MISSING
+    known = runs[columns].dropna().drop_duplicates("mfu_dtype").itertuples(index=False)
+    return ", ".join(f"{fmt.rate(peak)} ({dtype})" for peak, dtype in known) or fmt.MISSING
 
 
 def _manifest_rows(manifest: dict[str, Any]) -> list[list[str]]:
@@ -209,23 +207,39 @@ SOURCES = {
     "olmo": "OLMo-core ladder; Porian et al. 2024, arXiv 2406.19146",
     "deepseek": "DeepSeek LLM, arXiv 2401.02954",
     "step_law": "Step Law, arXiv 2503.04715",
-    "power": "fitted to a learning-rate sweep of this ladder's kind",
-    "constant": "set by hand in the ladder file",
+    "power": "power law set in the ladder file",
+    "constant": "set in the ladder file",
 }
 """Where each hyperparameter rule comes from."""
 
 
 def _inline(value: Any) -> str:
-    """A setting on one line: `rule power, of d_model, value 0.0075 (source)`."""
+    """A setting on one line: `0.0075 × (d_model / 32)^(-1) (source)`."""
     if isinstance(value, dict):
-        text = ", ".join(f"{k} {_inline(v)}" for k, v in value.items() if v is not None)
-        source = SOURCES.get(str(value.get("rule")))
-        return f"{text} ({source})" if source else text or "defaults"
+        if "rule" in value:
+            return f"{_rule(value)} ({SOURCES[value['rule']]})"
+        inner = {
+            k: f"({_inline(v)})" if isinstance(v, dict) else _inline(v)
+            for k, v in value.items()
+            if v is not None
+        }
+        return ", ".join(f"{k} {text}" for k, text in inner.items()) or "defaults"
     if isinstance(value, (list, tuple)):
         return ", ".join(_inline(v) for v in value)
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:.10g}" if value >= 1 else f"{value:.4g}"
+    return str(value)
+
+
+def _rule(rule: dict[str, Any]) -> str:
+    """A hyperparameter rule as a formula, where it has numbers of its own."""
+    if rule["rule"] == "power":
+        return f"{rule['value']:g} × ({rule['of']} / {rule['at']:g})^({rule['exponent']:g})"
+    if rule["rule"] == "constant":
+        return f"{rule['sequences']} sequences per step" if "sequences" in rule else f"{rule['value']:g}"
+    return str(rule["rule"]).replace("_", " ")
 
 
 def warnings_list(runs: pd.DataFrame, extra: list[str]) -> list[str]:

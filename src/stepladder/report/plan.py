@@ -76,10 +76,9 @@ def _rungs(runs: list[dict[str, Any]], currency: str | None) -> dict[str, Any]:
                 variant,
                 budget,
                 str(len(members)),
-                fmt.count(parameters.get("total", first.get("parameters_total"))),
-                fmt.count(
-                    parameters.get("active_non_embedding", first.get("parameters_active_non_embedding"))
-                ),
+                fmt.count(first["parameters_total"]),
+                fmt.count(first["parameters_active"]),
+                fmt.count(first["parameters_active_non_embedding"]),
                 fmt.count(first["tokens"]),
                 fmt.whole(first["steps"]),
                 fmt.flops(first["flops"]),
@@ -93,7 +92,8 @@ def _rungs(runs: list[dict[str, Any]], currency: str | None) -> dict[str, Any]:
             "<Variant",
             "Budget",
             "Runs",
-            "Parameters",
+            "Total",
+            "Active",
             "N",
             "Tokens",
             "Steps",
@@ -102,8 +102,6 @@ def _rungs(runs: list[dict[str, Any]], currency: str | None) -> dict[str, Any]:
             f"Price ({currency})" if currency else "Price",
         ],
         rows,
-        "Total, active: parameters with embedding and head; N: active without them. Tokens (raw text read), steps and FLOPs are of one run; "
-        "accelerator-hours and price are of all runs of the line.",
     )
 
 

@@ -14,8 +14,10 @@ def table(
     Args:
         columns: titles; a leading "<" aligns left, "<<" left and as wide as there is room; default right.
         rows: cells as strings.
-        note: small print below.
         total: whether the last row is a total.
+
+    Raises:
+        ValueError: a row has another number of cells than there are columns.
     """
     heads: list[dict[str, Any]] = []
     for title in columns:
@@ -26,4 +28,4 @@ def table(
     for row in rows:
         if len(row) != len(heads):
             raise ValueError(f"a row of {len(row)} cells in a table of {len(heads)} columns: {row}")
-    return {"columns": heads, "rows": [list(row) for row in rows], "note": note, "total": total}
+    return {"columns": heads, "rows": [list(row) for row in rows], "total": total}

@@ -41,7 +41,7 @@ def loss_figure(runs: pd.DataFrame, fit: dict[str, Any], styles: Styles, referen
     base = laws.get(reference)
     with styled():
         figure, grid = new_figure(
-            4.2 if base else 3.2, nrows=2 if base else 1, sharex=True, squeeze=False,
+            4.7 if base else 3.4, nrows=2 if base else 1, sharex=True, squeeze=False,
             gridspec_kw={"height_ratios": [1.6, 1] if base else [1]},
         )  # fmt: skip
         divisor, unit = compute_scale(runs["flops"])
@@ -71,7 +71,7 @@ def loss_figure(runs: pd.DataFrame, fit: dict[str, Any], styles: Styles, referen
             _limit(panels[1], list(gaps), predictions, _zero(base))
             panels[1].set_ylabel("Loss above law of\nreference (nats/token)")
         panels[-1].set_xlabel(GAIN_AXES["flops"].format(unit=unit))
-        extra = [_hollow_handle()] if hidden else []
+        extra = [_hollow_handle("held-out rung, with its prediction")] if hidden else []
         variant_legend(figure, styles, lines=bool(laws), extra=extra)
         return figure
 
@@ -81,7 +81,7 @@ def _zero(law: dict[str, Any] | None) -> Any:
     if law is None:
         return lambda x: np.zeros_like(np.asarray(x, dtype=float))
     cost, loss = np.array(law["curve"]["cost"]), np.array(law["curve"]["loss"])
-    # The stored curve is dense and smooth in log cost, so that linear interpolation there is exact to the eye.
+    # The stored curve is dense and smooth in log cost, so interpolating there is exact to the eye.
     return lambda x: np.interp(np.log(x), np.log(cost), loss)
 
 
@@ -129,14 +129,21 @@ def _rung_labels(axes: Axes, x: pd.Series, rungs: pd.Series, held_out: set[str])
     for rung, at in middle.items():
         text = f"{rung} (held out)" if rung in held_out else str(rung)
         axes.text(
-            at, 1.015, text, transform=axes.get_xaxis_transform(), ha="center", va="bottom", fontsize=7.5, color=GREY
+            at,
+            1.015,
+            text,
+            transform=axes.get_xaxis_transform(),
+            ha="center",
+            va="bottom",
+            fontsize=7.5,
+            color=GREY,
         )
 
 
-def _hollow_handle() -> Line2D:
+def _hollow_handle(label: str) -> Line2D:
     return Line2D(
         [], [], linestyle="none", marker="o", markerfacecolor="white", color=GREY,
-        label="held-out rung, with its prediction",
+        label=label,
     )  # fmt: skip
 
 
@@ -152,26 +159,34 @@ def gain_figure(comparisons: list[dict[str, Any]], styles: Styles) -> Figure | N
         return None
     with styled():
         figure, grid = new_figure(
-            0.5 + 2.15 * len(references), nrows=len(references), ncols=len(GAIN_AXES), sharey="row", squeeze=False
+            0.5 + 2.15 * len(references),
+            nrows=len(references),
+            ncols=len(GAIN_AXES),
+            sharey="row",
+            squeeze=False,
         )
         for row, reference in zip(grid, references, strict=True):
             group = [c for c in usable if c["reference"] == reference]
             limits = _gain_limits([r for c in group for axis in GAIN_AXES for r in c["gains"][axis]["rungs"]])
             for axes, axis in zip(row, GAIN_AXES, strict=True):
-                _gain_panel(axes, {c["candidate"]: c["gains"][axis]["rungs"] for c in group}, axis, styles, limits)
+                _gain_panel(
+                    axes, {c["candidate"]: c["gains"][axis]["rungs"] for c in group}, axis, styles, limits
+                )
             _gain_ticks(row[0], *limits)
             row[0].set_ylabel(f"Efficiency gain over\n{reference} (×)")
         candidates = {c["candidate"] for c in usable}
         held = any(r["held_out"] for c in usable for r in c["gains"]["flops"]["rungs"])
-        hollow = [Line2D([], [], linestyle="none", marker="o", markerfacecolor="white", color=GREY, label="held-out rung")]
-        variant_legend(
-            figure, {v: s for v, s in styles.items() if v in candidates}, lines=True, extra=hollow if held else []
-        )
+        shown = {name: style for name, style in styles.items() if name in candidates}
+        variant_legend(figure, shown, lines=True, extra=[_hollow_handle("held-out rung")] if held else [])
         return figure
 
 
 def _gain_panel(
-    axes: Axes, rungs_of: dict[str, list[dict[str, Any]]], axis: str, styles: Styles, limits: tuple[float, float]
+    axes: Axes,
+    rungs_of: dict[str, list[dict[str, Any]]],
+    axis: str,
+    styles: Styles,
+    limits: tuple[float, float],
 ) -> None:
     every = [r for rungs in rungs_of.values() for r in rungs]
     if not every:
@@ -211,8 +226,12 @@ def _gain_ticks(axes: Axes, low: float, high: float) -> None:
     """Log scale for ratios, with plain labels."""
     axes.set_yscale("log")
     axes.set_ylim(low, high)
-    fine = [0.6, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.4, 1.6, 1.8, 2]
-    coarse = [0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 10, 20]
-    ticks = [t for t in (fine if high / low < 2.5 else coarse) if low <= t <= high]
+    ladders = {
+        2.5: [0.6, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.4, 1.6, 1.8, 2],
+        20: [0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 10],
+        math.inf: [0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20],
+    }
+    steps = next(steps for widest, steps in ladders.items() if high / low < widest)
+    ticks = [t for t in steps if low <= t <= high]
     axes.set_yticks(ticks, [f"{t:g}" for t in ticks])
     axes.set_yticks([], minor=True)

@@ -20,18 +20,22 @@ def training_figure(steps: pd.DataFrame, rungs: list[str], styles: Styles) -> Fi
     with styled():
         columns = 2 if len(rungs) in (2, 4) else min(3, len(rungs))
         rows = math.ceil(len(rungs) / columns)
-        figure, grid = new_figure(0.35 + 1.75 * rows, nrows=rows, ncols=columns, squeeze=False)
+        figure, grid = new_figure(0.35 + 1.6 * rows, nrows=rows, ncols=columns, squeeze=False)
         for axes in grid.flat[len(rungs) :]:
             axes.set_axis_off()
         earlier: list[str] = []
         for axes, rung in zip(grid.flat, rungs, strict=False):
+            axes.set_title(rung)
             here = steps[steps["rung"] == rung]
+            if here.empty:
+                axes.text(0.5, 0.5, "no steps were logged", transform=axes.transAxes, ha="center", color=GREY)
+                continue
             divisor, unit = compute_scale([here["flops"].max()])
             settled: list[pd.Series] = []
             for variant, style in styles.items():
                 curve = _one_run(here[here["variant"] == variant])
                 phases = list(dict.fromkeys(curve["phase"]))
-                window = max(1, len(curve) // 40)
+                window = max(1, len(curve) // 20)
                 for phase in phases:
                     part = curve[curve["phase"] == phase]
                     x, y = part["flops"] / divisor, part["loss"].rolling(window, min_periods=1).mean()
@@ -53,13 +57,14 @@ def training_figure(steps: pd.DataFrame, rungs: list[str], styles: Styles) -> Fi
             low, high = values.min(), values.quantile(0.97)
             axes.set_ylim(low - 0.05 * (high - low), high + 0.12 * (high - low))
             axes.set_xlim(left=0)
-            axes.set_title(f"{rung}")
             axes.set_xlabel(f"Training compute ({unit})")
         for axes in grid[:, 0]:
-            axes.set_ylabel("Training loss (nats/token)")
+            axes.set_ylabel("Loss (nats/token)")
         handles = [Line2D([], [], color=s.colour, linestyle=s.line, label=v) for v, s in styles.items()]
         if earlier:
-            handles.append(Line2D([], [], color=GREY, linewidth=0.8, label=f"{', '.join(dict.fromkeys(earlier))} phase"))
+            handles.append(
+                Line2D([], [], color=GREY, linewidth=0.8, label=f"{', '.join(dict.fromkeys(earlier))} phase")
+            )
             handles.append(Line2D([], [], color=GREY, linewidth=0.6, linestyle=(0, (2, 2)), label="switch"))
         figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 6))
         return figure
@@ -77,7 +82,7 @@ def mfu_figure(runs: pd.DataFrame, rungs: list[str], styles: Styles) -> Figure |
     if "mfu_median" not in runs or runs["mfu_median"].isna().all():
         return None
     with styled():
-        figure, axes = new_figure(2.1)
+        figure, axes = new_figure(1.75)
         offsets = _dodge(len(styles))
         for (variant, style), offset in zip(styles.items(), offsets, strict=True):
             known = runs[(runs["variant"] == variant) & runs["mfu_median"].notna()]
@@ -113,7 +118,7 @@ def time_figure(runs: pd.DataFrame, rungs: list[str], variants: list[str]) -> Fi
         }
         means = runs.groupby(["rung", "variant"]).mean(numeric_only=True)
         bars = [(rung, variant) for rung in rungs for variant in variants if (rung, variant) in means.index]
-        figure, axes = new_figure(0.75 + 0.165 * len(bars) + 0.1 * len(rungs))
+        figure, axes = new_figure(0.7 + 0.14 * len(bars) + 0.08 * len(rungs))
         y, labels, previous = 0.0, [], None
         shown: set[str] = set()
         for rung, variant in bars:
@@ -157,4 +162,3 @@ def time_figure(runs: pd.DataFrame, rungs: list[str], variants: list[str]) -> Fi
 def _dodge(n: int) -> list[float]:
     """Offsets that spread n series around a category."""
     return [(i - (n - 1) / 2) * 0.7 / max(n, 1) for i in range(n)]
-

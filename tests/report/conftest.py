@@ -1,0 +1,55 @@
+"""A results folder of a synthetic ladder, analysed by the real analysis."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from report_results import LADDER, MANIFEST, plan_of, runs_table, steps_table
+
+from stepladder.analysis.compare import compare
+from stepladder.analysis.config import AnalysisConfig
+from stepladder.analysis.fit import fit
+
+AXES = ("flops", "seconds", "tokens")
+
+
+def write_results(folder: Path, runs: pd.DataFrame) -> Path:
+    """Write what the workflow would have written for `runs`."""
+    config = AnalysisConfig(baseline="dense-baseline", bootstrap_draws=100)
+    fits = {axis: fit(runs, axis, config) for axis in AXES}
+    files = {f"fits/{axis}.json": fits[axis] for axis in AXES}
+    files |= {"comparison.json": compare(runs, fits, config), "data/manifest.json": MANIFEST}
+    for name, value in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(json.dumps(value))
+    runs.to_parquet(folder / "runs.parquet")
+    steps_table(runs).to_parquet(folder / "steps.parquet")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def runs() -> pd.DataFrame:
+    return runs_table()
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory, runs: pd.DataFrame) -> Path:
+    return write_results(tmp_path_factory.mktemp("ladder"), runs)
+
+
+@pytest.fixture(scope="session")
+def ladder() -> dict:
+    return LADDER
+
+
+@pytest.fixture(scope="session")
+def plan(runs: pd.DataFrame) -> dict:
+    return plan_of(runs)
+
+
+@pytest.fixture(scope="session", name="write_results")
+def _write_results():
+    return write_results

@@ -1,0 +1,153 @@
+"""The report from a folder of results, whole and with pieces missing."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from report_results import plan_of, runs_table
+
+from stepladder.report.build import build_report, draw, report_context
+from stepladder.report.results import Results
+
+
+def pages(pdf: Path) -> int:
+    """Pages of a PDF written by Typst, which does not compress the page tree."""
+    return len(re.findall(rb"/Type/Page\b(?!s)", pdf.read_bytes()))
+
+
+def context(folder: Path, ladder: dict, runs: pd.DataFrame) -> dict:
+    results = Results.read(folder)
+    return report_context(results, ladder, plan_of(runs), draw(results, ladder))
+
+
+@pytest.fixture(scope="module")
+def shown(folder: Path, ladder: dict, runs: pd.DataFrame) -> dict:
+    return context(folder, ladder, runs)
+
+
+def test_builds_a_pdf_and_its_figures(folder: Path, ladder: dict, plan: dict, tmp_path: Path) -> None:
+    out = build_report(folder, tmp_path / "report.pdf", ladder, plan)
+    assert out.read_bytes().startswith(b"%PDF")
+    assert 5 <= pages(out) <= 9
+    again = build_report(folder, tmp_path / "again.pdf", ladder, plan)
+    assert out.read_bytes() == again.read_bytes(), "a function of the results alone"
+    assert {path.stem for path in (folder / "figures").iterdir()} == {
+        "loss",
+        "gain",
+        "training",
+        "mfu",
+        "time",
+    }
+
+
+def test_verdicts_carry_interval_and_n(shown: dict) -> None:
+    columns = [column["title"] for column in shown["verdicts"]["columns"]]
+    rows = [dict(zip(columns, row, strict=True)) for row in shown["verdicts"]["rows"]]
+    assert [(row["Candidate"], row["Against"]) for row in rows] == [
+        ("dense-tst", "dense-baseline"),
+        ("moe-baseline", "dense-baseline"),
+        ("moe-tst", "dense-baseline"),
+        ("moe-tst", "moe-baseline"),
+    ]
+    for row in rows:
+        assert row["Verdict"] in ("promote", "hold", "reject")
+        assert row["n"] == "14 / 4 / 1–2"
+        for axis in ("EG on FLOPs", "EG on time"):
+            assert row[axis].count("[") == 1 and "no interval" not in row[axis]
+
+
+def test_a_null_result_is_called_one(shown: dict) -> None:
+    [sentence] = [s for s in shown["findings"] if s.startswith("dense-tst against dense-baseline")]
+    assert "saves" not in sentence
+    assert "EG on FLOPs 0." in sentence or "EG on FLOPs 1." in sentence
+    assert "n = 1 + 1 runs" in sentence.replace("\N{NO-BREAK SPACE}", " ")
+
+
+def test_every_run_is_listed_with_plan_beside_actual(shown: dict, runs: pd.DataFrame) -> None:
+    assert len(shown["losses"]["rows"]) == len(runs)
+    assert len(shown["costs"]["rows"]) == len(runs) + 1
+    total = shown["costs"]["rows"][-1]
+    assert total[:2] == ["All", "28 runs"] and total[2] == total[3]
+    assert total[-1] == "1", "one restart in all"
+
+
+def test_nothing_is_left_unformatted(shown: dict) -> None:
+    text = json.dumps({k: v for k, v in shown.items() if k != "rules"}, ensure_ascii=False)
+    assert not re.search(r"\bnan\b|\bNone\b|\binf\b|\de[-+]\d", text)
+
+
+def test_main_figure_marks_the_held_out_rung(folder: Path, ladder: dict) -> None:
+    figure = draw(Results.read(folder), ladder)["loss"]
+    assert figure is not None
+    top, below = figure.axes
+    assert "d5 (held out)" in [text.get_text() for text in top.texts]
+    assert below.get_xlabel() == "Training compute (TFLOP, causal count)"
+    assert top.get_ylabel() == "Held-out loss (nats/token)"
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == [
+        "dense-baseline",
+        "dense-tst",
+        "moe-baseline",
+        "moe-tst",
+        "held-out rung, with its prediction",
+    ]
+
+
+def test_training_figure_marks_the_switch(folder: Path, ladder: dict) -> None:
+    figure = draw(Results.read(folder), ladder)["training"]
+    assert figure is not None
+    assert {"superposed phase", "switch"} <= {text.get_text() for text in figure.legends[0].get_texts()}
+    # Four curves, and for the two TST variants also an earlier phase, a switch line and its mark.
+    assert all(len(axes.lines) == 4 + 2 * 3 for axes in figure.axes)
+
+
+def test_without_mfu(write_results, ladder: dict, tmp_path: Path) -> None:
+    runs = runs_table()
+    runs = runs.drop(columns=[c for c in runs if c.startswith("mfu_")]).assign(mfu=None)
+    folder = write_results(tmp_path, runs)
+    shown = context(folder, ladder, runs)
+    assert "not known" in shown["figures"]["mfu"]["missing"]
+    assert shown["costs"]["rows"][0][-2] == "—"
+
+
+def test_one_seed_has_no_intervals(write_results, ladder: dict, tmp_path: Path) -> None:
+    runs = runs_table(dict.fromkeys(("d2", "d3", "d4", "d5"), (0,)))
+    folder = write_results(tmp_path, runs)
+    shown = context(folder, ladder, runs)
+    assert "no interval" in shown["verdicts"]["rows"][0][3]
+    assert "cannot be told from seed noise" in shown["findings"][0]
+    assert "seed noise is unknown" in shown["noise_unknown"]
+
+
+def test_refused_fit_still_makes_pages(write_results, ladder: dict, tmp_path: Path) -> None:
+    runs = runs_table()
+    runs = runs[runs["rung"].isin(["d2", "d3"])].reset_index(drop=True)
+    folder = write_results(tmp_path, runs)
+    reason = json.loads((folder / "fits/flops.json").read_text())["reason"]
+    assert reason, "two rungs cannot carry a law with a floor"
+    shown = context(folder, ladder, runs)
+    assert shown["verdicts"]["rows"][0][3] == "—"
+    assert reason in shown["findings"][0]
+    assert reason in shown["figures"]["gain"]["missing"]
+    assert build_report(folder, tmp_path / "report.pdf", ladder, plan_of(runs)).exists()
+
+
+def test_a_sweep_draws_only_the_best_factor(write_results, ladder: dict, tmp_path: Path) -> None:
+    runs = runs_table()
+    hot = runs.assign(learning_rate_factor=2.0, loss=runs["loss"] + 0.2, id=runs["id"] + "/lr2")
+    folder = write_results(tmp_path, pd.concat([runs, hot], ignore_index=True))
+    shown = context(folder, ladder, runs)
+    assert len(shown["losses"]["rows"]) == 2 * len(runs)
+    assert shown["n_judged"] == "28"
+    assert any("LR × 2.00" in row[1] for row in shown["losses"]["rows"])
+
+
+def test_warnings_are_counted_once(write_results, ladder: dict, tmp_path: Path) -> None:
+    runs = runs_table()
+    runs["warnings"] = [["loss spiked"] if i < 3 else [] for i in range(len(runs))]
+    shown = context(write_results(tmp_path, runs), ladder, runs)
+    assert shown["warnings"][0] == "loss spiked (3 of 28 runs)"
