@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -55,14 +56,19 @@ def make_cells(runs: pd.DataFrame) -> Cells:
     """Aggregate runs to cells. In a learning-rate sweep each cell keeps its best factor.
 
     Raises:
-        ValueError: a loss or cost is missing or not positive; the message names the runs.
+        ValueError: a loss or cost is missing, infinite or not positive, or a run is there twice; the message
+            names the runs.
     """
     for column in ("loss", *COLUMNS.values()):
         if column not in runs:
             raise ValueError(f"the table of runs has no column {column!r}")
-        bad = runs[~(runs[column] > 0)]
+        bad = runs[~((runs[column] > 0) & np.isfinite(runs[column]))]
         if len(bad):
             raise ValueError(f"{column} must be positive; it is not in: {', '.join(bad['id'].head(5))}")
+    repeated = runs[runs.duplicated(["variant", "rung", "budget", "seed", "learning_rate_factor"])]
+    if len(repeated):
+        # Twice the same run would count as a repeated seed without any noise.
+        raise ValueError(f"runs are in the table more than once: {', '.join(repeated['id'].head(5))}")
     runs = _best_factor(runs).assign(log_loss=lambda t: np.log(t["loss"]))
     grouped = runs.groupby(["variant", "rung", "budget"], sort=False)
     table = grouped.agg(
@@ -109,15 +115,19 @@ class Noise:
         return np.asarray(np.sqrt((self.vectors**2).mean(axis=0)))
 
 
-def measure_noise(cells: Cells) -> Noise:
-    """Pool the clusters (rung, seed) that all variants share, over rungs with at least two seeds."""
+def measure_noise(cells: Cells, without: Collection[str] = ()) -> Noise:
+    """Pool the clusters (rung, seed) that all variants share, over rungs with at least two seeds.
+
+    Args:
+        without: rungs whose runs are not looked at, because they are being predicted.
+    """
     wide = cells.runs.pivot_table(
         index=["rung", "budget", "seed"], columns="variant", values="log_loss", aggfunc="mean"
     )[cells.variants].dropna()
     vectors, dof = [], 0
-    for _, group in wide.groupby(level=["rung", "budget"]):
+    for (rung, _), group in wide.groupby(level=["rung", "budget"]):
         n = len(group)
-        if n > 1:
+        if n > 1 and rung not in without:
             deviations = group.to_numpy() - group.to_numpy().mean(axis=0)
             vectors.append(deviations * np.sqrt(n / (n - 1)))
             dof += n - 1
@@ -149,13 +159,18 @@ def draw_losses(cells: Cells, noise: Noise, draws: int, seed: int) -> Array | No
 
 
 def percentile_interval(draws: Array | None, confidence: float) -> list[float | None] | None:
-    """[low, high] by percentiles; an infinite end is None; None without draws."""
+    """[low, high] by percentiles; an infinite end is None; None without draws.
+
+    A draw that is NaN could be anything: it counts as very low at the low end, as very high at the high.
+    """
     if draws is None:
         return None
     tail = (1 - confidence) / 2
+    unknown = np.isnan(draws)
     # Nearest ranks: interpolating between a finite and an infinite draw would give NaN.
-    ends = np.quantile(draws, [tail, 1 - tail], method="nearest")
-    return [finite(end) for end in ends]
+    low = np.quantile(np.where(unknown, -np.inf, draws), tail, method="nearest")
+    high = np.quantile(np.where(unknown, np.inf, draws), 1 - tail, method="nearest")
+    return [finite(low), finite(high)]
 
 
 def finite(value: float) -> float | None:

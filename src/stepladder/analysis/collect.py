@@ -13,21 +13,26 @@ RENAMED = {"losses": "loss", "bits_per_byte_by_domain": "bits_per_byte"}
 """Nested fields of result.json whose columns have a shorter prefix."""
 
 
-def collect(paths: Iterable[Path], planned_flops: dict[str, float]) -> tuple[pd.DataFrame, pd.DataFrame]:
+def collect(
+    paths: Iterable[Path], planned_flops: dict[str, float] | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """One row per run, and one row per logged step.
 
     Args:
         paths: result.json files; events.jsonl is read from beside each.
-        planned_flops: run id to the plan's model FLOPs.
+        planned_flops: run id to the plan's model FLOPs, where there is a plan.
 
     Raises:
         ValueError: a file is not what it should be; the message names file and line.
     """
     runs, steps = [], []
     for path in paths:
-        result = json.loads(path.read_text())
+        try:
+            result = json.loads(path.read_text())
+        except ValueError as error:
+            raise ValueError(f"{path}: not JSON ({error}); run the run again") from error
         row = flatten(result)
-        row["planned_flops"] = planned_flops.get(result["id"])
+        row["planned_flops"] = (planned_flops or {}).get(result["id"])
         runs.append(row)
         names = {key: result[key] for key in ("id", "variant", "rung", "budget", "seed")}
         steps += [names | record for record in read_steps(path.parent / "events.jsonl")]
@@ -35,7 +40,7 @@ def collect(paths: Iterable[Path], planned_flops: dict[str, float]) -> tuple[pd.
 
 
 def flatten(result: dict[str, Any]) -> dict[str, Any]:
-    """result.json with nested names joined by `_`; a null section gives no columns."""
+    """result.json with nested names joined by `_`; a section that is null stays one null column."""
     row: dict[str, Any] = {}
     for key, value in result.items():
         if isinstance(value, dict):
@@ -50,7 +55,7 @@ def read_steps(path: Path) -> list[dict[str, Any]]:
     """Step records of an event log, the last one of each step (a resumed run repeats some).
 
     Raises:
-        ValueError: a line other than the last is not JSON. The last may be cut off by a kill.
+        ValueError: a line other than the last is not a record. The last may be cut off by a kill.
     """
     lines = path.read_bytes().split(b"\n")
     records: dict[int, dict[str, Any]] = {}
@@ -59,13 +64,17 @@ def read_steps(path: Path) -> list[dict[str, Any]]:
             continue
         try:
             event = json.loads(line)
-        except ValueError:
+            kind = event["event"]
+        except (ValueError, TypeError, KeyError):
             if number == len(lines):
                 break
             raise ValueError(f"{path}, line {number}: not JSON; restore it or run the run again") from None
-        if event["event"] == "step":
+        if kind == "start":
+            # Without a usable checkpoint a run starts anew; what it logged before is not its history.
+            records = {}
+        elif kind == "step":
             records[event["step"]] = {k: v for k, v in event.items() if k not in ("event", "time")}
-        elif event["event"] == "resume":
+        elif kind == "resume":
             # Steps after the checkpoint that the run went on from were lost and are trained again.
             records = {step: record for step, record in records.items() if step < event["step"]}
     return [records[step] for step in sorted(records)]

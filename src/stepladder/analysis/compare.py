@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
@@ -9,6 +10,7 @@ import pandas as pd
 from stepladder.analysis.cells import Cells, draw_losses, make_cells, measure_noise
 from stepladder.analysis.config import AnalysisConfig
 from stepladder.analysis.gain import gain
+from stepladder.analysis.interaction import interactions
 from stepladder.analysis.laws import Array
 from stepladder.analysis.seeds import noise_by_variant, rank_agreement, seed_test, seeds_needed
 from stepladder.analysis.verdict import decide
@@ -22,7 +24,8 @@ def compare(runs: pd.DataFrame, fits: dict[str, dict[str, Any]], config: Analysi
         fits: cost axis to the contents of fits/<axis>.json, made with the same `config`.
 
     Raises:
-        ValueError: the baseline has no runs, or the verdict rule needs an axis that was not fitted.
+        ValueError: the baseline or a reference has no runs, or the verdict rule needs an axis that was not
+            fitted.
     """
     if missing := {"flops", *config.verdict.axes} - set(fits):
         raise ValueError(f"the verdict rule needs fits on {', '.join(sorted(missing))} as well")
@@ -30,7 +33,9 @@ def compare(runs: pd.DataFrame, fits: dict[str, dict[str, Any]], config: Analysi
     if config.baseline not in cells.variants:
         raise ValueError(f"baseline {config.baseline!r} has no runs; there are: {', '.join(cells.variants)}")
     replicates = draw_losses(cells, measure_noise(cells), config.bootstrap_draws, config.seed)
-    pairs = comparisons(cells, config.baseline)
+    if unknown := set(config.references) - set(cells.variants):
+        raise ValueError(f"references without runs: {', '.join(sorted(unknown))}")
+    pairs = comparisons(cells, config.baseline, config.references)
     results = [_compare_pair(cells, replicates, fits, c, r, config) for c, r in pairs]
     return {
         "baseline": config.baseline,
@@ -40,12 +45,14 @@ def compare(runs: pd.DataFrame, fits: dict[str, dict[str, Any]], config: Analysi
         "noise": noise_by_variant(cells),
         "ranks": rank_agreement(cells),
         "comparisons": results,
+        "interactions": interactions(cells, replicates, fits, config),
         "warnings": _warnings(cells, fits, results),
     }
 
 
-def comparisons(cells: Cells, baseline: str) -> list[tuple[str, str]]:
-    """Every variant against the baseline, then each recipe against the baseline's within its architecture."""
+def comparisons(cells: Cells, baseline: str, references: Iterable[str] = ()) -> list[tuple[str, str]]:
+    """Every variant against the baseline, each recipe against the baseline's within its architecture, then
+    every variant against the other references."""
     kinds = {
         row["variant"]: (row["architecture"], row["recipe"])
         for row in cells.runs.drop_duplicates("variant").to_dict("records")
@@ -56,7 +63,8 @@ def comparisons(cells: Cells, baseline: str) -> list[tuple[str, str]]:
         same = [other for other in cells.variants if kinds[other] == (kinds[name][0], recipe)]
         if kinds[name][1] != recipe and len(same) == 1 and same[0] != baseline:
             pairs.append((name, same[0]))
-    return pairs
+    pairs += [(name, other) for other in references for name in cells.variants if name != other]
+    return list(dict.fromkeys(pairs))
 
 
 def _compare_pair(
@@ -75,14 +83,15 @@ def _compare_pair(
     if not first["reason"]:
         law, top = first["laws"][reference]["parameters"], float(cells.of(reference)["loss"].iloc[-1])
         needed = seeds_needed(law, top, test["sd_log_difference"], test["dof"], config.verdict.alpha)
-    mine = [row for row in held if row["variant"] == candidate]
+    predicted = [row for row in held if row["variant"] in (candidate, reference)]
+    n_rungs = len(set(cells.of(candidate)["rung"]) & set(cells.of(reference)["rung"]))
     return {
         "candidate": candidate,
         "reference": reference,
         "gains": gains,
         "seed_test": test,
         "seeds_needed": needed,
-        **decide(gains, test, mine, config.verdict),
+        **decide(gains, n_rungs, test, predicted, config.verdict),
     }
 
 
@@ -94,6 +103,7 @@ def _warnings(cells: Cells, fits: dict[str, dict[str, Any]], results: list[dict[
             warnings.append(f"no laws on {axis}: {fit['reason']}")
         elif not fit["converged"]:
             warnings.append(f"the fit on {axis} did not converge")
+        warnings += [f"on {axis}: {law['reason']}" for law in fit["laws"].values() if law["reason"]]
     if fits["flops"]["noise"]["reason"]:
         warnings.append(f"no intervals: {fits['flops']['noise']['reason']}")
     n_rungs = cells.table["rung"].nunique()

@@ -23,7 +23,8 @@ class Verdict(Settings):
     minimal_rungs: int = Field(default=4, ge=2)
     """Rungs that candidate and reference must share."""
     held_out_within: float = Field(default=0.02, gt=0)
-    """Largest relative error of the candidate's held-out prediction, if it lies outside its interval."""
+    """Largest relative error of the held-out predictions of candidate and reference, where one lies outside
+    its interval."""
 
 
 class AnalysisConfig(Settings):
@@ -31,6 +32,9 @@ class AnalysisConfig(Settings):
 
     baseline: str
     """Variant that every other is compared with."""
+    references: tuple[str, ...] = ()
+    """Further variants that every other is compared with. Each recipe is always compared with the baseline's
+    recipe on its own architecture too."""
     confidence: float = Field(default=0.95, gt=0, lt=1)
     """Coverage of all intervals."""
     bootstrap_draws: int = Field(default=2000, ge=100)

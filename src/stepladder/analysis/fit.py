@@ -10,7 +10,6 @@ import pandas as pd
 
 from stepladder.analysis.cells import (
     Cells,
-    Noise,
     draw_losses,
     finite,
     make_cells,
@@ -23,6 +22,9 @@ from stepladder.analysis.laws import Array, Fits, fit_laws
 CURVE_POINTS = 60
 CURVE_MARGIN = 1.6
 """The curve is drawn this factor beyond the cheapest and dearest cell."""
+
+FLAT = 1e-3
+"""A law that falls by less than this share over its cells is no law to invert."""
 
 PINNED_SHARES = (0.25, 0.5, 0.75)
 """Floors tried in the sensitivity table, as shares of the smallest loss."""
@@ -53,7 +55,9 @@ def fit(runs: pd.DataFrame, axis: str, config: AnalysisConfig) -> dict[str, Any]
             "sd_log_loss": dict(zip(cells.variants, map(finite, noise.sd), strict=True))
             if noise.dof
             else None,
-            "reason": None if noise.dof else "no rung has two seeds, so seed noise is unknown",
+            "reason": None
+            if noise.dof
+            else "no rung has two seeds that every variant ran, so seed noise is unknown",
         },
     }
     try:
@@ -71,7 +75,7 @@ def fit(runs: pd.DataFrame, axis: str, config: AnalysisConfig) -> dict[str, Any]
         "bootstrap_draws": 0 if replicates is None else len(replicates),
         "bootstrap_converged": None if drawn is None else float(drawn.converged.mean()),
         "laws": {name: _law(cells, axis, config, point, drawn, v) for v, name in enumerate(cells.variants)},
-        "held_out": _held_out(cells, axis, config, noise, replicates),
+        "held_out": _held_out(cells, axis, config),
         "sensitivity": _sensitivity(cells, axis, config),
         "draws": None if drawn is None else _draws(cells, drawn),
     }
@@ -115,8 +119,10 @@ def _law(
         low, high = np.quantile(drawn.predict(grid)[:, v], [tail, 1 - tail], axis=0)
         curve |= {"low": low.tolist(), "high": high.tolist()}
         intervals = {k: percentile_interval(getattr(drawn, k)[:, v], config.confidence) for k in parameters}
-        errors = {key: float(getattr(drawn, key)[:, v].std(ddof=1)) for key in parameters}
+        errors = {key: _spread(getattr(drawn, key)[:, v]) for key in parameters}
+    fall = curve_fall(predicted)
     return {
+        "reason": f"the loss of {name} does not fall with cost" if fall < FLAT else None,
         "parameters": {key: float(value) for key, value in parameters.items()},
         "standard_errors": errors,
         "intervals": intervals,
@@ -137,10 +143,23 @@ def _law(
     }
 
 
-def _held_out(
-    cells: Cells, axis: str, config: AnalysisConfig, noise: Noise, replicates: Array | None
-) -> dict[str, Any] | None:
-    """Fit without the largest rungs and predict them, seed noise of the held-out runs included."""
+def curve_fall(predicted: Array) -> float:
+    """Share by which a law falls from its cheapest to its dearest cell; losses in order of cost."""
+    return float(1 - predicted[-1] / predicted[0])
+
+
+def _spread(draws: Array) -> float:
+    """Half of the central 68.27 %: the standard deviation, were it normal. With few degrees of freedom the
+    draws have Student's tails, and their own standard deviation need not exist."""
+    low, high = np.quantile(draws, [0.15866, 0.84134])
+    return float(high - low) / 2
+
+
+def _held_out(cells: Cells, axis: str, config: AnalysisConfig) -> dict[str, Any] | None:
+    """Fit without the largest rungs and predict them, seed noise of the held-out runs included.
+
+    Nothing of the held-out rungs is used, their repeated seeds neither: the noise is that of the others.
+    """
     if config.holdout_rungs == 0:
         return None
     by_size = cells.table.groupby("rung")["n_parameters"].mean().sort_values()
@@ -150,6 +169,7 @@ def _held_out(
         point = _fit(cells, axis, config, cells.log_loss[None], keep)
     except ValueError as error:
         return {"rungs": rungs, "reason": str(error), "predictions": []}
+    replicates = draw_losses(cells, measure_noise(cells, rungs), config.bootstrap_draws, config.seed)
     drawn = None if replicates is None else _fit(cells, axis, config, replicates, keep, near=point)
     predictions = []
     rows = cells.table.to_dict("records")

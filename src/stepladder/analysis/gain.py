@@ -3,10 +3,13 @@
 EG = C_ref(L_cand) / C_cand, with C_ref the inverse of the reference's law (MAI-Thinking-1 report, 2026).
 Above 1 the candidate saves. Where the candidate's loss is at or below the reference's floor E no cost
 suffices: the gain is infinite, written as null, and the share of such replicates is given.
+
+Shapes: B replicates, K rungs of the candidate.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,13 +20,71 @@ from stepladder.analysis.config import AnalysisConfig
 from stepladder.analysis.laws import Array
 
 
-def invert(law: dict[str, Any], unit: float, loss: Any) -> Array:
-    """Cost at which `law` (E, A, alpha: numbers or arrays of replicates) reaches `loss`; inf at its floor."""
+def log_invert(law: dict[str, Any], unit: float, loss: Any) -> Array:
+    """Log of the cost at which `law` (E, A, alpha: numbers or arrays of replicates) reaches `loss`.
+
+    Infinite at the law's floor. In logs nothing under- or overflows, however flat a replicate's law is.
+    """
     E, A, alpha = (np.asarray(law[key], dtype=float) for key in ("E", "A", "alpha"))
     excess = np.asarray(loss, dtype=float) - E
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        ratio = np.where(excess > 0, A / excess, np.inf)
-        return np.asarray(unit * ratio ** (1 / alpha))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(np.where(excess > 0, np.log(unit) + (np.log(A) - np.log(excess)) / alpha, np.inf))
+
+
+def invert(law: dict[str, Any], unit: float, loss: Any) -> Array:
+    """Cost at which `law` (E, A, alpha: numbers or arrays of replicates) reaches `loss`; inf at its floor."""
+    with np.errstate(over="ignore"):
+        return np.exp(log_invert(law, unit, loss))
+
+
+@dataclass(frozen=True)
+class LogGains:
+    """ln EG of one candidate over one reference on one axis, at each of the candidate's cells."""
+
+    cells: pd.DataFrame
+    """The candidate's cells, smallest first."""
+    cost: Array
+    """(K,)."""
+    point: Array
+    """(K,) from the candidate's measured losses."""
+    draws: Array | None
+    """(B, K), or None without a noise estimate."""
+    law_point: Array
+    """(K,) from the candidate's law instead of its losses."""
+    law_draws: Array | None
+    """(B, K)."""
+
+
+def log_gains(
+    cells: Cells, replicates: Array | None, fit: dict[str, Any], candidate: str, reference: str
+) -> LogGains:
+    """Gains at the candidate's cells; `replicates` (B, M) are those that `fit` was bootstrapped on."""
+    mine = cells.of(candidate)
+    cost = mine[fit["axis"]].to_numpy(dtype=float)
+    unit = fit["unit_cost"]
+    laws = {name: fit["laws"][name]["parameters"] for name in (candidate, reference)}
+    draws = law_draws = None
+    if replicates is not None and fit["draws"]:
+        drawn = {
+            name: {key: np.array(values)[:, None] for key, values in fit["draws"]["laws"][name].items()}
+            for name in (candidate, reference)
+        }
+        with np.errstate(over="ignore"):  # an absurd replicate's loss may be infinite: it costs nothing
+            draws = log_invert(drawn[reference], unit, np.exp(replicates[:, mine.index])) - np.log(cost)
+        predicted = _predict(drawn[candidate], unit, cost)
+        law_draws = log_invert(drawn[reference], unit, predicted) - np.log(cost)
+    return LogGains(
+        cells=mine,
+        cost=cost,
+        point=log_invert(laws[reference], unit, mine["loss"].to_numpy()) - np.log(cost),
+        draws=draws,
+        law_point=log_invert(laws[reference], unit, _predict(laws[candidate], unit, cost)) - np.log(cost),
+        law_draws=law_draws,
+    )
+
+
+def _predict(law: dict[str, Any], unit: float, cost: Array) -> Array:
+    return np.asarray(law["E"] + law["A"] * np.exp(-np.asarray(law["alpha"]) * np.log(cost / unit)))
 
 
 def gain(
@@ -36,79 +97,95 @@ def gain(
 ) -> dict[str, Any]:
     """Gains of `candidate` over `reference` per rung, pooled, and their trend, on the fit's axis."""
     axis = fit["axis"]
-    if fit["reason"]:
-        return {"axis": axis, "reason": fit["reason"], "rungs": [], "pooled": None, "trend": None}
-    mine, theirs = cells.of(candidate), cells.of(reference)
-    cost = mine[axis].to_numpy(dtype=float)
-    unit = fit["unit_cost"]
-    point = invert(fit["laws"][reference]["parameters"], unit, mine["loss"].to_numpy()) / cost
-    draws: Array | None = None
-    if replicates is not None and fit["draws"]:
-        law = {key: np.array(value)[:, None] for key, value in fit["draws"]["laws"][reference].items()}
-        draws = invert(law, fit["draws"]["unit_cost"], np.exp(replicates[:, mine.index])) / cost
+    reason = fit["reason"] or fit["laws"][reference]["reason"]
+    if reason:
+        return {"axis": axis, "reason": reason, "rungs": [], "pooled": None, "trend": None}
+    logs = log_gains(cells, replicates, fit, candidate, reference)
+    theirs = cells.of(reference)
     held = fit["held_out"]["rungs"] if fit["held_out"] else []
     rungs = [
         {
             "rung": row["rung"],
             "label": row["label"],
             "cost": row[axis],
-            "gain": finite(point[i]),
-            "interval": percentile_interval(None if draws is None else draws[:, i], config.confidence),
-            "undefined_share": None if draws is None else float(np.isinf(draws[:, i]).mean()),
+            **summarize(logs.point[i], _column(logs.draws, i), config.confidence),
+            "law_gain": finite(_exp(logs.law_point[i])),
+            "law_interval": _interval(_column(logs.law_draws, i), config.confidence),
             "n": row["n"],
             "n_reference": int(theirs.loc[theirs["step"] == row["step"], "n"].sum()),
             "held_out": row["rung"] in held,
             "extrapolated": bool(not theirs["loss"].min() <= row["loss"] <= theirs["loss"].max()),
         }
-        for i, row in enumerate(mine.to_dict("records"))
+        for i, row in enumerate(logs.cells.to_dict("records"))
     ]
+    with np.errstate(invalid="ignore"):  # infinite both ways: NaN
+        means = None if logs.draws is None else logs.draws.mean(axis=1)
     return {
         "axis": axis,
         "reason": None,
+        "converged": fit["converged"],
         "rungs": rungs,
-        "pooled": _pooled(point, draws, config),
-        "trend": _trend(cost, point, draws, config),
+        "pooled": summarize(logs.point.mean(), means, config.confidence) | {"n_rungs": len(rungs)},
+        "trend": _trend(logs, config),
         "at_largest": rungs[-1] | {"n_rungs": len(rungs)},
-        "sensitivity": _sensitivity(fit, mine, reference),
+        "sensitivity": _sensitivity(fit, logs.cells, reference),
     }
 
 
-def _pooled(point: Array, draws: Array | None, config: AnalysisConfig) -> dict[str, Any]:
-    """Geometric mean over the rungs."""
-    replicates = None if draws is None else np.exp(np.log(draws).mean(axis=1))
+def summarize(log_point: float, log_draws: Array | None, confidence: float) -> dict[str, Any]:
+    """{gain, interval, undefined_share} of a gain whose logs are given; null where it is infinite."""
     return {
-        "gain": finite(np.exp(np.log(point).mean())),
-        "interval": percentile_interval(replicates, config.confidence),
-        "n_rungs": len(point),
+        "gain": finite(_exp(log_point)),
+        "interval": _interval(log_draws, confidence),
+        "undefined_share": None if log_draws is None else float((~np.isfinite(log_draws)).mean()),
     }
 
 
-def _trend(cost: Array, point: Array, draws: Array | None, config: AnalysisConfig) -> dict[str, Any] | None:
-    """Slope of ln EG per factor of ten in cost, by least squares over the rungs."""
-    if len(cost) < 2:
+def _exp(value: Any) -> Any:
+    with np.errstate(over="ignore"):
+        return np.exp(value)
+
+
+def _interval(log_draws: Array | None, confidence: float) -> list[float | None] | None:
+    """Percentiles are the same in logs: the exponential is taken of the ends."""
+    ends = percentile_interval(log_draws, confidence)
+    return None if ends is None else [None if end is None else finite(_exp(end)) for end in ends]
+
+
+def _column(draws: Array | None, i: int) -> Array | None:
+    return None if draws is None else draws[:, i]
+
+
+def _trend(logs: LogGains, config: AnalysisConfig) -> dict[str, Any] | None:
+    """Slope of ln EG per factor of ten (and of e) in cost, by least squares over the rungs."""
+    if len(logs.cost) < 2:
         return None
-    x = np.log10(cost) - np.log10(cost).mean()
+    x = np.log10(logs.cost) - np.log10(logs.cost).mean()
 
     def slope(gains: Array) -> Array:
-        with np.errstate(invalid="ignore"):
-            return np.asarray((np.log(gains) * x).sum(axis=-1) / (x**2).sum())
+        with np.errstate(invalid="ignore"):  # infinite gains at both ends have no slope: NaN
+            return np.asarray((gains * x).sum(axis=-1) / (x**2).sum())
 
-    interval = None
-    if draws is not None:
-        slopes = slope(draws)
-        interval = percentile_interval(slopes[~np.isnan(slopes)], config.confidence)
-    return {"slope_per_decade": finite(float(slope(point))), "interval": interval, "n_rungs": len(cost)}
+    value = finite(float(slope(logs.point)))
+    slopes = None if logs.draws is None else slope(logs.draws)
+    return {
+        "slope_per_decade": value,
+        "slope_per_e_fold": None if value is None else float(value / np.log(10)),
+        "interval": percentile_interval(slopes, config.confidence),
+        "undefined_share": None if slopes is None else float((~np.isfinite(slopes)).mean()),
+        "n_rungs": len(logs.cost),
+    }
 
 
 def _sensitivity(fit: dict[str, Any], mine: pd.DataFrame, reference: str) -> list[dict[str, Any]]:
-    """Gain at the largest rung under every assumption about the floor that was fitted."""
+    """Gain at the largest rung, and the reference's exponent, under every assumption about the floor."""
     last = mine.iloc[-1]
     rows = []
     for row in fit["sensitivity"]:
-        value = None
+        value = alpha = None
         if row["reason"] is None:
-            value = finite(
-                float(invert(row["laws"][reference], row["unit_cost"], last["loss"]) / last[fit["axis"]])
-            )
-        rows.append({"floor": row["floor"], "gain": value, "reason": row["reason"]})
+            law = row["laws"][reference]
+            value = finite(float(invert(law, row["unit_cost"], last["loss"]) / last[fit["axis"]]))
+            alpha = law["alpha"]
+        rows.append({"floor": row["floor"], "gain": value, "alpha": alpha, "reason": row["reason"]})
     return rows

@@ -95,6 +95,11 @@ def fit_laws(
     cost, log_loss = np.asarray(cost, dtype=float), np.atleast_2d(log_loss)
     V = int(variant.max()) + 1
     _check_identified(cost, variant, V, floor)
+    if near is None and isinstance(floor, float | int) and floor >= np.exp(log_loss.min()):
+        raise ValueError(
+            f"the floor {floor:g} is not below the smallest loss {np.exp(log_loss.min()):.4g}: "
+            "lower analysis.floor"
+        )
     unit = float(np.exp(np.log(cost).mean()))
     x = np.log(cost / unit)
     shares: tuple[float, ...] = FLOOR_STARTS if near is None else NEARBY_STARTS
@@ -202,7 +207,8 @@ def _solve(
         JW = J * weight[:, :, None]
         normal = np.einsum("bmp,bmq->bpq", JW, J)
         gradient = np.einsum("bmp,bm->bp", JW, r)
-        scale = np.einsum("bpp->bp", normal).max(axis=1)[:, None, None] * 1e-12
+        # Never quite zero: a replicate may lie below a pinned floor, where nothing moves the prediction.
+        scale = np.maximum(np.einsum("bpp->bp", normal).max(axis=1)[:, None, None] * 1e-12, 1e-200)
         diagonal = normal * identity + scale * identity
         step = -np.linalg.solve(normal + damping[active, None, None] * diagonal, gradient[:, :, None])[
             :, :, 0

@@ -39,6 +39,7 @@ def seed_test(cells: Cells, candidate: str, reference: str, alpha: float) -> dic
         "sd_log_difference": None,
         "effect_size": None,
         "p_better": None,
+        "detectable_log_difference": None,
         "reason": None,
     }
     if dof < 1:

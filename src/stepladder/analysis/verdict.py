@@ -10,7 +10,11 @@ AXIS_NAMES = {"flops": "FLOPs", "seconds": "time", "tokens": "tokens"}
 
 
 def decide(
-    gains: dict[str, dict[str, Any]], test: dict[str, Any], held_out: list[dict[str, Any]], rule: Verdict
+    gains: dict[str, dict[str, Any]],
+    n_rungs: int,
+    test: dict[str, Any],
+    held_out: list[dict[str, Any]],
+    rule: Verdict,
 ) -> dict[str, Any]:
     """Apply `rule`.
 
@@ -19,8 +23,9 @@ def decide(
 
     Args:
         gains: cost axis to `gain.gain`'s result.
+        n_rungs: rungs that candidate and reference share.
         test: `seeds.seed_test`'s result.
-        held_out: the candidate's predictions on the FLOPs axis.
+        held_out: the predictions of candidate and reference on the FLOPs axis: the gain stands on both.
     """
     criteria = []
     hopeless = []
@@ -38,12 +43,17 @@ def decide(
                 rule.minimal_gain,
                 unbounded or (value is not None and value >= rule.minimal_gain),
             ),
-            _criterion(f"its interval lies above 1 ({name})", low, 1.0, low is not None and low > 1),
+            _criterion(
+                f"its interval lies above 1 ({name})",
+                low,
+                1.0,
+                bool(top and top["interval"]) and (low is None or low > 1),
+            ),
             _trend_criterion(result, name),
+            _convergence_criterion(result, name),
         ]
         if top and top["interval"] and high is not None and high < rule.minimal_gain:
             hopeless.append(f"EG on {name} is below {rule.minimal_gain:g} with all of its interval")
-    n_rungs = min((len(g["rungs"]) for g in gains.values()), default=0)
     enough = n_rungs >= rule.minimal_rungs
     criteria.append(_criterion(f"at least {rule.minimal_rungs} rungs", n_rungs, rule.minimal_rungs, enough))
     p = test["p_better"]
@@ -68,13 +78,17 @@ def _criterion(name: str, value: Any, threshold: Any, passed: bool) -> dict[str,
     return {"name": name, "value": value, "threshold": threshold, "passed": bool(passed)}
 
 
+def _convergence_criterion(result: dict[str, Any], name: str) -> dict[str, Any]:
+    converged = not result["reason"] and result["converged"]
+    return _criterion(f"the fit converged ({name})", converged, True, converged)
+
+
 def _trend_criterion(result: dict[str, Any], name: str) -> dict[str, Any]:
     """The gain must not shrink with scale beyond doubt: the slope's interval must reach 0."""
-    trend = result["trend"]
-    high = trend["interval"][1] if trend and trend["interval"] else None
-    return _criterion(
-        f"the gain does not shrink with scale ({name})", high, 0.0, high is not None and high >= 0
-    )
+    interval = result["trend"]["interval"] if result["trend"] else None
+    high = interval[1] if interval else None
+    reaches = interval is not None and (high is None or high >= 0)
+    return _criterion(f"the gain does not shrink with scale ({name})", high, 0.0, reaches)
 
 
 def _held_out_criterion(held_out: list[dict[str, Any]], rule: Verdict) -> dict[str, Any]:
