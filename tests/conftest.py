@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from stepladder.ladder.spec import (
     DataSpec,
@@ -17,6 +18,10 @@ from stepladder.ladder.spec import (
     RunSpec,
     ScheduleSpec,
 )
+
+# No deadlines: a busy machine is not a failure.
+settings.register_profile("stepladder", deadline=None)
+settings.load_profile("stepladder")
 
 EXPERTS = {"n_experts": 4, "top_k": 2, "n_shared_experts": 0, "d_expert": 8, "every": 1}
 

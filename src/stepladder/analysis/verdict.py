@@ -44,7 +44,7 @@ def decide(
                 unbounded or (value is not None and value >= rule.minimal_gain),
             ),
             _criterion(
-                f"its interval lies above 1 ({name})",
+                f"the lower end of its interval is above 1 ({name})",
                 low,
                 1.0,
                 bool(top and top["interval"]) and (low is None or low > 1),

@@ -73,7 +73,7 @@ def _null(row: dict[str, Any], minimal_gain: float) -> str:
     if high is not None and high < minimal_gain:
         return "does not help at this scale"
     limit = "of any size" if high is None else f"of up to × {fmt.fixed(high, 2)}"
-    return f"shows no saving at this scale, though one {limit} is not ruled out"
+    return f"no saving beyond the noise at this scale; one {limit} is not ruled out"
 
 
 def _sign(row: dict[str, Any]) -> str:
@@ -146,7 +146,17 @@ def trend_sentences(comparison: dict[str, Any]) -> list[str]:
             f"{c['candidate']} against {c['reference']}: {claim}. EG changes by a factor of {trend(gain)} "
             f"for ten times the FLOPs ({slope['n_rungs']} rungs)."
         )
-    return sentences
+    return sentences + [_interaction(row) for row in comparison["interactions"] if row["axis"] == "flops"]
+
+
+def _interaction(row: dict[str, Any]) -> str:
+    """Whether a recipe saves as much on another architecture as on the baseline's."""
+    head = f"{row['recipe']} on {row['architecture']}, its gain over that on the baseline's architecture"
+    pooled = row["pooled"]
+    if pooled is None:
+        return f"{head}: unknown ({row['reason']})."
+    rungs = f"geometric mean of {pooled['n_rungs']} rungs"
+    return f"{head}: × {fmt.gain(pooled)}, {rungs} (at 1 the savings multiply)."
 
 
 def _n(gain: dict[str, Any]) -> str:
@@ -191,7 +201,7 @@ def criteria_tables(comparison: dict[str, Any], width: int = 4) -> list[dict[str
         rows = []
         for i, name in enumerate(names):
             criteria = [c["criteria"][i] for c in group]
-            rows.append([name, f"{criteria[0]['threshold']:g}", *map(_outcome, criteria)])
+            rows.append([name, _threshold(criteria[0]["threshold"]), *map(_outcome, criteria)])
         rows.append(["Verdict", "", *(c["verdict"] for c in group)])
         tables.append(table(["<<Criterion", "Threshold", *map(_stacked, group)], rows, total=True))
     return tables
@@ -202,10 +212,16 @@ def _stacked(c: Comparison) -> str:
     return f"{c['candidate']}\n/ {c['reference']}"
 
 
+def _threshold(value: float | bool) -> str:
+    return ("yes" if value else "no") if isinstance(value, bool) else f"{value:g}"
+
+
 def _outcome(criterion: dict[str, Any]) -> str:
     value = criterion["value"]
     if value is None:
         text = "∞" if criterion["passed"] else fmt.MISSING
+    elif isinstance(value, bool):
+        text = _threshold(value)
     elif isinstance(value, int):
         text = str(value)
     else:
