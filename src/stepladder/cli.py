@@ -85,15 +85,6 @@ def plan(path: Annotated[Path, typer.Argument(help="plan.json")]) -> None:
 
 
 @app.command()
-def guard(path: Annotated[Path, typer.Argument(help="plan.json")]) -> None:
-    """Fail if the ladder needs more accelerator-hours than its owner allowed."""
-    from stepladder.ladder.plan import over_limit
-
-    if problem := over_limit(json.loads(path.read_text())):
-        raise fail(problem)
-
-
-@app.command()
 def data(
     settings: Annotated[str, typer.Argument(help="source, tokenizer, validation_fraction as JSON.")],
     out: Out,

@@ -69,12 +69,6 @@ def test_the_unit_of_cost_does_not_matter(factor):
     np.testing.assert_allclose(other.predict(COST[:4] * factor), one.predict(COST[:4]), rtol=1e-6)
 
 
-def test_inverse_undoes_prediction_and_is_infinite_at_the_floor():
-    fits = fit_laws(COST, exact()[None], VARIANT, "shared", 0.01)
-    np.testing.assert_allclose(fits.invert(fits.predict(COST[:4])[:, 2], 2)[0], COST[:4], rtol=1e-6)
-    assert np.isinf(fits.invert(np.array([0.999]), 0)).all()
-
-
 def test_two_rungs_are_refused():
     keep = np.isin(COST, [4.4e10, 2.9e11])
     with pytest.raises(ValueError, match="add rungs, or pin"):

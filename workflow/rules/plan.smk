@@ -24,13 +24,3 @@ rule plan:
     localrule: True
     shell:
         "stepladder plan {input}"
-
-
-rule guard:
-    input:
-        f"{RESULTS}/plan.json",
-    output:
-        touch(f"{RESULTS}/plan.approved"),
-    localrule: True
-    shell:
-        "stepladder guard {input}"

@@ -63,13 +63,6 @@ class Fits:
         power = np.exp(-self.alpha[:, :, None] * x)
         return np.asarray(self.E[:, :, None] + self.A[:, :, None] * power)
 
-    def invert(self, loss: Array, variant: int) -> Array:
-        """Costs (B, K) at which `variant` reaches losses (B, K) or (K,); inf at or below its floor."""
-        excess = np.asarray(loss, dtype=float) - self.E[:, variant, None]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = np.where(excess > 0, self.A[:, variant, None] / excess, np.inf)
-            return np.asarray(self.unit * ratio ** (1 / self.alpha[:, variant, None]))
-
 
 def fit_laws(
     cost: Array,

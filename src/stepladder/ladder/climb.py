@@ -12,7 +12,9 @@ from stepladder.ladder.code import preparation_fingerprint
 from stepladder.ladder.config import Ladder
 from stepladder.ladder.cost import training_flops
 from stepladder.ladder.expand import expand
+from stepladder.ladder.hardware import accelerators
 from stepladder.ladder.load import LadderError, find_ladder, load_ladder
+from stepladder.ladder.plan import make_plan, over_limit
 from stepladder.ladder.spec import RunSpec
 
 __all__ = ["Climb", "LadderError"]
@@ -61,6 +63,11 @@ class Climb:
         parts = [run.sha256 for run in self.runs.values()]
         parts += [self.ladder.plan.model_dump_json(), self.ladder.execution.model_dump_json()]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+    @cached_property
+    def over_limit(self) -> str | None:
+        """What to tell the owner of a ladder that is dearer than its `max_accelerator_hours`, else None."""
+        return over_limit(make_plan(self.ladder, list(self.runs.values()), accelerators()))
 
     @cached_property
     def _rank(self) -> dict[str, int]:

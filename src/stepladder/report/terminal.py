@@ -8,6 +8,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from stepladder.ladder.plan import over_limit
+
 MIN_WIDTH = 116
 """Columns that the table needs; a narrower terminal wraps its lines rather than lose figures."""
 
@@ -54,6 +56,8 @@ def print_plan(plan: dict[str, Any]) -> None:
         highlight=False,
         style="dim",
     )
+    if problem := over_limit(plan):
+        console.print(f"[bold red]It will not start:[/] {problem}", highlight=False)
 
 
 def si(value: float) -> str:
