@@ -3,58 +3,13 @@
 import os
 import shutil
 import subprocess
-import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from climbing import Climbed, command
 
 REPOSITORY = Path(__file__).parents[2]
-
-
-@dataclass
-class Climbed:
-    """A folder like a clone, with one ladder climbed in it."""
-
-    folder: Path
-    output: str
-    seconds: float
-
-    @property
-    def results(self) -> Path:
-        return self.folder / "results" / "smoke"
-
-    @property
-    def ladder(self) -> Path:
-        return self.folder / "configs" / "ladders" / "smoke.yaml"
-
-    def snakemake(self, *arguments: str, check: bool = True) -> str:
-        """Run snakemake on the smoke ladder here; returns all it printed."""
-        done = subprocess.run(
-            command(*arguments), cwd=self.folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        )
-        assert not check or done.returncode == 0, done.stdout
-        return done.stdout
-
-    def planned(self, *arguments: str) -> list[str]:
-        """Outputs (or rule names) of the jobs that snakemake would run."""
-        text = self.snakemake(*arguments, "--dry-run", "--quiet", "host", "progress")
-        rules = [
-            line.split()[1].rstrip(":")
-            for line in text.splitlines()
-            if line.startswith(("rule ", "localrule "))
-        ]
-        outputs = [
-            line.split(": ", 1)[1] for line in text.splitlines() if line.strip().startswith("output: ")
-        ]
-        trained = [o.split("/runs/")[1].removesuffix("/result.json") for o in outputs if "/runs/" in o]
-        return sorted([rule for rule in rules if rule != "train"] + trained)
-
-
-def command(*arguments: str) -> list[str]:
-    """snakemake on the smoke ladder, from the environment that runs the tests."""
-    return [sys.executable, "-m", "snakemake", *arguments, "--config", "ladder=smoke"]
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import time
 
 import psutil
 import pytest
-from conftest import command
+from climbing import command
 
 RUN = "results/smoke/runs/moe-tst/d3/0.25x/seed0"
 
