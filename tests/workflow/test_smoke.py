@@ -110,3 +110,9 @@ def test_one_run_alone_is_run_again_with_the_same_result(climbed):
     after = json.loads(path.read_text())
     assert after["losses"] == before["losses"]
     assert after["lineage"]["started"] != before["lineage"]["started"]
+
+
+def test_snakemakes_own_report(climbed):
+    """README: `snakemake --report report.html`."""
+    climbed.snakemake("--report", "report.html")
+    assert (climbed.folder / "report.html").stat().st_size > 1_000_000
