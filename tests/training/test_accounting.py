@@ -1,6 +1,7 @@
 """Arithmetic and time of runs, by hand."""
 
 import math
+import time
 
 import pytest
 
@@ -46,6 +47,13 @@ def test_unknown_peak_gives_no_mfu(make_run):
     assert summarise(spec, unknown, steps)["mfu"] is None
 
 
+def test_steps_from_before_the_peak_was_known_have_no_mfu(make_run):
+    steps = [{"phase": "next_token", "step_seconds": 1.0, "mfu": mfu} for mfu in (None, 0.2, 0.4)]
+    known = Hardware("cpu", "any", "fp32", 1e9, "stated")
+    assert summarise(make_run(), known, steps)["mfu"]["median"] == pytest.approx(0.3)
+    assert summarise(make_run(), known, steps[:1])["mfu"] is None
+
+
 def test_mfu_above_one_is_refused():
     hardware = Hardware("cuda", "NVIDIA X", "bf16", 1e12, "a wrong table")
     with pytest.raises(ValueError, match=r"MFU 1.05 is above 1: the peak of NVIDIA X in bf16"):
@@ -62,6 +70,16 @@ def test_ledger_carries_over_restarts():
     assert totals["data"] == totals["step"] == 2.0
     assert totals["total"] > 15.0
     assert sum(v for k, v in totals.items() if k not in ("step", "total")) == pytest.approx(totals["total"])
+
+
+def test_seconds_lost_are_counted_once_however_often_a_run_resumes():
+    carried = None
+    for resumed in (1, 2, 3):
+        ledger = Ledger(time.time(), carried)
+        ledger.add("lost", 100.0)
+        carried = ledger.totals()
+        assert carried["total"] == pytest.approx(100 * resumed, abs=1)
+        assert carried["other"] == pytest.approx(0, abs=1)
 
 
 def test_bits_per_byte_by_hand():

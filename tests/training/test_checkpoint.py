@@ -70,3 +70,11 @@ def test_interrupted_save_leaves_nothing_that_counts(tmp_path):
 
 def test_nothing_there(tmp_path):
     assert newest_checkpoint(tmp_path / "missing") == (None, [])
+
+
+def test_a_checkpoint_survives_being_saved_below_broken_newer_ones(tmp_path):
+    for step in (200, 300):
+        flip_a_bit(save(tmp_path, step))
+    save(tmp_path, 100)
+    checkpoint, _ = newest_checkpoint(tmp_path)
+    assert checkpoint is not None and checkpoint.state == {"step": 100}

@@ -29,7 +29,8 @@ class Ledger:
         """Start an attempt that began at `begin` (Unix seconds) on top of what earlier ones `carried`."""
         self.begin = begin
         self.seconds = {cause: 0.0 for cause in CAUSES} | (carried or {})
-        self._earlier = self.seconds.pop("total", 0.0)
+        # The carried total holds the seconds lost until then; only what is lost from now on is added.
+        self._earlier = self.seconds.pop("total", 0.0) - self.seconds["lost"]
         self.seconds.pop("step", None)
         self.seconds.pop("other", None)
 
@@ -144,7 +145,10 @@ def summarise_mfu(spec: RunSpec, hardware: Hardware, steps: list[dict[str, Any]]
     """Spread of MFU over the logged steps, with what it is stated against; None without a peak."""
     if hardware.peak_flops_per_second is None:
         return None
-    mfus = [record["mfu"] for record in steps]
+    # An earlier attempt may not have known the peak: its steps logged none.
+    mfus = [record["mfu"] for record in steps if record["mfu"] is not None]
+    if not mfus:
+        return None
     deciles = quantiles(mfus, n=10, method="inclusive") if len(mfus) > 1 else mfus * 9
     ratio = training_flops(spec.model, spec.recipe, "palm") / training_flops(spec.model, spec.recipe)
     return {

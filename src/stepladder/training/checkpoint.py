@@ -53,6 +53,9 @@ def save_checkpoint(folder: Path, step: int, tensors: dict[str, Tensor], state: 
     shutil.rmtree(target, ignore_errors=True)  # only ever a broken one: a complete one is not saved again
     partial.rename(target)
     _sync_folder(folder)
+    for path in list(_newest_first(folder)):
+        if int(path.name[5:]) > step:  # found unusable at resume, or the run would have gone on from it
+            shutil.rmtree(path)
     for old in list(_newest_first(folder))[KEEP:]:
         shutil.rmtree(old)
     return target

@@ -207,7 +207,7 @@ class Run:
                 self.ledger.add(cause, self.clock.seconds(marks[start], marks[start + 1]))
             if not all(math.isfinite(value) for value in measured[:2]):
                 self.stop_on_non_finite(place, measured)
-            if place.step % every == 0 or place.step == self.spec.recipe.steps - 1:
+            if place.first or place.step % every == 0 or place.step == self.spec.recipe.steps - 1:
                 seconds = self.clock.seconds(marks[0], marks[-1])
                 records.append(self.record(place, measured, seconds))
         self.pending.clear()
