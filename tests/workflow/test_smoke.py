@@ -68,10 +68,9 @@ def test_a_new_seed_replans_only_its_runs(climbed, ladder):
     assert climbed.planned() == sorted(expected + DEPENDANTS)
 
 
-def test_thresholds_replan_the_comparison_only(climbed, ladder):
-    text = ladder.read_text()
-    ladder.write_text(text.replace("max_accelerator_hours: 0.1", "max_accelerator_hours: 0.2"))
-    assert not any("seed" in job for job in climbed.planned())
+def test_thresholds_replan_the_analysis_only(climbed, ladder):
+    ladder.write_text(ladder.read_text().replace("minimal_rungs: 3", "minimal_rungs: 2"))
+    assert climbed.planned() == ["all", "compare", "fit", "fit", "fit", "report"]
 
 
 def test_a_dearer_ladder_is_stopped(climbed, ladder):

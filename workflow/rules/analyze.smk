@@ -21,6 +21,7 @@ rule fit:
     localrule: True
     params:
         settings=CLIMB.analysis,
+        code=CLIMB.analysis_code,
     shell:
         "stepladder fit {input} --axis {wildcards.axis} --settings {params.settings:q} --out {output}"
 
@@ -40,5 +41,6 @@ rule compare:
     localrule: True
     params:
         settings=CLIMB.analysis,
+        code=CLIMB.analysis_code,
     shell:
         "stepladder compare {input.runs} {input.fits} --settings {params.settings:q} --out {output}"

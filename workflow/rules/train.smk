@@ -10,6 +10,11 @@
 def spec_within_limit(run):
     if CLIMB.over_limit:
         raise WorkflowError(CLIMB.over_limit)
+    if CLIMB.ladder.execution.accelerators_per_run > 1:
+        raise WorkflowError(
+            "execution.accelerators_per_run is more than 1, but a run trains on one device for now: "
+            "such a ladder can be planned (snakemake plan), not climbed"
+        )
     return CLIMB.runs[run].to_json()
 
 
@@ -33,4 +38,5 @@ rule train:
     shell:
         "stepladder train {params.spec:q} --manifest {input.manifest} --out {output.result}"
         " --machine '{input.machine}'"
+        f" --device {'cpu' if CLIMB.ladder.execution.accelerator == 'cpu' else 'cuda'}"
         f" --threads {{threads}} --checkpoint-seconds {CLIMB.ladder.execution.checkpoint_seconds:g}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from stepladder.ladder.code import preparation_fingerprint
+from stepladder.ladder.code import ANALYSIS, fingerprint, preparation_fingerprint
 from stepladder.ladder.config import Ladder
 from stepladder.ladder.cost import training_flops
 from stepladder.ladder.expand import expand
@@ -58,9 +58,15 @@ class Climb:
         return _json(self.ladder.analysis.model_dump(mode="json"))
 
     @cached_property
+    def analysis_code(self) -> str:
+        """Changes when the code of the analysis does."""
+        return fingerprint(ANALYSIS)
+
+    @cached_property
     def digest(self) -> str:
         """Changes when any run or any assumption of the plan does."""
         parts = [run.sha256 for run in self.runs.values()]
+        parts += [f"{self.ladder.version} {self.ladder.question}"]
         parts += [self.ladder.plan.model_dump_json(), self.ladder.execution.model_dump_json()]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 

@@ -21,11 +21,18 @@ COMMON = (
     "training/loop.py",
     "training/optimizer.py",
     "training/evaluate.py",
+    "training/hardware.py",
+    "training/result.py",
 )
-"""Files that determine the numbers of every run. Data preparation has the manifest's sha256 instead."""
+"""Files that determine the numbers of every run. Data preparation has `PREPARATION`, and every run depends on
+the manifest."""
 
 PREPARATION = ("data/*.py",)
 """Files that determine what is in the shards."""
+
+
+ANALYSIS = ("analysis/*.py",)
+"""Files that determine fits and verdicts."""
 
 
 def run_fingerprint(architecture: str, recipe: str) -> str:

@@ -106,7 +106,7 @@ class ScheduleSpec(Spec):
 
 
 class DataSpec(Spec):
-    """Which text, cut into which tokens. The manifest's sha256 is checked before training."""
+    """Which text, cut into which tokens. Shard sizes are checked before training; `stepladder.data.manifest.verify` checks all bytes."""
 
     source: dict[str, Any]
     """The source's settings as in the ladder file (kind, paths, domains)."""

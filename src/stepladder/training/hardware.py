@@ -35,7 +35,16 @@ class Hardware:
 
 
 def pick_device(device: str) -> torch.device:
-    """`auto` is the GPU if there is one, else the CPU."""
+    """`auto` is the GPU if there is one, else the CPU.
+
+    Raises:
+        RuntimeError: a GPU was asked for and torch sees none.
+    """
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise RuntimeError(
+            "the ladder's execution.accelerator is a GPU, but torch sees none: run it on a machine with one, "
+            "with a CUDA build of torch, or set execution.accelerator to cpu"
+        )
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(device)
