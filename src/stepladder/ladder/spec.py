@@ -106,7 +106,8 @@ class ScheduleSpec(Spec):
 
 
 class DataSpec(Spec):
-    """Which text, cut into which tokens. Shard sizes are checked before training; `stepladder.data.manifest.verify` checks all bytes."""
+    """Which text, cut into which tokens. Shard sizes are checked before training;
+    `stepladder.data.manifest.verify` checks every byte."""
 
     source: dict[str, Any]
     """The source's settings as in the ladder file (kind, paths, domains)."""
