@@ -1,0 +1,487 @@
+"""The executor: takes ready jobs from Snakemake's scheduler, submits them, and says how they ended.
+
+Two threads call it: the scheduler's (`run_jobs`, `cancel_jobs`) and the one that waits for jobs
+(`check_active_jobs`). Both hold `_busy` while they talk to the cluster.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shlex
+import sys
+import threading
+import time
+from collections import defaultdict
+from collections.abc import AsyncGenerator, Iterable
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any
+
+from snakemake_interface_common.exceptions import WorkflowError
+from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
+from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
+from snakemake_interface_executor_plugins.jobs import JobExecutorInterface
+
+from snakemake_executor_plugin_submitit import commands, submissions
+from snakemake_executor_plugin_submitit.clusters import (
+    ClusterBusy,
+    Local,
+    Slurm,
+    SubmissionRefused,
+)
+from snakemake_executor_plugin_submitit.failures import describe
+from snakemake_executor_plugin_submitit.payload import EXIT_SAVED, Payload
+from snakemake_executor_plugin_submitit.records import Record
+from snakemake_executor_plugin_submitit.resources import BadResources, Shape
+from snakemake_executor_plugin_submitit.states import INTERRUPTED, QueueUnreachable, State
+from snakemake_executor_plugin_submitit.submissions import Entry, Submission, as_json
+
+QUEUE_SHARE = 10
+"""The time between two queries is at least this many times what a query took: 10 % of the head at most."""
+LOST_SECONDS = 120
+"""After this long without a trace in queue, accounting or record, a job is lost and submitted again."""
+
+
+@dataclass
+class Ready:
+    """A job about to be submitted."""
+
+    job: JobExecutorInterface
+    shape: Shape
+    command: list[str]
+    direct: bool
+    digest: str
+    record: str = ""
+    """Of an earlier submission of the same job, when it is submitted again."""
+
+
+@dataclass
+class Tracked:
+    """A submitted job, kept with Snakemake's own information about it."""
+
+    ready: Ready
+    submission: Submission
+    index: int
+    was: State | None = None
+    """State at the last query."""
+    doubts: int = 0
+    """Queries in a row that said it was interrupted or gone."""
+    doubtful_since: float = field(default_factory=time.monotonic)
+
+    @property
+    def task_id(self) -> str:
+        return self.submission.task_id(self.index)
+
+    @property
+    def record(self) -> Record:
+        return Record(self.submission.entries[self.index].record)
+
+
+class Executor(RemoteExecutor):
+    """Snakemake's jobs as submitit jobs."""
+
+    def __post_init__(self) -> None:
+        self.settings = self.workflow.executor_settings
+        self.cluster: Slurm | Local | None = None
+        self._busy = threading.RLock()
+        self._waiting: list[tuple[Submission, list[Ready]]] = []
+        self._retry_at = 0.0
+        self._unreachable = False
+        self._folder_lock: IO[bytes] | None = None
+        self.next_seconds_between_status_checks = self.settings.poll_seconds
+
+    # The scheduler's thread
+
+    def run_job(self, job: JobExecutorInterface) -> None:
+        self.run_jobs([job])
+
+    def run_jobs(self, jobs: list[JobExecutorInterface]) -> None:
+        """Take over jobs that an earlier head submitted, and submit the others, equal shapes as arrays."""
+        if self.cluster is None:
+            self._begin()
+        with self._busy:
+            ready = [self._make_ready(job) for job in jobs]
+            fresh = self._take_over(ready)
+            by_shape: dict[Shape, list[Ready]] = defaultdict(list)
+            for one in fresh:
+                self.run_job_pre(one.job)
+                by_shape[one.shape].append(one)
+            for group in by_shape.values():
+                for chunk in _chunks(group, self.cluster.array_size):
+                    self._submit(chunk)
+        self.next_seconds_between_status_checks = self.settings.poll_seconds
+
+    def cancel_jobs(self, active_jobs: list[SubmittedJobInfo]) -> None:
+        """scancel everything, in a few calls."""
+        if self.cluster is None:
+            return
+        with self._busy:
+            self._waiting.clear()
+            self.cluster.cancel(info.aux["tracked"].task_id for info in active_jobs)
+
+    def _begin(self) -> None:
+        """Before the first submission: what could go wrong in hours is refused now."""
+        kinds = {"slurm": Slurm, "local": Local}
+        name = self.settings.cluster
+        if name not in kinds:
+            raise WorkflowError(f"--submitit-cluster {name}: must be one of {', '.join(kinds)}")
+        cluster = kinds[name](self.settings)
+        self._hold_folder()
+        for job in self.workflow.dag.needrun_jobs():
+            if not job.is_local and not job.is_group():
+                cluster.check(self._shape(job))
+        submissions.clean_up(self.settings.log_days or 0)
+        self.cluster = cluster
+
+    def _hold_folder(self) -> None:
+        """One head per folder. The lock ends with the process, so a killed head leaves none behind."""
+        submissions.ROOT.mkdir(parents=True, exist_ok=True)
+        file = (submissions.ROOT / "head.lock").open("a+b")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            holder = file.read().decode(errors="replace").strip()
+            raise WorkflowError(
+                f"another Snakemake drives the jobs of this folder ({holder}): let it work, or stop it first"
+            ) from None
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {os.uname().nodename}\n".encode())
+        file.flush()
+        self._folder_lock = file
+
+    def _shape(self, job: JobExecutorInterface) -> Shape:
+        resources = dict(job.resources.items())
+        tbd = [
+            name
+            for name, value in resources.items()
+            if type(value).__name__ == "TBDString" and name != "tmpdir"
+        ]
+        for name in tbd:
+            del resources[name]
+        try:
+            shape = Shape.of(resources, job.threads, signal_seconds=self.settings.signal_seconds)
+            if self.cluster is not None:
+                self.cluster.check(shape)
+        except BadResources as error:
+            raise WorkflowError(f"{_describe_job(job)}: {error}") from None
+        return shape
+
+    def _make_ready(self, job: JobExecutorInterface, record: str = "") -> Ready:
+        direct = None if self.settings.inner_snakemake else commands.direct_command(job)
+        command = direct or ["bash", "-c", self.format_job_exec(job)]
+        # the inner Snakemake's command names a temporary folder; what is run is named by rule and outputs
+        identity = as_json(direct or [str(job), sorted(job.output), job.attempt])
+        digest = hashlib.sha256(identity.encode()).hexdigest()[:16]
+        return Ready(job, self._shape(job), command, direct is not None, digest, record)
+
+    def _take_over(self, ready: list[Ready]) -> list[Ready]:
+        """Follow jobs that an earlier head submitted and that are alive or done; returns the others."""
+        known = [(one, found) for one in ready if (found := self._find_earlier(one))]
+        if not known:
+            return ready
+        for _, (submission, index) in known:
+            if isinstance(self.cluster, Local):
+                self.cluster.watch(submission, index)
+        states = self._query_or_wait([sub.task_id(index) for _, (sub, index) in known])
+        taken: dict[int, str] = {}
+        cancelled = []
+        for one, (submission, index) in known:
+            tracked = Tracked(one, submission, index)
+            state = states.get(tracked.task_id) or _state_from_record(tracked.record)
+            alive = state is not None and state.alive
+            finished = state is not None and state.name == "COMPLETED"
+            same_command = submission.entries[index].digest == one.digest
+            same_shape = submission.shape == repr(one.shape)
+            if same_command and (finished or (alive and (same_shape or not state.pending))):
+                taken[id(one)] = "collected" if finished else "reattached"
+                self._track(tracked)
+            elif alive:
+                cancelled.append(tracked.task_id)
+        if cancelled:
+            self.cluster.cancel(cancelled)
+            self.logger.info(
+                f"Cancelled {len(cancelled)} earlier jobs whose command or resources have changed."
+            )
+        counts = {
+            kind: sum(value == kind for value in taken.values()) for kind in ("reattached", "collected")
+        }
+        if taken:
+            self.logger.info(
+                f"Reattached to {counts['reattached']} jobs that are still queued or running, "
+                f"collecting {counts['collected']} that ended meanwhile."
+            )
+        return [one for one in ready if id(one) not in taken]
+
+    def _find_earlier(self, one: Ready) -> tuple[Submission, int] | None:
+        """The submission that Snakemake's marker of an unfinished job names."""
+        if one.job.is_group():
+            return None
+        for marker in self.workflow.persistence.external_jobids(one.job):
+            found = submissions.find(marker)
+            if found is None:
+                continue
+            submission, index = found
+            if submission.cluster != self.cluster.name:
+                continue
+            if submission.job_id is None:  # the head was killed while it sent this
+                job_id = self.cluster.find(submission)
+                if job_id is None:
+                    continue
+                # submitit's files are not in place, so these jobs could not start
+                self.cluster.cancel([job_id])
+                continue
+            return submission, index
+        return None
+
+    def _query_or_wait(self, job_ids: list[str]) -> dict[str, State]:
+        """States now, however long the controller takes to answer: submitting unasked might run jobs twice."""
+        while True:
+            try:
+                return self.cluster.query(job_ids)
+            except QueueUnreachable as error:
+                self.logger.warning(f"Waiting for Slurm before going on with earlier jobs: {error}")
+                time.sleep(self.settings.max_poll_seconds)
+
+    # Both threads
+
+    def _submit(self, chunk: list[Ready]) -> None:
+        """Write the submission down, mark its jobs, send it."""
+        names = sorted({one.job.name for one in chunk})
+        entries = [
+            Entry(_describe_job(one.job), [str(f) for f in one.job.output], one.digest, one.record)
+            for one in chunk
+        ]
+        name = names[0] if len(names) == 1 else "jobs"
+        submission = Submission.create(name, repr(chunk[0].shape), entries, self.cluster.name)
+        for index, one in enumerate(chunk):
+            one.job.register(external_jobid=submission.marker(index))
+        self._send(submission, chunk)
+
+    def _send(self, submission: Submission, chunk: list[Ready]) -> None:
+        payloads = [self._payload(one, submission, index) for index, one in enumerate(chunk)]
+        name = submission.folder.name.split("-", 2)[2].rsplit("-", 1)[0]
+        try:
+            submission.job_id = self.cluster.submit(submission, chunk[0].shape, payloads, name)
+        except ClusterBusy as error:
+            self._waiting.append((submission, chunk))
+            self._retry_at = time.monotonic() + self.settings.max_poll_seconds
+            self.logger.info(f"{len(chunk)} jobs wait to be submitted: {error}")
+            return
+        except SubmissionRefused as error:
+            for one in chunk:
+                message = f"{_describe_job(one.job)} was refused by sbatch: {error}"
+                self.report_job_error(SubmittedJobInfo(one.job), msg=message + "\n")
+            return
+        submission.save()
+        self.logger.info(
+            f"Submitted {len(chunk)} jobs as {self.cluster.name} job {submission.job_id}; logs in {submission.folder}"
+        )
+        for index, one in enumerate(chunk):
+            self._track(Tracked(one, submission, index))
+
+    def _track(self, tracked: Tracked) -> None:
+        info = SubmittedJobInfo(tracked.ready.job, tracked.task_id, aux={"tracked": tracked})
+        self.report_job_submission(info, register_job=False)
+
+    def _payload(self, one: Ready, submission: Submission, index: int) -> Payload:
+        job, shape = one.job, one.shape
+        environment = commands.environment(job)
+        record = Path(submission.entries[index].record).absolute()
+        if shape.tasks > 1:
+            environment |= {
+                "SUBMITIT_LAUNCH": f"{shlex.quote(sys.executable)} -m snakemake_executor_plugin_submitit.ranks launch",
+                "SUBMITIT_NODES": str(shape.nodes),
+                "SUBMITIT_TASKS_PER_NODE": str(shape.tasks_per_node),
+                "SUBMITIT_CPUS_PER_TASK": str(shape.cpus_per_task),
+                "SUBMITIT_GPUS_PER_NODE": str(shape.gpus_per_node),
+                "SUBMITIT_RANK_LOGS": str(record.with_suffix("")),
+                "SUBMITIT_LAUNCH_ARGS": self.settings.launch_args or "",
+            }
+        prepare: dict[str, Any] = {}
+        if one.direct:
+            prepare = {
+                "outputs": [(str(file), "directory" in file.flags) for file in job.output],
+                "logs": [str(file) for file in job.log],
+                "inputs": [str(file) for file in job.input],
+                "latency_wait": float(self.workflow.execution_settings.latency_wait),
+            }
+        return Payload(
+            command=one.command,
+            folder=os.getcwd(),
+            record=str(record),
+            runtime=shape.runtime,
+            signal_seconds=self.settings.signal_seconds,
+            stalled_restarts=self.settings.stalled_restarts,
+            environment=environment,
+            **prepare,
+        )
+
+    # The waiting thread
+
+    async def check_active_jobs(
+        self, active_jobs: list[SubmittedJobInfo]
+    ) -> AsyncGenerator[SubmittedJobInfo, None]:
+        """One query for all jobs; yields those that go on."""
+        with self._busy:
+            self._send_waiting()
+            began = time.monotonic()
+            states = self._query(active_jobs)
+            changed = False
+            alive = []
+            for info in active_jobs:
+                tracked: Tracked = info.aux["tracked"]
+                before = tracked.was
+                if states is None or self._goes_on(info, tracked, states.get(tracked.task_id)):
+                    alive.append(info)
+                changed = changed or tracked.was != before
+            changed = changed or len(alive) < len(active_jobs)
+            self._pace(changed, time.monotonic() - began)
+        for info in alive:
+            yield info
+
+    def _query(self, active_jobs: list[SubmittedJobInfo]) -> dict[str, State] | None:
+        """States by id; None while the controller is away, and then nothing is concluded."""
+        try:
+            states = (
+                self.cluster.query(info.aux["tracked"].task_id for info in active_jobs) if active_jobs else {}
+            )
+        except QueueUnreachable as error:
+            if not self._unreachable:
+                self.logger.warning(f"Slurm does not answer; jobs go on, and so does the waiting: {error}")
+            self._unreachable = True
+            return None
+        if self._unreachable:
+            self.logger.info("Slurm answers again.")
+        self._unreachable = False
+        return states
+
+    def _pace(self, changed: bool, seconds: float) -> None:
+        """Back off while nothing changes, and never spend more than a tenth of the time asking."""
+        slower = self.settings.poll_seconds if changed else self.next_seconds_between_status_checks * 1.5
+        slower = min(slower, self.settings.max_poll_seconds)
+        self.next_seconds_between_status_checks = max(slower, QUEUE_SHARE * seconds)
+
+    def _goes_on(self, info: SubmittedJobInfo, tracked: Tracked, state: State | None) -> bool:
+        """Whether the job is still to be waited for; reports it to Snakemake if not."""
+        if state is None:
+            state = self._without_trace(tracked)
+            if state is None:
+                return True
+        self._tell_changes(tracked, state)
+        if state.alive:
+            tracked.doubts = 0
+            tracked.was = state
+            return True
+        if state.name == "COMPLETED":
+            submissions.forget_pickles(tracked.submission, tracked.index)
+            self.report_job_success(info)
+            return False
+        if self._restarts(tracked, state):
+            tracked.doubts += 1
+            tracked.was = state
+            if tracked.doubts < 2:  # a job that Slurm requeues looks interrupted for a moment
+                return True
+            return not self._submit_again(info, tracked, state)
+        self._fail(info, tracked, state)
+        return False
+
+    def _without_trace(self, tracked: Tracked) -> State | None:
+        """A job that neither the queue nor accounting knows: its record tells, or time does."""
+        state = _state_from_record(tracked.record)
+        if state is not None:
+            return None if state.alive else state
+        if tracked.doubts == 0:
+            tracked.doubts, tracked.doubtful_since = 1, time.monotonic()
+        waited = time.monotonic() - tracked.doubtful_since
+        return State("LOST") if waited > LOST_SECONDS else None
+
+    def _restarts(self, tracked: Tracked, state: State) -> bool:
+        """Whether this end is an interruption, which uses up none of Snakemake's retries."""
+        if state.name in INTERRUPTED:
+            return True
+        end = tracked.record.last("start", "end")
+        if state.name == "FAILED":
+            return end is not None and end["event"] == "end" and end.get("exit") == EXIT_SAVED
+        if state.name == "TIMEOUT":
+            return (
+                end is not None and end["event"] == "start" and end["progress"] != tracked.record.progress()
+            )
+        return False
+
+    def _submit_again(self, info: SubmittedJobInfo, tracked: Tracked, state: State) -> bool:
+        """A new submission with the same record; False if it was restarted too often without progress."""
+        record = tracked.record
+        record.write("resubmit", job=tracked.task_id, state=state.name)
+        if record.stalled_restarts() > self.settings.stalled_restarts:
+            reason = f"restarted {record.stalled_restarts()} times in a row without progress"
+            self._fail(info, tracked, State(state.name, reason, state.node, state.exit_status))
+            return True
+        why = state.name if state.name in INTERRUPTED else "stopped after saving"
+        self.logger.info(
+            f"{_describe_job(info.job)}: {why} on {state.node or 'its node'} ({tracked.task_id}), submitted again"
+        )
+        again = tracked.ready
+        again.record = str(record.path)
+        self._submit([again])
+        return True
+
+    def _send_waiting(self) -> None:
+        """Try again what the cluster did not take."""
+        if not self._waiting or time.monotonic() < self._retry_at:
+            return
+        waiting, self._waiting = self._waiting, []
+        for submission, chunk in waiting:
+            try:
+                job_id = self.cluster.find(submission)  # sbatch may have failed after it succeeded
+            except QueueUnreachable:
+                self._waiting.append((submission, chunk))
+                continue
+            if job_id is not None:
+                self.cluster.cancel([job_id])
+            self._send(submission, chunk)
+
+    def _tell_changes(self, tracked: Tracked, state: State) -> None:
+        """A line for people when a running job went back to the queue."""
+        if tracked.was is not None and tracked.was.name == "RUNNING" and state.pending:
+            event = tracked.record.last("requeue")
+            why = event["reason"] if event else (state.reason or "requeued")
+            progress = tracked.record.progress()
+            self.logger.info(
+                f"{_describe_job(tracked.ready.job)} ({tracked.task_id}): {why} on {tracked.was.node}, queued again"
+                + (f", saved at {progress}" if progress else "")
+            )
+
+    def _fail(self, info: SubmittedJobInfo, tracked: Tracked, state: State) -> None:
+        log = submissions.log_file(tracked.submission, tracked.index)
+        message = describe(
+            _describe_job(info.job), tracked.task_id, state, tracked.record, log, list(info.job.log)
+        )
+        self.report_job_error(info, msg=message, aux_logs=[str(log)])
+
+
+def _describe_job(job: Any) -> str:
+    """Rule and wildcards, as in `train run=dense/d4/seed0`."""
+    if job.is_group():
+        return str(job)
+    wildcards = " ".join(f"{name}={value}" for name, value in job.wildcards_dict.items())
+    return f"{job.rule.name} {wildcards}".strip()
+
+
+def _state_from_record(record: Record) -> State | None:
+    """What the node wrote, for when the queue has forgotten the job; None if that tells nothing."""
+    if record.held():
+        return State("RUNNING")
+    last = record.last("start", "end", "requeue", "resubmit")
+    if last is None or last["event"] != "end":
+        return None
+    return State("COMPLETED" if last["exit"] == 0 else "FAILED", exit_status=last["exit"])
+
+
+def _chunks(items: Iterable[Ready], size: int) -> Iterable[list[Ready]]:
+    iterator = iter(items)
+    while chunk := list(islice(iterator, size)):
+        yield chunk

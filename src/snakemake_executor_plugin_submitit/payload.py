@@ -1,0 +1,223 @@
+"""What a submitit job runs on its node: one command, with a grace period before it is restarted.
+
+Unpickled by submitit on the node, so this imports the standard library only, and starts in a third of a second.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from snakemake_executor_plugin_submitit.records import Record
+
+EXIT_SAVED = 75
+"""EX_TEMPFAIL: the command saved its state and wants to be started again."""
+EXIT_STALLED = 76
+"""The job was restarted too often without progress."""
+LIMIT_MARGIN = 90
+"""Slurm looks at time limits in rounds and may send the signal up to a minute early, seconds."""
+LOCK_PATIENCE = 90
+"""How long to wait for another attempt of the same job to end, seconds."""
+
+
+@dataclass
+class Payload:
+    """One Snakemake job. Called by submitit; `checkpoint` is called on SIGUSR2."""
+
+    command: list[str]
+    folder: str
+    record: str
+    """Path of the job's record; see `records`."""
+    runtime: int
+    """Time limit in minutes."""
+    signal_seconds: int
+    stalled_restarts: int
+    environment: dict[str, str] = field(default_factory=dict)
+    outputs: list[tuple[str, bool]] = field(default_factory=list)
+    """(path, whether it is a folder) to be removed and to get its parents made; empty for an inner Snakemake."""
+    logs: list[str] = field(default_factory=list)
+    inputs: list[str] = field(default_factory=list)
+    """To be waited for: a file system may show them late."""
+    latency_wait: float = 0.0
+    """How long, seconds."""
+
+    def __call__(self) -> int:
+        """Run the command.
+
+        Raises:
+            SystemExit: with the command's exit status if that is not 0, so that Slurm shows it; no traceback.
+        """
+        self.began = time.time()
+        self.process: subprocess.Popen[bytes] | None = None
+        self.stopping = ""
+        os.chdir(self.folder)
+        record = Record(self.record)
+        lock = record.lock(LOCK_PATIENCE)
+        if lock is None:
+            _say("another attempt of this job is still running; leaving it alone")
+            sys.exit(EXIT_SAVED)
+        stalled = record.stalled_restarts()
+        if stalled >= self.stalled_restarts:
+            at = record.progress() or "nothing saved"
+            _say(f"giving up: restarted {stalled} times in a row without progress ({at})")
+            record.write("end", exit=EXIT_STALLED)
+            sys.exit(EXIT_STALLED)
+        record.write(
+            "start", job=job_id(), node=node_name(), restarts=os.environ.get("SLURM_RESTART_COUNT", "0")
+        )
+        self._prepare()
+        status = self._run(record)
+        seconds = round(time.time() - self.began, 3)
+        record.write("end", exit=status, stopping=self.stopping, seconds=seconds)
+        if status:
+            sys.exit(status)
+        return 0
+
+    def _prepare(self) -> None:
+        """What Snakemake does on the node before a shell command: no old outputs, all folders there."""
+        for name, is_folder in self.outputs:
+            path = Path(name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if is_folder:
+                shutil.rmtree(path, ignore_errors=True)
+                path.mkdir()
+            else:
+                path.unlink(missing_ok=True)
+        for name in self.logs:
+            Path(name).parent.mkdir(parents=True, exist_ok=True)
+            Path(name).unlink(missing_ok=True)
+        until = time.monotonic() + self.latency_wait
+        missing = [name for name in self.inputs if not os.path.exists(name)]
+        while missing and time.monotonic() < until:
+            time.sleep(0.5)
+            missing = [name for name in missing if not os.path.exists(name)]
+        if missing:
+            _say(f"inputs are missing here after {self.latency_wait:g} s: {', '.join(missing)}")
+            sys.exit(1)
+
+    def _run(self, record: Record) -> int:
+        environment = os.environ | self.environment | {"SUBMITIT_PROGRESS": str(record.progress_path)}
+        self.process = subprocess.Popen(self.command, env=environment, preexec_fn=_ignore_usr2)
+        while True:
+            try:
+                return _exit_status(self.process.wait())
+            except Exception as error:  # raised by submitit's handler when the job is not to be requeued
+                if not self.stopping:
+                    raise
+                _say(f"not requeued by the job itself ({error})")
+                if self.process.poll() is None:
+                    continue
+                status = _exit_status(self.process.returncode)
+                return EXIT_SAVED if status and self._may_restart(record, status) else status
+
+    def checkpoint(self) -> Any:
+        """Called in submitit's signal handler: let the command save, then have the job requeued.
+
+        Returns:
+            This job as a submission for submitit to requeue, or None where it must not be: the command is
+            done, or did not save before its time limit, which another round would not change.
+        """
+        from submitit.core.utils import DelayedSubmission
+
+        left = self.runtime * 60 - (time.time() - self.began)
+        self.stopping = "time limit" if left < self.signal_seconds + LIMIT_MARGIN else "preemption"
+        record = Record(self.record)
+        if self.process is None:
+            return DelayedSubmission(self)
+        _say(f"{self.stopping}: the command has {self.signal_seconds} s to save")
+        _signal_all(self.process.pid)
+        status = _wait(self.process.pid, max(1.0, self.signal_seconds - 10.0))
+        if status == 0 or not self._may_restart(record, status):
+            if status is None:
+                _say("the command did not stop; its work since it last saved will be lost")
+            return None
+        if shutil.which("scontrol") is None and "SLURM_JOB_ID" in os.environ:
+            return None
+        record.write("requeue", reason=self.stopping, exit=status)
+        _remove_leftovers()
+        return DelayedSubmission(self)
+
+    def _may_restart(self, record: Record, status: int | None) -> bool:
+        """Preempted jobs may always; at a time limit, only if something was saved since the attempt began."""
+        if self.stopping == "preemption" or status == EXIT_SAVED:
+            return True
+        start = record.last("start")
+        return start is not None and start["progress"] != record.progress()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {
+            key: value for key, value in self.__dict__.items() if key not in ("process", "began", "stopping")
+        }
+
+
+def job_id() -> str:
+    """Id of this job as `squeue` shows it, or the process of the local cluster."""
+    array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
+    if array and task:
+        return f"{array}_{task}"
+    return os.environ.get("SLURM_JOB_ID") or os.environ.get("SUBMITIT_LOCAL_JOB_ID", str(os.getpid()))
+
+
+def node_name() -> str:
+    """Slurm's name of this node, or the host's."""
+    return os.environ.get("SLURMD_NODENAME") or socket.gethostname()
+
+
+def _ignore_usr2() -> None:
+    # An ignored signal stays ignored over exec: shells survive it, and a program that can save installs a handler
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+
+
+def _signal_all(pid: int) -> None:
+    """SIGUSR2 to the command and all its descendants. Slurm does that by itself; the local cluster does not."""
+    if "SLURM_JOB_ID" in os.environ:
+        return
+    import psutil
+
+    try:
+        family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return
+    for member in family:
+        try:
+            member.send_signal(signal.SIGUSR2)
+        except psutil.NoSuchProcess:
+            continue
+
+
+def _wait(pid: int, seconds: float) -> int | None:
+    """Exit status of the child, left for `Popen.wait` to collect; None if it still runs after `seconds`.
+
+    `Popen.poll` would not do: in a handler that interrupted `Popen.wait` its lock is held.
+    """
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        done = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if done is not None:
+            return done.si_status if done.si_code == os.CLD_EXITED else 128 + done.si_status
+        time.sleep(0.05)
+    return None
+
+
+def _exit_status(returncode: int) -> int:
+    """As a shell states it: 128 + signal for a killed process."""
+    return returncode if returncode >= 0 else 128 - returncode
+
+
+def _remove_leftovers() -> None:
+    """submitit refuses to save over the half-written pickle of an attempt that was killed while saving."""
+    folder = os.environ.get("SUBMITIT_FOLDER")
+    if folder:
+        Path(folder, f"{job_id()}_submitted.pkl.save_tmp").unlink(missing_ok=True)
+
+
+def _say(text: str) -> None:
+    print(f"submitit job {job_id()} on {node_name()}: {text}", file=sys.stderr, flush=True)
