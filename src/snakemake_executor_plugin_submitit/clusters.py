@@ -52,8 +52,8 @@ class Slurm:
         missing = [program for program in ("sbatch", "squeue", "scancel") if shutil.which(program) is None]
         if missing:
             raise WorkflowError(
-                f"{', '.join(missing)} not found: run this on a machine of the cluster that can submit jobs, or run "
-                "without one with --submitit-cluster local"
+                f"{', '.join(missing)} not found: run this on a machine that can submit jobs, or without Slurm "
+                "with --submitit-cluster local"
             )
 
     @property
@@ -153,8 +153,8 @@ class Local:
             raise BadResources(f"nodes={shape.nodes}: --submitit-cluster local has one node")
         if shape.gpus_per_node > len(visible_gpus()):
             raise BadResources(
-                f"gpus={shape.gpus_per_node}, and this machine shows {len(visible_gpus())}; CUDA_VISIBLE_DEVICES "
-                "says which ones may be used"
+                f"gpus={shape.gpus_per_node}, and this machine shows {len(visible_gpus())} "
+                "(CUDA_VISIBLE_DEVICES says which ones may be used)"
             )
 
     def submit(self, submission: Submission, shape: Shape, payloads: Sequence[Payload], name: str) -> str:

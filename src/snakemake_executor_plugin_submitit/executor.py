@@ -238,7 +238,7 @@ class Executor(RemoteExecutor):
         return None
 
     def _query_or_wait(self, job_ids: list[str]) -> dict[str, State]:
-        """States now, however long the controller takes to answer: submitting unasked might run jobs twice."""
+        """States now, however long the controller takes: submitting unasked might run jobs twice."""
         while True:
             try:
                 return self.cluster.query(job_ids)
@@ -278,7 +278,8 @@ class Executor(RemoteExecutor):
             return
         submission.save()
         self.logger.info(
-            f"Submitted {len(chunk)} jobs as {self.cluster.name} job {submission.job_id}; logs in {submission.folder}"
+            f"Submitted {len(chunk)} jobs as {self.cluster.name} job {submission.job_id}; "
+            f"logs in {submission.folder}"
         )
         for index, one in enumerate(chunk):
             self._track(Tracked(one, submission, index))
@@ -292,8 +293,9 @@ class Executor(RemoteExecutor):
         environment = commands.environment(job)
         record = Path(submission.entries[index].record).absolute()
         if shape.tasks > 1:
+            launcher = [sys.executable, "-m", "snakemake_executor_plugin_submitit.ranks", "launch"]
             environment |= {
-                "SUBMITIT_LAUNCH": f"{shlex.quote(sys.executable)} -m snakemake_executor_plugin_submitit.ranks launch",
+                "SUBMITIT_LAUNCH": shlex.join(launcher),
                 "SUBMITIT_NODES": str(shape.nodes),
                 "SUBMITIT_TASKS_PER_NODE": str(shape.tasks_per_node),
                 "SUBMITIT_CPUS_PER_TASK": str(shape.cpus_per_task),
@@ -422,7 +424,7 @@ class Executor(RemoteExecutor):
             return True
         why = state.name if state.name in INTERRUPTED else "stopped after saving"
         self.logger.info(
-            f"{_describe_job(info.job)}: {why} on {state.node or 'its node'} ({tracked.task_id}), submitted again"
+            f"{_describe_job(info.job)} ({tracked.task_id}): {why} on {state.node or 'its node'}, submitted again"
         )
         again = tracked.ready
         again.record = str(record.path)
@@ -449,11 +451,9 @@ class Executor(RemoteExecutor):
         if tracked.was is not None and tracked.was.name == "RUNNING" and state.pending:
             event = tracked.record.last("requeue")
             why = event["reason"] if event else (state.reason or "requeued")
-            progress = tracked.record.progress()
-            self.logger.info(
-                f"{_describe_job(tracked.ready.job)} ({tracked.task_id}): {why} on {tracked.was.node}, queued again"
-                + (f", saved at {progress}" if progress else "")
-            )
+            name, progress = _describe_job(tracked.ready.job), tracked.record.progress()
+            saved = f", saved at {progress}" if progress else ""
+            self.logger.info(f"{name} ({tracked.task_id}): {why} on {tracked.was.node}, queued again{saved}")
 
     def _fail(self, info: SubmittedJobInfo, tracked: Tracked, state: State) -> None:
         log = submissions.log_file(tracked.submission, tracked.index)

@@ -1,6 +1,6 @@
 """What a submitit job runs on its node: one command, with a grace period before it is restarted.
 
-Unpickled by submitit on the node, so this imports the standard library only, and starts in a third of a second.
+Unpickled by submitit on the node, so this imports the standard library only and starts quickly.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Payload:
     stalled_restarts: int
     environment: dict[str, str] = field(default_factory=dict)
     outputs: list[tuple[str, bool]] = field(default_factory=list)
-    """(path, whether it is a folder) to be removed and to get its parents made; empty for an inner Snakemake."""
+    """(path, whether it is a folder) to remove and make parents for; empty for an inner Snakemake."""
     logs: list[str] = field(default_factory=list)
     inputs: list[str] = field(default_factory=list)
     """To be waited for: a file system may show them late."""
@@ -172,12 +172,12 @@ def node_name() -> str:
 
 
 def _ignore_usr2() -> None:
-    # An ignored signal stays ignored over exec: shells survive it, and a program that can save installs a handler
+    # Ignored signals stay ignored over exec: shells survive it, and a program that can save has a handler
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
 
 
 def _signal_all(pid: int) -> None:
-    """SIGUSR2 to the command and all its descendants. Slurm does that by itself; the local cluster does not."""
+    """SIGUSR2 to the command and all its descendants, which Slurm does by itself."""
     if "SLURM_JOB_ID" in os.environ:
         return
     import psutil

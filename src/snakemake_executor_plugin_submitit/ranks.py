@@ -1,7 +1,8 @@
 """Start one process per rank inside a job's allocation: $SUBMITIT_LAUNCH command ...
 
-On Slurm the ranks are a second step of the job, one task each; a failing rank ends the others. Every rank gets
-the variables of torch.distributed's env:// rendezvous and keeps its own log. Elsewhere torchrun starts them.
+On Slurm the ranks are a second step of the job, one task each; a failing rank ends the others. Every rank
+gets the variables of torch.distributed's env:// rendezvous and keeps its own log. Elsewhere torchrun starts
+them.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ def rank_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def master_port(job: str) -> int:
-    """A port for the job's rendezvous: the same on all ranks, seldom another job's; below the ephemeral ones."""
+    """A port for the job's rendezvous: below the ephemeral ones, and seldom another job's."""
     return 15_000 + zlib.crc32(job.encode()) % 15_000
 
 

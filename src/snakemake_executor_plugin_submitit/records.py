@@ -15,7 +15,7 @@ from typing import IO, Any
 
 
 class Record:
-    """The attempts of one job: events `start`, `requeue` and `end` from the node, `resubmit` from the head."""
+    """The attempts of one job: `start`, `requeue` and `end` from the node, `resubmit` from the head."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)

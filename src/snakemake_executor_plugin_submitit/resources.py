@@ -178,13 +178,13 @@ def check(given: Mapping[str, Any], signal_seconds: int) -> None:
     """
     if "runtime" not in given:
         raise BadResources(
-            "no runtime: a job needs a time limit in minutes; set `runtime` in the rule's resources, or for all "
-            "rules with --default-resources runtime=60"
+            "no runtime: a job needs a time limit in minutes; set `runtime` in the rule's resources, or for "
+            "all rules with --default-resources runtime=60"
         )
     if given["runtime"] * 60 <= signal_seconds:
         raise BadResources(
-            f"runtime={given['runtime']} min is not longer than the {signal_seconds} s that a job has for saving: "
-            "raise runtime or lower --submitit-signal-seconds"
+            f"runtime={given['runtime']} min is not longer than the {signal_seconds} s that a job has for "
+            "saving: raise runtime or lower --submitit-signal-seconds"
         )
     for one, other in (
         ("mem_mb", "mem_mb_per_cpu"),
@@ -202,7 +202,8 @@ def _share(given: Mapping[str, Any], name: str, nodes: int) -> int:
     total = given.get(name, 0)
     if total % nodes:
         raise BadResources(
-            f"{name}={total} cannot be shared equally among nodes={nodes}: make it a multiple, or set {name}_per_node"
+            f"{name}={total} cannot be shared equally among nodes={nodes}: make it a multiple, or set "
+            f"{name}_per_node"
         )
     return int(total // nodes)
 

@@ -1,6 +1,6 @@
 """Settings of the executor: `--submitit-...` on the command line, `submitit-...:` in a profile."""
 
-# Snakemake makes options from the types of the fields and understands Optional[...], neither strings nor `| None`.
+# ruff: noqa: UP045  Snakemake makes options from these types; it understands Optional, but not `| None`
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
@@ -29,8 +29,8 @@ class ExecutorSettings(ExecutorSettingsBase):
     )
     array_size: Optional[int] = _setting(
         1000,
-        "Most tasks per job array; ready jobs with the same resources go as one array. 1 switches arrays off. "
-        "Keep below Slurm's MaxArraySize (scontrol show config).",
+        "Most tasks per job array; ready jobs with the same resources go as one array. 1 switches arrays "
+        "off. Keep below Slurm's MaxArraySize (scontrol show config).",
     )
     array_parallelism: Optional[int] = _setting(
         100_000, "At most this many tasks of one array run at a time (sbatch --array=...%%N)."
@@ -60,9 +60,9 @@ class ExecutorSettings(ExecutorSettingsBase):
     )
     inner_snakemake: bool = _setting(
         False,
-        "Start a Snakemake on the node for every job. By default only jobs that need one get it (run, script, "
-        "notebook, wrapper, conda, container, envmodules, shadow, storage, benchmark, groups); plain shell "
-        "jobs run their command as it was submitted.",
+        "Start a Snakemake on the node for every job. By default only jobs that need one get it (run, "
+        "script, notebook, wrapper, conda, container, envmodules, shadow, storage, benchmark, groups); plain "
+        "shell jobs run their command as it was submitted.",
     )
     log_days: Optional[int] = _setting(
         30, "Remove .snakemake/submitit folders of ended submissions after this many days. 0: never."

@@ -31,8 +31,8 @@ INTERRUPTED = {"PREEMPTED", "NODE_FAIL", "BOOT_FAIL", "REVOKED", "LOST"}
 """Ends that are not the job's doing: it is submitted again."""
 EXPLAINED = {
     "OUT_OF_MEMORY": "out of memory: raise the resource mem_mb",
-    "TIMEOUT": "time limit reached before anything was saved: raise the resource runtime, or have the command save "
-    "and exit on SIGUSR2",
+    "TIMEOUT": "time limit reached before anything was saved: raise the resource runtime, or have the "
+    "command save and exit on SIGUSR2",
     "DEADLINE": "deadline reached",
     "NODE_FAIL": "its node failed",
     "BOOT_FAIL": "its node did not boot",

@@ -153,7 +153,8 @@ class LocalCluster:
             )
         self.pid_file("mariadbd").write_text(str(daemon.pid))
         grant = (
-            "create database if not exists slurm; create user if not exists slurm@localhost identified by 'slurm';"
+            "create database if not exists slurm;"
+            "create user if not exists slurm@localhost identified by 'slurm';"
             "grant all on slurm.* to slurm@localhost"
         )
         client = ["mariadb", "--no-defaults", "-S", str(sock), "-e", grant]
