@@ -52,8 +52,8 @@ class Slurm:
         missing = [program for program in ("sbatch", "squeue", "scancel") if shutil.which(program) is None]
         if missing:
             raise WorkflowError(
-                f"{', '.join(missing)} not found: run this on a machine that can submit jobs, or without Slurm "
-                "with --submitit-cluster local"
+                f"{', '.join(missing)} not found: run this where jobs can be submitted, or without Slurm by "
+                "--submitit-cluster local"
             )
 
     @property

@@ -424,7 +424,8 @@ class Executor(RemoteExecutor):
             return True
         why = state.name if state.name in INTERRUPTED else "stopped after saving"
         self.logger.info(
-            f"{_describe_job(info.job)} ({tracked.task_id}): {why} on {state.node or 'its node'}, submitted again"
+            f"{_describe_job(info.job)} ({tracked.task_id}): {why} on {state.node or 'its node'}, "
+            "submitted again"
         )
         again = tracked.ready
         again.record = str(record.path)

@@ -117,14 +117,30 @@ def train(
     threads: Threads = 1,
     checkpoint_seconds: Annotated[float, typer.Option(help="Longest time between checkpoints.")] = 60.0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda")] = "auto",
+    ranks: Annotated[
+        int, typer.Option(min=1, help="Processes that train together, one per accelerator: started here.")
+    ] = 1,
 ) -> None:
     """Train one run, evaluate it, write result.json last. Goes on from its checkpoint if it has one."""
+    from stepladder.ladder.code import run_fingerprint
     from stepladder.ladder.spec import RunSpec
-    from stepladder.training.run import train as train_run
 
     text = spec if spec.lstrip().startswith("{") else Path(spec).read_text()
+    run = RunSpec.from_json(text)
+    code = run_fingerprint(run.model.architecture, run.recipe.name)
+    if run.code != code:
+        raise fail(
+            f"{run.id} was planned with training code {run.code}, and the code here is {code}: it has changed "
+            "since the job was submitted. Run snakemake again to plan this run with the code as it is"
+        )
+    if ranks > 1:
+        from stepladder.training.launch import start_ranks
+
+        start_ranks(ranks)
+    from stepladder.training.run import train as train_run
+
     train_run(
-        RunSpec.from_json(text),
+        run,
         manifest=manifest,
         run_dir=out.parent,
         machine=Path(machine) if machine else None,

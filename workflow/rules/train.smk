@@ -10,11 +10,6 @@
 def spec_within_limit(run):
     if CLIMB.over_limit:
         raise WorkflowError(CLIMB.over_limit)
-    if CLIMB.ladder.execution.accelerators_per_run > 1:
-        raise WorkflowError(
-            "execution.accelerators_per_run is more than 1, but a run trains on one device for now: "
-            "such a ladder can be planned (snakemake plan), not climbed"
-        )
     return CLIMB.runs[run].to_json()
 
 
@@ -29,14 +24,13 @@ rule train:
     output:
         result=f"{RESULTS}/runs/{{run}}/result.json",
     priority: lambda wildcards: CLIMB.priority(wildcards.run)
-    threads: CLIMB.ladder.execution.threads
+    threads: lambda wildcards: CLIMB.execution(wildcards.run).threads
     resources:
-        mem_mb=CLIMB.ladder.execution.memory_mb,
-        runtime=CLIMB.ladder.execution.runtime_minutes,
+        **CLIMB.resources(),
     params:
         spec=lambda wildcards: spec_within_limit(wildcards.run),
     shell:
         "stepladder train {params.spec:q} --manifest {input.manifest} --out {output.result}"
         " --machine '{input.machine}'"
         f" --device {'cpu' if CLIMB.ladder.execution.accelerator == 'cpu' else 'cuda'}"
-        f" --threads {{threads}} --checkpoint-seconds {CLIMB.ladder.execution.checkpoint_seconds:g}"
+        " --threads {threads} --ranks {resources.tasks} --checkpoint-seconds {resources.checkpoint_seconds}"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 from stepladder.ladder.code import ANALYSIS, fingerprint, preparation_fingerprint
-from stepladder.ladder.config import Ladder
+from stepladder.ladder.config import Execution, Ladder
 from stepladder.ladder.cost import training_flops
 from stepladder.ladder.expand import expand
 from stepladder.ladder.hardware import accelerators
@@ -68,6 +70,7 @@ class Climb:
         parts = [run.sha256 for run in self.runs.values()]
         parts += [f"{self.ladder.version} {self.ladder.question}"]
         parts += [self.ladder.plan.model_dump_json(), self.ladder.execution.model_dump_json()]
+        parts += [rung.execution.model_dump_json() for rung in self.ladder.rungs]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
     @cached_property
@@ -80,9 +83,46 @@ class Climb:
         costs = {run.id: training_flops(run.model, run.recipe) for run in self.runs.values()}
         return {run: rank for rank, run in enumerate(sorted(costs, key=costs.__getitem__))}
 
+    @cached_property
+    def _execution(self) -> dict[str, Execution]:
+        return {rung.label: self.ladder.execution_of(rung) for rung in self.ladder.rungs}
+
+    def execution(self, run: str) -> Execution:
+        """Where and how a run executes: the ladder's section with the rung's own fields."""
+        return self._execution[self.runs[run].rung] if run in self.runs else self.ladder.execution
+
+    def resources(self) -> dict[str, Callable[[Any], int | str]]:
+        """Snakemake resources of training jobs: one function of the wildcards each. Only those that some rung
+        uses, so that what is printed for a laptop stays short."""
+        used = {name for run in self._execution.values() for name in _resources(run)}
+        return {name: partial(self._resource, name) for name in sorted(used)}
+
+    def _resource(self, name: str, wildcards: Any) -> int | str:
+        return _resources(self.execution(wildcards.run)).get(name, "")
+
     def priority(self, run: str) -> int:
         """Dearer runs first, so that the ladder does not end on one core waiting for the top rung."""
         return self._rank.get(run, 0)
+
+
+def _resources(execution: Execution) -> dict[str, int | str]:
+    """What a job of this execution asks for, under the names that executors for clusters understand."""
+    values: dict[str, int | str] = {
+        "runtime": execution.runtime_minutes,
+        "mem_mb": execution.memory_mb,
+        "tasks": execution.accelerators_per_run,
+        "checkpoint_seconds": f"{execution.checkpoint_seconds:g}",
+    }
+    if execution.nodes_per_run > 1:
+        values["nodes"] = execution.nodes_per_run
+    if execution.accelerator != "cpu":
+        values["gpus"] = execution.accelerators_per_run
+    if execution.exclusive:
+        values["exclusive"] = 1
+    for name in ("gpu_type", "partition", "account", "qos", "constraint", "reservation", "slurm_extra"):
+        if value := getattr(execution, name):
+            values[name if name in ("gpu_type", "slurm_extra") else f"slurm_{name}"] = value
+    return values
 
 
 def _json(value: object) -> str:

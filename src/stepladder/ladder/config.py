@@ -85,6 +85,67 @@ class Overrides(Settings):
     """Sequences per step."""
 
 
+class Execution(Settings):
+    """Where and how runs execute: not part of a run's identity."""
+
+    accelerator: str = "cpu"
+    """Name in configs/hardware.yaml; prices the plan and sets `precision: auto`."""
+    accelerators_per_run: Positive = 1
+    """Accelerators that train one run together, one rank each (data parallel); on `cpu`, processes."""
+    nodes_per_run: Positive = 1
+    """Machines that the run's accelerators are on, the same number on each."""
+    threads: Positive = 1
+    """CPU threads per accelerator; on CPU two one-thread runs beat one two-thread run at toy sizes."""
+    parallel_runs: Positive = 2
+    """Runs that execute at a time: turns accelerator-hours into wall time in the plan."""
+    checkpoint_seconds: float = Field(default=60.0, gt=0)
+    """Longest time between two checkpoints: the most that a kill can cost."""
+    memory_mb: Positive = 1500
+    """Host memory requested per node, MB."""
+    runtime_minutes: Positive = 60
+    """Time limit of one job, minutes. It may be shorter than the run, which then takes several jobs."""
+    gpu_type: str | None = None
+    """Slurm's name of the GPU type, where it has several."""
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    constraint: str | None = None
+    """Node features, in Slurm's syntax."""
+    reservation: str | None = None
+    exclusive: bool = False
+    """Whether the run's nodes run nothing else."""
+    slurm_extra: str | None = None
+    """Any further sbatch options, as in `--nodelist=n1 --nice=100`."""
+
+    @model_validator(mode="after")
+    def _ranks_share_nodes(self) -> Execution:
+        if self.accelerators_per_run % self.nodes_per_run:
+            raise ValueError(
+                f"accelerators_per_run {self.accelerators_per_run} cannot be shared equally among "
+                f"nodes_per_run {self.nodes_per_run}: make it a multiple"
+            )
+        return self
+
+
+class ExecutionOverrides(Settings):
+    """Execution fields that replace the ladder's for one rung; see `Execution`."""
+
+    accelerators_per_run: Positive | None = None
+    nodes_per_run: Positive | None = None
+    threads: Positive | None = None
+    checkpoint_seconds: float | None = Field(default=None, gt=0)
+    memory_mb: Positive | None = None
+    runtime_minutes: Positive | None = None
+    gpu_type: str | None = None
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    constraint: str | None = None
+    reservation: str | None = None
+    exclusive: bool | None = None
+    slurm_extra: str | None = None
+
+
 class Rung(Settings):
     """One model size. `{depth: 4}` is enough; the rest follows by rule."""
 
@@ -98,6 +159,8 @@ class Rung(Settings):
     """Default: the ladder's budgets."""
     set: Overrides = Overrides()
     """Derived values to override on this rung; the report lists them."""
+    execution: ExecutionOverrides = ExecutionOverrides()
+    """Execution fields of this rung where they differ from the ladder's."""
 
     @property
     def label(self) -> str:
@@ -167,24 +230,6 @@ class Data(Settings):
         return self
 
 
-class Execution(Settings):
-    """Where and how runs execute: not part of a run's identity."""
-
-    accelerator: str = "cpu"
-    """Name in configs/hardware.yaml; prices the plan and sets `precision: auto`."""
-    accelerators_per_run: Positive = 1
-    threads: Positive = 1
-    """CPU threads per run; on CPU two one-thread runs beat one two-thread run at toy sizes."""
-    parallel_runs: Positive = 2
-    """Runs that execute at a time: turns accelerator-hours into wall time in the plan."""
-    checkpoint_seconds: float = Field(default=60.0, gt=0)
-    """Longest time between two checkpoints: the most that a kill can cost."""
-    memory_mb: Positive = 1500
-    """Host memory requested per run, MB."""
-    runtime_minutes: Positive = 60
-    """Time limit requested per run, minutes."""
-
-
 class Plan(Settings):
     """Assumptions for pricing a ladder before it runs, and the limit that it must keep."""
 
@@ -224,6 +269,15 @@ class Ladder(Settings):
     execution: Execution = Execution()
     plan: Plan
     analysis: AnalysisConfig
+
+    def execution_of(self, rung: Rung) -> Execution:
+        """The ladder's execution section with the rung's own fields.
+
+        Raises:
+            ValueError: the two do not fit together.
+        """
+        own = rung.execution.model_dump(exclude_none=True)
+        return Execution.model_validate(self.execution.model_dump() | own)
 
     @property
     def variants(self) -> list[str]:

@@ -77,15 +77,26 @@ def _variants(ladder: Ladder) -> list[Variant]:
 
 def _expand_rung(ladder: Ladder, rung: Rung, variant: Variant, data: DataSpec) -> list[RunSpec]:
     model = resolve_model(ladder, rung, variant.architecture, variant.architecture_config)
+    accelerators = ladder.execution_of(rung).accelerators_per_run
     runs = []
     for budget in rung.budgets or ladder.budgets:
         for factor in ladder.learning_rate_factors:
             first, *others = rung.seeds or ladder.seeds
             spec = _resolve_run(ladder, rung, variant, data, model, budget, factor, first)
+            _check_shares(spec, accelerators)
             runs.append(spec)
             stem = spec.id.rpartition("/")[0]
             runs += [spec.model_copy(update={"seed": seed, "id": f"{stem}/seed{seed}"}) for seed in others]
     return runs
+
+
+def _check_shares(spec: RunSpec, accelerators: int) -> None:
+    for phase in spec.recipe.phases:
+        if phase.sequences % accelerators:
+            raise ValueError(
+                f"the batch of {phase.sequences} sequences (phase {phase.name}) cannot be shared equally "
+                f"among accelerators_per_run {accelerators}: change one of them"
+            )
 
 
 def resolve_model(ladder: Ladder, rung: Rung, architecture: str, config: Any) -> ModelSpec:

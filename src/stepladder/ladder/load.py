@@ -101,6 +101,12 @@ def _check_whole(path: Path, raw: Any, ladder: Ladder) -> None:
     for i, label in enumerate(labels):
         if label in labels[:i]:
             complain(("rungs", i), f"a second rung {label!r}: remove it, or give it another `name`")
+    for i, rung in enumerate(ladder.rungs):
+        try:
+            ladder.execution_of(rung)
+        except ValidationError as error:
+            problem = error.errors()[0]["msg"].removeprefix("Value error, ")
+            complain(("rungs", i, "execution"), f"with the ladder's execution section: {problem}")
     for axis in ("seeds", "budgets", "learning_rate_factors"):
         values = list(getattr(ladder, axis))
         if len(values) != len(set(map(str, values))):

@@ -43,7 +43,8 @@ def make_plan(ladder: Ladder, runs: list[RunSpec], table: dict[str, Accelerator]
     price = ladder.plan.price_per_accelerator_hour
     if price is None and ladder.execution.accelerator in table:
         price = table[ladder.execution.accelerator].price_per_hour
-    rows = [_row(ladder, run, rate, price) for run in runs]
+    accelerators = {rung.label: ladder.execution_of(rung).accelerators_per_run for rung in ladder.rungs}
+    rows = [_row(ladder, run, rate, price, accelerators[run.rung]) for run in runs]
     hours = sum(row["accelerator_hours"] for row in rows)
     return {
         "ladder": ladder.name,
@@ -63,7 +64,7 @@ def make_plan(ladder: Ladder, runs: list[RunSpec], table: dict[str, Accelerator]
         },
         "assumptions": {
             "accelerator": ladder.execution.accelerator,
-            "accelerators_per_run": ladder.execution.accelerators_per_run,
+            "accelerators_per_run": accelerators,
             "parallel_runs": ladder.execution.parallel_runs,
             "speed": assumption,
             "flops_formula": FLOPS_FORMULA + " (causal)",
@@ -85,10 +86,11 @@ def over_limit(plan: dict[str, Any]) -> str | None:
     )
 
 
-def _row(ladder: Ladder, run: RunSpec, rate: float, price: float | None) -> dict[str, Any]:
+def _row(
+    ladder: Ladder, run: RunSpec, rate: float, price: float | None, n_accelerators: int
+) -> dict[str, Any]:
     count = parameters(run.model)
     flops = training_flops(run.model, run.recipe)
-    n_accelerators = ladder.execution.accelerators_per_run
     # Training at the assumed rate on all of the run's accelerators, which also wait through start-up.
     seconds = flops / (rate * n_accelerators) + ladder.plan.overhead_seconds_per_run
     hours = seconds * n_accelerators / 3600
@@ -109,6 +111,7 @@ def _row(ladder: Ladder, run: RunSpec, rate: float, price: float | None) -> dict
         "positions": run.recipe.positions,
         "tokens": run.recipe.tokens,
         "flops": flops,
+        "accelerators": n_accelerators,
         "seconds": seconds,
         "accelerator_hours": hours,
         "price": None if price is None else hours * price,
