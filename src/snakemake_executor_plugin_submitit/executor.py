@@ -41,8 +41,9 @@ from snakemake_executor_plugin_submitit.submissions import Entry, Submission, as
 
 QUEUE_SHARE = 10
 """The time between two queries is at least this many times what a query took: 10 % of the head at most."""
-LOST_SECONDS = 120
-"""After this long without a trace in queue, accounting or record, a job is lost and submitted again."""
+LOST_POLLS = 4
+"""After this many of the longest poll times without a trace in queue, accounting or record, a job is lost and
+submitted again. Should it turn up after all, its record's lock and end keep it from running twice."""
 
 
 @dataclass
@@ -399,7 +400,7 @@ class Executor(RemoteExecutor):
         if tracked.doubts == 0:
             tracked.doubts, tracked.doubtful_since = 1, time.monotonic()
         waited = time.monotonic() - tracked.doubtful_since
-        return State("LOST") if waited > LOST_SECONDS else None
+        return State("LOST") if waited > LOST_POLLS * self.settings.max_poll_seconds else None
 
     def _restarts(self, tracked: Tracked, state: State) -> bool:
         """Whether this end is an interruption, which uses up none of Snakemake's retries."""

@@ -13,6 +13,8 @@ from snakemake_executor_plugin_submitit.states import EXPLAINED, State
 LINES = 30
 """Lines of log in a message."""
 _TAIL_BYTES = 16_384
+_MEMORY = re.compile(r"^slurmstepd.*(memory limit|oom.kill)", re.IGNORECASE)
+"""Not every configuration of Slurm has the state OUT_OF_MEMORY; all say it in the log."""
 _FAILED_TASK = re.compile(r"^srun: error: .*?task[s]? (\d+)", re.MULTILINE)
 
 
@@ -26,7 +28,7 @@ def describe(
     head = f"{name}: job {job_id} on {node}, {state.name}"
     if status:
         head += f", exit status {status}"
-    advice = _advice(state, status)
+    advice = _advice(state, status, tail(log))
     parts = [head + (f": {advice}" if advice else "")]
     restarts = sum(event["event"] == "start" for event in record.events()) - 1
     if restarts > 0:
@@ -40,18 +42,14 @@ def describe(
     return "\n".join(parts) + "\n"
 
 
-def _advice(state: State, status: int | None) -> str:
+def _advice(state: State, status: int | None, log: list[str]) -> str:
+    """What the state means and what to do; empty if Slurm knows no more than that the command failed."""
     if status == EXIT_STALLED:
         return "restarted too often without progress (--submitit-stalled-restarts)"
-    explained = EXPLAINED.get(state.name, "")
-    if state.name == "FAILED" and status == 137:
-        explained = "killed, perhaps for using more memory than mem_mb"
-    informative = state.reason and state.reason not in ("NonZeroExitCode", "None", "RaisedSignal")
-    return (
-        f"{explained} ({state.reason})"
-        if explained and informative
-        else explained or (state.reason if informative else "")
-    )
+    name = "OUT_OF_MEMORY" if any(_MEMORY.search(line) for line in log) else state.name
+    reason = "" if state.reason in ("NonZeroExitCode", "RaisedSignal") else state.reason
+    advice = EXPLAINED.get(name, "")
+    return f"{advice} ({reason})" if advice and reason else advice or reason
 
 
 def logs_to_show(log: Path, record: Record, rule_logs: Iterable[str]) -> list[Path]:

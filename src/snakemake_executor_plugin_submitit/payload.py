@@ -5,6 +5,7 @@ Unpickled by submitit on the node, so this imports the standard library only and
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import signal
@@ -64,6 +65,10 @@ class Payload:
         if lock is None:
             _say("another attempt of this job is still running; leaving it alone")
             sys.exit(EXIT_SAVED)
+        end = record.last("end")
+        if end and end["exit"] == 0:  # the same job was submitted again while it seemed lost
+            _say("this job is done already")
+            return 0
         stalled = record.stalled_restarts()
         if stalled >= self.stalled_restarts:
             at = record.progress() or "nothing saved"
@@ -105,10 +110,12 @@ class Payload:
 
     def _run(self, record: Record) -> int:
         environment = os.environ | self.environment | {"SUBMITIT_PROGRESS": str(record.progress_path)}
+        _adopt_orphans()
         self.process = subprocess.Popen(self.command, env=environment, preexec_fn=_ignore_usr2)
         while True:
             try:
-                return _exit_status(self.process.wait())
+                status = _exit_status(self.process.wait())
+                return _status_of_orphans(status) if status == 128 + signal.SIGTERM else status
             except Exception as error:  # raised by submitit's handler when the job is not to be requeued
                 if not self.stopping:
                     raise
@@ -174,6 +181,24 @@ def node_name() -> str:
 def _ignore_usr2() -> None:
     # Ignored signals stay ignored over exec: shells survive it, and a program that can save has a handler
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+
+
+def _adopt_orphans() -> None:
+    """Become the parent of processes whose parent dies (prctl(2), PR_SET_CHILD_SUBREAPER; Linux only)."""
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "prctl"):
+        libc.prctl(36, 1, 0, 0, 0)
+
+
+def _status_of_orphans(status: int) -> int:
+    """Where the shell died of SIGTERM, its command may be saving: wait for it, and take its word for it."""
+    while True:
+        try:
+            _, wait_status = os.wait()
+        except ChildProcessError:
+            return status
+        if os.waitstatus_to_exitcode(wait_status) == EXIT_SAVED:
+            status = EXIT_SAVED
 
 
 def _signal_all(pid: int) -> None:

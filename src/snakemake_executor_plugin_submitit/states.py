@@ -37,7 +37,6 @@ EXPLAINED = {
     "NODE_FAIL": "its node failed",
     "BOOT_FAIL": "its node did not boot",
     "PREEMPTED": "preempted",
-    "CANCELLED": "cancelled",
     "LOST": "neither the queue nor accounting knows it",
 }
 _QUERY_SECONDS = 60

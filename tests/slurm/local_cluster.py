@@ -2,12 +2,12 @@
 
     python tests/slurm/local_cluster.py up        # prints the export line for your shell
     python tests/slurm/local_cluster.py status
-    python tests/slurm/local_cluster.py down
+    python tests/slurm/local_cluster.py down      # forget: down, and remove all state
 
 Everything runs on 127.0.0.1 under one folder, beside any other Slurm of the machine. Needs root; missing
 packages are installed with apt. The GPUs are character devices that nobody opens, so that Slurm hands out
 CUDA_VISIBLE_DEVICES. Partition `low` is preempted by `main`, with a grace of 20 s and a requeue; `cancel` is
-preempted by `main` as well, and its jobs are cancelled.
+preempted by `main` as well: its jobs are cancelled at once.
 """
 
 from __future__ import annotations
@@ -111,6 +111,11 @@ class LocalCluster:
             self.run("scontrol", "shutdown", check=False)
         for name in (*self.node_names, "slurmctld", "slurmdbd", "mariadbd", "munged"):
             self.stop(name, signal.SIGTERM)
+
+    def forget(self) -> None:
+        """Remove all state, such as what a killed cluster left behind."""
+        self.down()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def start_munge(self) -> None:
         key = self.folder / "munge.key"
@@ -272,6 +277,8 @@ SlurmdLogFile={folder}/log/%n.log
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 JobAcctGatherType=jobacct_gather/linux
+JobAcctGatherFrequency=2
+JobAcctGatherParams=OverMemoryKill
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
 DefMemPerCPU=256
@@ -296,7 +303,7 @@ AccountingStorageTRES=gres/gpu
 {nodes}
 PartitionName=main Nodes=n[0-{last}] Default=YES MaxTime=INFINITE PriorityTier=10
 PartitionName=low Nodes=n[0-{last}] MaxTime=INFINITE PriorityTier=1 GraceTime=20
-PartitionName=cancel Nodes=n[0-{last}] MaxTime=INFINITE PriorityTier=1 GraceTime=5 PreemptMode=CANCEL
+PartitionName=cancel Nodes=n[0-{last}] MaxTime=INFINITE PriorityTier=1 PreemptMode=CANCEL
 """
         )
         (folder / "gres.conf").write_text(gres)
@@ -358,7 +365,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["up", "down", "status"])
+    parser.add_argument("what", choices=["up", "down", "forget", "status"])
     what = parser.parse_args().what
     cluster = LocalCluster()
     if what == "up":
@@ -366,6 +373,8 @@ def main() -> None:
         print(f"export SLURM_CONF={cluster.config}")
     elif what == "down":
         cluster.down()
+    elif what == "forget":
+        cluster.forget()
     else:
         print(cluster.run("sinfo"))
 
