@@ -214,8 +214,12 @@ def parse_extra(text: str) -> list[tuple[str, str]]:
     Raises:
         BadResources: not of that form, or an option that is set elsewhere.
     """
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise BadResources(f"slurm_extra: {text!r} cannot be split into words: {error}") from None
     options = []
-    for word in shlex.split(text):
+    for word in words:
         match = re.fullmatch(r"--([a-z][a-z0-9-]*)(?:=(.*))?", word)
         if not match:
             raise BadResources(f"slurm_extra: {word!r} is not of the form --option=value or --flag")

@@ -130,8 +130,8 @@ def train(
     code = run_fingerprint(run.model.architecture, run.recipe.name)
     if run.code != code:
         raise fail(
-            f"{run.id} was planned with training code {run.code}, and the code here is {code}: it has changed "
-            "since the job was submitted. Run snakemake again to plan this run with the code as it is"
+            f"{run.id} was planned with training code {run.code}, and the code here is {code}: it has "
+            "changed since the job was submitted. Run snakemake again to plan this run with the code as it is"
         )
     if ranks > 1:
         from stepladder.training.launch import start_ranks

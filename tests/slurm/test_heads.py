@@ -16,7 +16,7 @@ rule count:
         runtime=10,
         mem_mb=200,
         slurm_extra=lambda w: "--begin=now+15" if w.name == "late" else ""
-    params: steps=lambda w: 10 if w.name.startswith("quick") else 70 * config.get("factor", 1)
+    params: steps=lambda w: 10 if w.name.startswith("quick") else int(70 * float(config.get("factor", 1)))
     shell: "python counter.py {output} {params.steps} 0.2"
 """
 
@@ -67,9 +67,9 @@ def test_a_changed_command_is_not_taken_over(work):
     work.start()
     work.until(lambda: len(work.starts()) == 4, "the jobs to start")
     work.kill_head()
-    assert work.run("--config", "factor=2") == 0
+    assert work.run("--config", "factor=0.5") == 0
     assert "earlier jobs whose command or resources have changed" in work.log
-    assert (work.folder / "out" / "slow0.txt").read_text() == "140\n"
+    assert (work.folder / "out" / "slow0.txt").read_text() == "35\n"
 
 
 def test_ctrl_c_cancels_the_jobs(work, cluster):

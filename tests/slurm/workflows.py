@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -68,6 +69,8 @@ class Workflow:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                # tests may run in the background of a shell, where Ctrl-C is ignored
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
 
     def until(self, condition, what: str, seconds: float = 60) -> None:
