@@ -6,9 +6,9 @@ import io
 import os
 import re
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, suppress
-from typing import Any
+from typing import Any, Protocol
 
 import psutil
 import submitit
@@ -42,6 +42,45 @@ class ClusterBusy(RuntimeError):
     """The cluster took no submission now."""
 
 
+class Cluster(Protocol):
+    """Where jobs are sent, and asked about."""
+
+    name: str
+    array_size: int
+    """Most jobs in one submission."""
+
+    def check(self, shape: Shape) -> None:
+        """Refuse what this cluster surely cannot give.
+
+        Raises:
+            BadResources: with the fix.
+        """
+
+    def submit(self, submission: Submission, shape: Shape, payloads: Sequence[Payload], name: str) -> str:
+        """Send the jobs and return the id of their array or single job.
+
+        Raises:
+            SubmissionRefused: the cluster said no.
+            ClusterBusy: not now.
+        """
+
+    def find(self, submission: Submission) -> str | None:
+        """Id of a submission whose sending was cut off, if it arrived."""
+
+    def watch(self, submission: Submission, index: int) -> None:
+        """Take over a job that an earlier head submitted."""
+
+    def query(self, job_ids: Iterable[str]) -> dict[str, State]:
+        """States of these jobs; those that nobody knows are left out.
+
+        Raises:
+            QueueUnreachable: nobody answered.
+        """
+
+    def cancel(self, job_ids: Iterable[str]) -> None:
+        """End these jobs."""
+
+
 class Slurm:
     """Arrays and single jobs by sbatch; states by squeue and sacct."""
 
@@ -49,6 +88,7 @@ class Slurm:
 
     def __init__(self, settings: ExecutorSettings) -> None:
         self.settings = settings
+        self.array_size = max(1, settings.array_size or 1)
         missing = [program for program in ("sbatch", "squeue", "scancel") if shutil.which(program) is None]
         if missing:
             raise WorkflowError(
@@ -56,20 +96,11 @@ class Slurm:
                 "--submitit-cluster local"
             )
 
-    @property
-    def array_size(self) -> int:
-        return max(1, self.settings.array_size or 1)
-
     def check(self, shape: Shape) -> None:
-        """Any shape can be asked for; the cluster says at submission what it has."""
+        """sbatch says at submission what it has."""
 
     def submit(self, submission: Submission, shape: Shape, payloads: Sequence[Payload], name: str) -> str:
-        """Send one array (or a single job) and return its id.
-
-        Raises:
-            SubmissionRefused: sbatch said no.
-            ClusterBusy: the controller did not answer, or a limit on submitted jobs is reached.
-        """
+        """One sbatch. Busy is a controller that does not answer, and a limit on submitted jobs."""
         with submission_environment():
             executor = submitit.AutoExecutor(
                 submission.folder.absolute(), cluster="slurm", slurm_max_num_timeout=UNLIMITED
@@ -121,8 +152,11 @@ class Slurm:
         return {key: value for key, value in parameters.items() if value is not None}
 
     def find(self, submission: Submission) -> str | None:
-        """Id of a submission whose sending was cut off."""
+        """By the path of its batch script."""
         return states.find_submission(submission.folder)
+
+    def watch(self, submission: Submission, index: int) -> None:
+        """The queue knows it."""
 
     def query(self, job_ids: Iterable[str]) -> dict[str, State]:
         return states.query(job_ids)
@@ -144,11 +178,7 @@ class Local:
         self.processes: dict[str, submitit.Job[Any]] = {}
 
     def check(self, shape: Shape) -> None:
-        """Refuse what one machine cannot give.
-
-        Raises:
-            BadResources: several nodes, or more GPUs than there are.
-        """
+        """One node, and the GPUs that there are."""
         if shape.nodes > 1:
             raise BadResources(f"nodes={shape.nodes}: --submitit-cluster local has one node")
         if shape.gpus_per_node > len(visible_gpus()):
@@ -158,11 +188,7 @@ class Local:
             )
 
     def submit(self, submission: Submission, shape: Shape, payloads: Sequence[Payload], name: str) -> str:
-        """Start a process for the job and return its id.
-
-        Raises:
-            ClusterBusy: other jobs have the GPUs.
-        """
+        """One process. Busy are GPUs that other jobs have."""
         (payload,) = payloads
         taken = {device for job in list(self.devices) if self._running(job) for device in self.devices[job]}
         free = [device for device in visible_gpus() if device not in taken]
@@ -184,10 +210,11 @@ class Local:
         return job.job_id
 
     def watch(self, submission: Submission, index: int) -> None:
-        """Take over a process that an earlier head started."""
+        """Processes outlive the head that started them."""
         self.records[submission.task_id(index)] = Record(submission.entries[index].record)
 
     def find(self, submission: Submission) -> str | None:
+        """What the head was starting when it was killed is found by its record's lock, or not running."""
         return None
 
     def query(self, job_ids: Iterable[str]) -> dict[str, State]:
@@ -218,6 +245,9 @@ class Local:
         return State("COMPLETED" if end["exit"] == 0 else "FAILED", exit_status=end["exit"])
 
 
+CLUSTERS: dict[str, type[Slurm] | type[Local]] = {"slurm": Slurm, "local": Local}
+
+
 def visible_gpus() -> list[int]:
     """Devices of this machine that jobs may use."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -227,7 +257,7 @@ def visible_gpus() -> list[int]:
 
 
 @contextmanager
-def submission_environment() -> Any:
+def submission_environment() -> Iterator[None]:
     """Without the variables of a job that Snakemake itself may run in, which sbatch would take as options."""
     kept = {name: os.environ[name] for name in ("SLURM_CONF", "SLURM_CONF_SERVER") if name in os.environ}
     with submitit.helpers.clean_env():

@@ -14,9 +14,7 @@ import sys
 import threading
 import time
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Iterable
-from dataclasses import dataclass, field
-from itertools import islice
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import IO, Any
 
@@ -27,72 +25,42 @@ from snakemake_interface_executor_plugins.jobs import JobExecutorInterface
 
 from snakemake_executor_plugin_submitit import commands, submissions
 from snakemake_executor_plugin_submitit.clusters import (
+    CLUSTERS,
+    Cluster,
     ClusterBusy,
-    Local,
-    Slurm,
     SubmissionRefused,
 )
 from snakemake_executor_plugin_submitit.failures import describe
-from snakemake_executor_plugin_submitit.payload import EXIT_SAVED, Payload
-from snakemake_executor_plugin_submitit.records import Record
+from snakemake_executor_plugin_submitit.payload import Payload
 from snakemake_executor_plugin_submitit.resources import BadResources, Shape
 from snakemake_executor_plugin_submitit.states import INTERRUPTED, QueueUnreachable, State
 from snakemake_executor_plugin_submitit.submissions import Entry, Submission, as_json
+from snakemake_executor_plugin_submitit.tracking import Ready, Tracked, Verdict, judge, state_of_record
 
-QUEUE_SHARE = 10
+QUERY_PAUSE = 10
 """The time between two queries is at least this many times what a query took: 10 % of the head at most."""
 LOST_POLLS = 4
 """After this many of the longest poll times without a trace in queue, accounting or record, a job is lost and
 submitted again. Should it turn up after all, its record's lock and end keep it from running twice."""
 
 
-@dataclass
-class Ready:
-    """A job about to be submitted."""
-
-    job: JobExecutorInterface
-    shape: Shape
-    command: list[str]
-    direct: bool
-    digest: str
-    record: str = ""
-    """Of an earlier submission of the same job, when it is submitted again."""
-
-
-@dataclass
-class Tracked:
-    """A submitted job, kept with Snakemake's own information about it."""
-
-    ready: Ready
-    submission: Submission
-    index: int
-    was: State | None = None
-    """State at the last query."""
-    doubts: int = 0
-    """Queries in a row that said it was interrupted or gone."""
-    doubtful_since: float = field(default_factory=time.monotonic)
-
-    @property
-    def task_id(self) -> str:
-        return self.submission.task_id(self.index)
-
-    @property
-    def record(self) -> Record:
-        return Record(self.submission.entries[self.index].record)
-
-
-class Executor(RemoteExecutor):
+class Executor(RemoteExecutor):  # type: ignore[misc]  # the interface has no types
     """Snakemake's jobs as submitit jobs."""
 
     def __post_init__(self) -> None:
         self.settings = self.workflow.executor_settings
-        self.cluster: Slurm | Local | None = None
+        self._cluster: Cluster | None = None
         self._busy = threading.RLock()
         self._waiting: list[tuple[Submission, list[Ready]]] = []
         self._retry_at = 0.0
         self._unreachable = False
         self._folder_lock: IO[bytes] | None = None
         self.next_seconds_between_status_checks = self.settings.poll_seconds
+
+    @property
+    def cluster(self) -> Cluster:
+        assert self._cluster is not None, "set before the first submission"
+        return self._cluster
 
     # The scheduler's thread
 
@@ -101,7 +69,7 @@ class Executor(RemoteExecutor):
 
     def run_jobs(self, jobs: list[JobExecutorInterface]) -> None:
         """Take over jobs that an earlier head submitted, and submit the others, equal shapes as arrays."""
-        if self.cluster is None:
+        if self._cluster is None:
             self._begin()
         with self._busy:
             ready = [self._make_ready(job) for job in jobs]
@@ -111,13 +79,14 @@ class Executor(RemoteExecutor):
                 self.run_job_pre(one.job)
                 by_shape[one.shape].append(one)
             for group in by_shape.values():
-                for chunk in _chunks(group, self.cluster.array_size):
-                    self._submit(chunk)
+                size = self.cluster.array_size
+                for start in range(0, len(group), size):
+                    self._submit(group[start : start + size])
         self.next_seconds_between_status_checks = self.settings.poll_seconds
 
     def cancel_jobs(self, active_jobs: list[SubmittedJobInfo]) -> None:
         """scancel everything, in a few calls."""
-        if self.cluster is None:
+        if self._cluster is None:
             return
         with self._busy:
             self._waiting.clear()
@@ -125,17 +94,16 @@ class Executor(RemoteExecutor):
 
     def _begin(self) -> None:
         """Before the first submission: what could go wrong in hours is refused now."""
-        kinds = {"slurm": Slurm, "local": Local}
         name = self.settings.cluster
-        if name not in kinds:
-            raise WorkflowError(f"--submitit-cluster {name}: must be one of {', '.join(kinds)}")
-        cluster = kinds[name](self.settings)
+        if name not in CLUSTERS:
+            raise WorkflowError(f"--submitit-cluster {name}: must be one of {', '.join(CLUSTERS)}")
+        cluster = CLUSTERS[name](self.settings)
         self._hold_folder()
         for job in self.workflow.dag.needrun_jobs():
-            if not job.is_local and not job.is_group():
-                cluster.check(self._shape(job))
+            if not job.is_local and not job.is_group() and _resources_are_known(job):
+                self._shape(job, cluster)
         submissions.clean_up(self.settings.log_days or 0)
-        self.cluster = cluster
+        self._cluster = cluster
 
     def _hold_folder(self) -> None:
         """One head per folder. The lock ends with the process, so a killed head leaves none behind."""
@@ -154,30 +122,22 @@ class Executor(RemoteExecutor):
         file.flush()
         self._folder_lock = file
 
-    def _shape(self, job: JobExecutorInterface) -> Shape:
-        resources = dict(job.resources.items())
-        tbd = [
-            name
-            for name, value in resources.items()
-            if type(value).__name__ == "TBDString" and name != "tmpdir"
-        ]
-        for name in tbd:
-            del resources[name]
+    def _shape(self, job: JobExecutorInterface, cluster: Cluster) -> Shape:
         try:
-            shape = Shape.of(resources, job.threads, signal_seconds=self.settings.signal_seconds)
-            if self.cluster is not None:
-                self.cluster.check(shape)
+            shape = Shape.of(dict(job.resources.items()), job.threads, signal_seconds=self.settings.signal_seconds)
+            cluster.check(shape)
         except BadResources as error:
             raise WorkflowError(f"{_describe_job(job)}: {error}") from None
         return shape
 
-    def _make_ready(self, job: JobExecutorInterface, record: str = "") -> Ready:
+    def _make_ready(self, job: JobExecutorInterface) -> Ready:
         direct = None if self.settings.inner_snakemake else commands.direct_command(job)
         command = direct or ["bash", "-c", self.format_job_exec(job)]
         # the inner Snakemake's command names a temporary folder; what is run is named by rule and outputs
         identity = as_json(direct or [str(job), sorted(job.output), job.attempt])
         digest = hashlib.sha256(identity.encode()).hexdigest()[:16]
-        return Ready(job, self._shape(job), command, direct is not None, digest, record)
+        shape = self._shape(job, self.cluster)
+        return Ready(job, _describe_job(job), shape, command, direct is not None, digest)
 
     def _take_over(self, ready: list[Ready]) -> list[Ready]:
         """Follow jobs that an earlier head submitted and that are alive or done; returns the others."""
@@ -185,22 +145,22 @@ class Executor(RemoteExecutor):
         if not known:
             return ready
         for _, (submission, index) in known:
-            if isinstance(self.cluster, Local):
-                self.cluster.watch(submission, index)
+            self.cluster.watch(submission, index)
         states = self._query_or_wait([sub.task_id(index) for _, (sub, index) in known])
         taken: dict[int, str] = {}
         cancelled = []
         for one, (submission, index) in known:
             tracked = Tracked(one, submission, index)
-            state = states.get(tracked.task_id) or _state_from_record(tracked.record)
-            alive = state is not None and state.alive
-            finished = state is not None and state.name == "COMPLETED"
+            state = states.get(tracked.task_id) or state_of_record(tracked.record)
+            if state is None:
+                continue
+            finished = state.name == "COMPLETED"
             same_command = submission.entries[index].digest == one.digest
             same_shape = submission.shape == repr(one.shape)
-            if same_command and (finished or (alive and (same_shape or not state.pending))):
+            if same_command and (finished or (state.alive and (same_shape or not state.pending))):
                 taken[id(one)] = "collected" if finished else "reattached"
                 self._track(tracked)
-            elif alive:
+            elif state.alive:
                 cancelled.append(tracked.task_id)
         if cancelled:
             self.cluster.cancel(cancelled)
@@ -253,8 +213,7 @@ class Executor(RemoteExecutor):
         """Write the submission down, mark its jobs, send it."""
         names = sorted({one.job.name for one in chunk})
         entries = [
-            Entry(_describe_job(one.job), [str(f) for f in one.job.output], one.digest, one.record)
-            for one in chunk
+            Entry(one.name, [str(file) for file in one.job.output], one.digest, one.record) for one in chunk
         ]
         name = names[0] if len(names) == 1 else "jobs"
         submission = Submission.create(name, repr(chunk[0].shape), entries, self.cluster.name)
@@ -274,7 +233,7 @@ class Executor(RemoteExecutor):
             return
         except SubmissionRefused as error:
             for one in chunk:
-                message = f"{_describe_job(one.job)} was refused by sbatch: {error}"
+                message = f"{one.name} was refused by sbatch: {error}"
                 self.report_job_error(SubmittedJobInfo(one.job), msg=message + "\n")
             return
         submission.save()
@@ -366,72 +325,38 @@ class Executor(RemoteExecutor):
         """Back off while nothing changes, and never spend more than a tenth of the time asking."""
         slower = self.settings.poll_seconds if changed else self.next_seconds_between_status_checks * 1.5
         slower = min(slower, self.settings.max_poll_seconds)
-        self.next_seconds_between_status_checks = max(slower, QUEUE_SHARE * seconds)
+        self.next_seconds_between_status_checks = max(slower, QUERY_PAUSE * seconds)
 
     def _goes_on(self, info: SubmittedJobInfo, tracked: Tracked, state: State | None) -> bool:
-        """Whether the job is still to be waited for; reports it to Snakemake if not."""
-        if state is None:
-            state = self._without_trace(tracked)
-            if state is None:
-                return True
-        self._tell_changes(tracked, state)
-        if state.alive:
-            tracked.doubts = 0
-            tracked.was = state
+        """Whether the job is still to be waited for under this id; tells Snakemake if not."""
+        patience = LOST_POLLS * self.settings.max_poll_seconds
+        verdict, state = judge(tracked, state, time.monotonic(), patience)
+        if state is None:  # no trace of it, for now
             return True
-        if state.name == "COMPLETED":
+        self._tell_changes(tracked, state)
+        tracked.was = state
+        if verdict is Verdict.SUCCEEDED:
             submissions.forget_pickles(tracked.submission, tracked.index)
             self.report_job_success(info)
-            return False
-        if self._restarts(tracked, state):
-            tracked.doubts += 1
-            tracked.was = state
-            if tracked.doubts < 2:  # a job that Slurm requeues looks interrupted for a moment
-                return True
-            return not self._submit_again(info, tracked, state)
-        self._fail(info, tracked, state)
-        return False
+        elif verdict is Verdict.RESUBMIT:
+            self._submit_again(info, tracked, state)
+        elif verdict is Verdict.FAILED:
+            self._fail(info, tracked, state)
+        return verdict is Verdict.WAIT
 
-    def _without_trace(self, tracked: Tracked) -> State | None:
-        """A job that neither the queue nor accounting knows: its record tells, or time does."""
-        state = _state_from_record(tracked.record)
-        if state is not None:
-            return None if state.alive else state
-        if tracked.doubts == 0:
-            tracked.doubts, tracked.doubtful_since = 1, time.monotonic()
-        waited = time.monotonic() - tracked.doubtful_since
-        return State("LOST") if waited > LOST_POLLS * self.settings.max_poll_seconds else None
-
-    def _restarts(self, tracked: Tracked, state: State) -> bool:
-        """Whether this end is an interruption, which uses up none of Snakemake's retries."""
-        if state.name in INTERRUPTED:
-            return True
-        end = tracked.record.last("start", "end")
-        if state.name == "FAILED":
-            return end is not None and end["event"] == "end" and end.get("exit") == EXIT_SAVED
-        if state.name == "TIMEOUT":
-            return (
-                end is not None and end["event"] == "start" and end["progress"] != tracked.record.progress()
-            )
-        return False
-
-    def _submit_again(self, info: SubmittedJobInfo, tracked: Tracked, state: State) -> bool:
-        """A new submission with the same record; False if it was restarted too often without progress."""
+    def _submit_again(self, info: SubmittedJobInfo, tracked: Tracked, state: State) -> None:
+        """A new submission with the same record, unless it was restarted too often without progress."""
         record = tracked.record
         record.write("resubmit", job=tracked.task_id, state=state.name)
         if record.stalled_restarts() > self.settings.stalled_restarts:
             reason = f"restarted {record.stalled_restarts()} times in a row without progress"
             self._fail(info, tracked, State(state.name, reason, state.node, state.exit_status))
-            return True
+            return
         why = state.name if state.name in INTERRUPTED else "stopped after saving"
-        self.logger.info(
-            f"{_describe_job(info.job)} ({tracked.task_id}): {why} on {state.node or 'its node'}, "
-            "submitted again"
-        )
-        again = tracked.ready
-        again.record = str(record.path)
-        self._submit([again])
-        return True
+        name, node = tracked.ready.name, state.node or "its node"
+        self.logger.info(f"{name} ({tracked.task_id}): {why} on {node}, submitted again")
+        tracked.ready.record = str(record.path)
+        self._submit([tracked.ready])
 
     def _send_waiting(self) -> None:
         """Try again what the cluster did not take."""
@@ -453,16 +378,22 @@ class Executor(RemoteExecutor):
         if tracked.was is not None and tracked.was.name == "RUNNING" and state.pending:
             event = tracked.record.last("requeue")
             why = event["reason"] if event else (state.reason or "requeued")
-            name, progress = _describe_job(tracked.ready.job), tracked.record.progress()
+            name, progress = tracked.ready.name, tracked.record.progress()
             saved = f", saved at {progress}" if progress else ""
             self.logger.info(f"{name} ({tracked.task_id}): {why} on {tracked.was.node}, queued again{saved}")
 
     def _fail(self, info: SubmittedJobInfo, tracked: Tracked, state: State) -> None:
         log = submissions.log_file(tracked.submission, tracked.index)
         message = describe(
-            _describe_job(info.job), tracked.task_id, state, tracked.record, log, list(info.job.log)
+            tracked.ready.name, tracked.task_id, state, tracked.record, log, list(info.job.log)
         )
         self.report_job_error(info, msg=message, aux_logs=[str(log)])
+
+
+def _resources_are_known(job: Any) -> bool:
+    """Whether none depends on files that do not exist yet. tmpdir is decided on the node."""
+    unknown = {name for name, value in job.resources.items() if type(value).__name__ == "TBDString"}
+    return unknown <= {"tmpdir"}
 
 
 def _describe_job(job: Any) -> str:
@@ -471,19 +402,3 @@ def _describe_job(job: Any) -> str:
         return str(job)
     wildcards = " ".join(f"{name}={value}" for name, value in job.wildcards_dict.items())
     return f"{job.rule.name} {wildcards}".strip()
-
-
-def _state_from_record(record: Record) -> State | None:
-    """What the node wrote, for when the queue has forgotten the job; None if that tells nothing."""
-    if record.held():
-        return State("RUNNING")
-    last = record.last("start", "end", "requeue", "resubmit")
-    if last is None or last["event"] != "end":
-        return None
-    return State("COMPLETED" if last["exit"] == 0 else "FAILED", exit_status=last["exit"])
-
-
-def _chunks(items: Iterable[Ready], size: int) -> Iterable[list[Ready]]:
-    iterator = iter(items)
-    while chunk := list(islice(iterator, size)):
-        yield chunk

@@ -21,7 +21,7 @@ def _setting(default: Any, text: str) -> Any:
 
 
 @dataclass
-class ExecutorSettings(ExecutorSettingsBase):
+class ExecutorSettings(ExecutorSettingsBase):  # type: ignore[misc]  # the interface has no types
     """How jobs are submitted, watched and restarted. What a job needs is in its resources."""
 
     cluster: Optional[str] = _setting(
