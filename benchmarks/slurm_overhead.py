@@ -43,7 +43,7 @@ rule all:
     input: expand("out/{i}.txt", i=range(int(config["count"])))
 rule job:
     output: "out/{i}.txt"
-    resources: runtime=30, mem_mb=200, slurm_partition=config["partition"]
+    resources: runtime=30, mem_mb=1000, slurm_partition=config["partition"]
     shell: "hostname > {output}"
 """
 

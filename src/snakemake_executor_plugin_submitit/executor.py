@@ -123,8 +123,9 @@ class Executor(RemoteExecutor):  # type: ignore[misc]  # the interface has no ty
         self._folder_lock = file
 
     def _shape(self, job: JobExecutorInterface, cluster: Cluster) -> Shape:
+        resources = dict(job.resources.items())
         try:
-            shape = Shape.of(dict(job.resources.items()), job.threads, signal_seconds=self.settings.signal_seconds)
+            shape = Shape.of(resources, job.threads, signal_seconds=self.settings.signal_seconds)
             cluster.check(shape)
         except BadResources as error:
             raise WorkflowError(f"{_describe_job(job)}: {error}") from None

@@ -54,6 +54,11 @@ class Workflow:
         (self.folder / "counter.py").write_text(COUNTER)
 
     @property
+    def path(self) -> str:
+        """Jobs use the Python of the tests."""
+        return f"{Path(sys.executable).parent}:{self.cluster.environment['PATH']}"
+
+    @property
     def log(self) -> str:
         return (self.folder / "head.log").read_text()
 
@@ -65,7 +70,7 @@ class Workflow:
             self.head = subprocess.Popen(
                 [*command, *self.options, *arguments],
                 cwd=self.folder,
-                env=os.environ | self.cluster.environment,
+                env=os.environ | self.cluster.environment | {"PATH": self.path},
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
