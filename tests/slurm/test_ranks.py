@@ -20,6 +20,7 @@ total = torch.tensor(float(dist.get_rank()))
 dist.all_reduce(total)
 names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "CUDA_VISIBLE_DEVICES", "SLURMD_NODENAME", "OMP_NUM_THREADS")
 print(*(os.environ[name] for name in names), total.item())
+dist.destroy_process_group()
 """
 ONE_FAILS = """
 import os, sys, time
