@@ -190,7 +190,9 @@ def test_failing_rank_ends_the_other(make_run, small_corpus, tmp_path):
 
 def test_non_finite_loss_ends_both_and_names_documents(make_run, small_corpus, tmp_path):
     assert end(start(make_run(learning_rate=1e30), small_corpus, tmp_path), 20) == [FAILED, FAILED]
-    (warning,) = [r for r in read_events(tmp_path / "events.jsonl") if "lower learning" in r.get("message", "")]
+    (warning,) = [
+        r for r in read_events(tmp_path / "events.jsonl") if "lower learning" in r.get("message", "")
+    ]
     assert "code/" in warning["message"]
 
 
@@ -198,7 +200,9 @@ def test_batch_that_cannot_be_shared_is_refused(make_run, small_corpus, tmp_path
     """Before ranks meet: there is nobody to meet here."""
     for name, value in {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "3"}.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(ValueError, match=r"4 sequences \(batch_sequences, phase next_token\).*3 ranks.*multiple"):
+    with pytest.raises(
+        ValueError, match=r"4 sequences \(batch_sequences, phase next_token\).*3 ranks.*multiple"
+    ):
         train(make_run(), small_corpus, tmp_path / "run", device="cpu")
     assert not (tmp_path / "run").exists()
 

@@ -160,6 +160,7 @@ def join(world: World, device: torch.device) -> Iterator[Ranks]:
     except BaseException as error:
         if isinstance(error, SystemExit) and error.code == EXIT_STOPPED:
             raise
+        print(f"rank {world.rank} of {world.size} failed:", file=sys.stderr)
         traceback.print_exc()
         sys.stdout.flush()
         sys.stderr.flush()

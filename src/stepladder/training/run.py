@@ -10,7 +10,6 @@ Several ranks (`distributed.py`) go through the same code in step; the first rea
 from __future__ import annotations
 
 import json
-import math
 import signal
 import socket
 import time
@@ -36,20 +35,13 @@ from stepladder.training.events import lost_seconds, read_attempts, steps_from_e
 from stepladder.training.folder import take_folder, write_atomically
 from stepladder.training.journal import Journal
 from stepladder.training.lineage import trace, utc_now
-from stepladder.training.loop import Metrics, Place, Trainer, places, read_batch
-from stepladder.training.progress import progress
+from stepladder.training.loop import Place, Trainer, places, read_batch
+from stepladder.training.meter import Meter
 from stepladder.training.result import identify, score
 from stepladder.training.stop import EXIT_STOPPED, StopSignal
 
-RECORDED_STEPS = 500
-"""About how many steps of a run are written to events.jsonl, evenly spaced; all are checked."""
-
 FLUSH, SAVE = 1, 2
 """What can be due between two steps; ranks do what the most pressed one needs."""
-
-
-class NonFiniteLoss(ArithmeticError):
-    """The training loss became infinite or NaN; the message names step and text."""
 
 
 def train(
@@ -120,14 +112,13 @@ class Run:
         aside = take_folder(run_dir, spec, self.identity) if ranks.leads else None
         self.journal = Journal(run_dir, spec.id, silent=not ranks.leads)
         self.hardware = hardware.describe(device, spec.precision, threads, machine)
-        self.rates = accounting.Rates(spec, self.hardware, ranks.world.size)
         self.ledger = accounting.Ledger(began)
         self.started = utc_now()
         self.warnings: list[str] = []
         self.trainer = Trainer(spec, device, ranks)
         self.step = 0
-        self.clock = accounting.StepClock(device)
-        self.pending: list[tuple[Place, Metrics, list[Any]]] = []
+        rates = accounting.Rates(spec, self.hardware, ranks.world.size)
+        self.meter = Meter(self.trainer, self.corpus, rates, self.journal)
         if aside:
             self.warnings.append(f"the spec or the data changed: earlier files are in {aside.name}/")
         if self.hardware.peak_flops_per_second is None:
@@ -184,7 +175,7 @@ class Run:
                 self.save(stop)
                 saved = time.monotonic()
             elif due == FLUSH:
-                self.flush()
+                self.meter.flush(self.ledger)
                 logged = now
             if place.first:
                 self.journal.write("phase", step=place.step, phase=place.phase.name)
@@ -193,8 +184,8 @@ class Run:
             self.save(stop)
 
     def take_step(self, place: Place) -> None:
-        """One optimizer step; what it measured stays on the device until `flush`."""
-        mark = self.clock.mark
+        """One optimizer step; what it measured stays on the device until the meter is read."""
+        mark = self.meter.clock.mark
         marks = [mark()]
         inputs_BTS, targets_BTS = read_batch(self.corpus, self.spec, place, self.device, self.ranks.world)
         marks.append(mark())
@@ -205,68 +196,8 @@ class Run:
         marks.append(mark() if self.ranks.several else marks[-1])
         metrics = self.trainer.update(metrics, place.step)
         marks.append(mark())
-        self.pending.append((place, metrics, marks))
+        self.meter.add(place, metrics, marks)
         self.step = place.step + 1
-
-    def flush(self) -> None:
-        """Read the pending steps' measurements (the only wait for the device), check and log them.
-
-        Raises:
-            NonFiniteLoss: see there.
-            ValueError: MFU above 1.
-        """
-        if not self.pending:
-            return
-        columns = zip(*(metrics for _, metrics, _ in self.pending), strict=True)
-        mean_ = self.ranks.mean_
-        values = [None if column[0] is None else mean_(torch.stack(column)).tolist() for column in columns]
-        every = max(1, self.spec.recipe.steps // RECORDED_STEPS)
-        records = []
-        for index, (place, _, marks) in enumerate(self.pending):
-            measured = Metrics(*(None if column is None else column[index] for column in values))
-            for cause, start, end in zip(accounting.STEP_CAUSES, marks, marks[1:], strict=False):
-                self.ledger.add(cause, self.clock.seconds(start, end))
-            if not all(math.isfinite(value) for value in measured[:2]):
-                self.stop_on_non_finite(place, measured)
-            if place.first or place.step % every == 0 or place.step == self.spec.recipe.steps - 1:
-                seconds = self.clock.seconds(marks[0], marks[-1])
-                records.append(self.record(place, measured, seconds))
-        self.pending.clear()
-        self.journal.write_many("step", records)
-        accounting.check_mfu(records, self.hardware)
-        if records:
-            self.journal.say(progress(records[-1], self.spec.recipe))
-
-    def record(self, place: Place, measured: Metrics, seconds: float) -> dict[str, Any]:
-        """Fields of a step record."""
-        return {
-            "step": place.step,
-            "phase": place.phase.name,
-            "learning_rate": self.trainer.learning_rate(place.step),
-            "tokens": place.tokens,
-            "positions": place.positions,
-            "flops": self.rates.cumulative_flops(place.step + 1),
-            **measured._asdict(),
-            **self.rates.of_step(place.phase, seconds),
-        }
-
-    def stop_on_non_finite(self, place: Place, measured: Metrics) -> None:
-        """Log the step and the text it read, then give up.
-
-        Raises:
-            NonFiniteLoss: always.
-        """
-        phase = place.phase
-        length = phase.positions * phase.bag_size
-        origins = self.corpus.documents_of(self.spec.seed, place.position, phase.sequences, length)
-        documents = sorted({origin.place for row in origins for origin in row})
-        message = (
-            f"loss {measured.loss} with gradient norm {measured.gradient_norm} at step {place.step} "
-            f"({phase.name}): try a lower learning rate; the batch came from {', '.join(documents)}"
-        )
-        self.journal.write("warning", message=message)
-        self.ranks.wait()  # the first to leave takes the others with it
-        raise NonFiniteLoss(f"{self.spec.id}: {message}")
 
     def save(self, stop: StopSignal) -> None:
         """Flush and save a checkpoint of the steps done so far; leaves the process if asked to stop.
@@ -274,7 +205,7 @@ class Run:
         Raises:
             SystemExit: with status 75 after SIGTERM or SIGUSR2, on whichever rank.
         """
-        self.flush()
+        self.meter.flush(self.ledger)
         with self.ledger.timed("checkpoint"):
             if self.ranks.leads:
                 self.write_checkpoint()
