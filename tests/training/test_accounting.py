@@ -19,6 +19,7 @@ def test_rates_count_latent_positions(make_run):
     fast, slow = (rates.of_step(phase, 0.5) for phase in (superposed, ordinary))
     assert (fast["tokens_per_second"], slow["tokens_per_second"]) == (4 * 64 / 0.5, 64 / 0.5)
     assert fast["mfu"] == slow["mfu"] == rates.flops_per_step(ordinary) / 0.5 / 1e9
+    assert Rates(spec, rates.hardware, 4).of_step(ordinary, 0.5)["mfu"] == slow["mfu"] / 4
     assert rates.cumulative_flops(spec.recipe.steps) == training_flops(spec.model, spec.recipe)
 
 
@@ -27,11 +28,17 @@ def test_accelerator_seconds_are_medians_times_steps(make_run):
     spec = make_run(recipe="tst", steps=12)
     seconds = [2.0, 2.0, 2.0, 50.0] + [1.0] * 8
     steps = [
-        {"phase": "superposed" if i < 3 else "next_token", "step_seconds": s, "mfu": 0.1 * i}
+        {
+            "phase": "superposed" if i < 3 else "next_token",
+            "step_seconds": s,
+            "accelerators": 2,
+            "mfu": 0.1 * i,
+        }
         for i, s in enumerate(seconds)
     ]
     summary = summarise(spec, Hardware("cpu", "any", "fp32", 1e9, "stated"), steps)
-    assert summary["accelerator_seconds"] == 3 * 2 + 9 * 1
+    assert summary["accelerator_seconds"] == (3 * 2 + 9 * 1) * 2
+    assert summary["tokens_per_second"] == summary["tokens"] / (3 * 2 + 9 * 1)
     assert summary["median_step_seconds"] == {"superposed": 2, "next_token": 1}
     assert summary["tokens"] == 3 * 4 * 64 + 9 * 64
     assert summary["positions"] == 12 * 64
@@ -42,13 +49,16 @@ def test_accelerator_seconds_are_medians_times_steps(make_run):
 def test_unknown_peak_gives_no_mfu(make_run):
     spec = make_run()
     unknown = Hardware("cpu", "any", "fp32", None, "not measured")
-    steps = [{"phase": "next_token", "step_seconds": 1.0, "mfu": None}]
+    steps = [{"phase": "next_token", "step_seconds": 1.0, "accelerators": 1, "mfu": None}]
     assert Rates(spec, unknown).of_step(spec.recipe.phases[0], 1.0)["mfu"] is None
     assert summarise(spec, unknown, steps)["mfu"] is None
 
 
 def test_steps_from_before_the_peak_was_known_have_no_mfu(make_run):
-    steps = [{"phase": "next_token", "step_seconds": 1.0, "mfu": mfu} for mfu in (None, 0.2, 0.4)]
+    steps = [
+        {"phase": "next_token", "step_seconds": 1.0, "accelerators": 1, "mfu": mfu}
+        for mfu in (None, 0.2, 0.4)
+    ]
     known = Hardware("cpu", "any", "fp32", 1e9, "stated")
     assert summarise(make_run(), known, steps)["mfu"]["median"] == pytest.approx(0.3)
     assert summarise(make_run(), known, steps[:1])["mfu"] is None

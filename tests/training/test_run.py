@@ -21,7 +21,8 @@ from stepladder.ladder.spec import RunSpec
 from stepladder.training.evaluate import evaluate, windows
 from stepladder.training.events import read_events, steps_from_events
 from stepladder.training.loop import Trainer, places, read_batch
-from stepladder.training.run import NonFiniteLoss, train
+from stepladder.training.meter import NonFiniteLoss
+from stepladder.training.run import train
 from stepladder.training.stop import EXIT_STOPPED
 
 VARIANTS = [("dense", "baseline"), ("moe", "tst")]

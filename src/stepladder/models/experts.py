@@ -9,6 +9,7 @@ M = N x k routed copies of tokens, sorted by expert.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -18,9 +19,16 @@ from torch.nn import functional as F
 from stepladder.models import experts_by_hand
 from stepladder.models.functional import rms_norm, runs_by_hand
 
+MeanOverRanks = Callable[[Tensor], Tensor]
+"""Averages a tensor over the ranks of a run, in place."""
+
 
 class Routing(NamedTuple):
-    """What a MoE layer's router did with one batch; tensors on the device, so that nothing waits."""
+    """What a MoE layer's router did with one batch; tensors on the device, so that nothing waits.
+
+    With several ranks the load is the whole batch's, all else this rank's share of it. The balance loss
+    is linear in the probabilities: its mean over ranks, and that of its gradients, are the whole batch's.
+    """
 
     balance_loss: Tensor
     """See the function of that name; 1 when uniform."""
@@ -48,15 +56,19 @@ def mixture_of_experts(
     down_EDF: Tensor,
     top_k: int,
     epsilon: float,
+    mean_over_ranks: MeanOverRanks | None = None,
 ) -> tuple[Tensor, Routing]:
     """Route each token of norm(x) through its top-k experts.
+
+    Args:
+        mean_over_ranks: for the load, if several ranks share the batch.
 
     Returns:
         What the experts add to x (B, T, D), and the routing; its weight is for the caller to set.
     """
     if runs_by_hand(x_BTD):
         y_BTD, *routing = experts_by_hand.MixtureOfExperts.apply(
-            x_BTD, gain_D, router_ED, gate_up_E2FD, down_EDF, top_k, epsilon
+            x_BTD, gain_D, router_ED, gate_up_E2FD, down_EDF, top_k, epsilon, mean_over_ranks
         )
         return y_BTD, Routing(*routing)
     h_ND = rms_norm(x_BTD, gain_D, epsilon).flatten(0, 1)
@@ -65,6 +77,8 @@ def mixture_of_experts(
     if top_k > 1:
         gate_Nk = gate_Nk / gate_Nk.sum(-1, keepdim=True)
     order_M, ends_E, load_E = sort_by_expert(expert_Nk, router_ED.shape[0])
+    if mean_over_ranks is not None:
+        mean_over_ranks(load_E)
     # Copies are made by expand and moved by a permutation: backward sums the copies of a token in a
     # fixed order, where index_add would leave the order to the GPU's scheduler.
     copies_MD = h_ND.unsqueeze(1).expand(-1, top_k, -1).reshape(-1, h_ND.shape[1])

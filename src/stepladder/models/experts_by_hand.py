@@ -22,7 +22,7 @@ class MixtureOfExperts(Function):
     """f(norm(x)), balance loss, load and entropy; see `experts.mixture_of_experts`."""
 
     @staticmethod
-    def forward(ctx, x_BTD, gain_D, router_ED, gate_up, down, top_k, epsilon):
+    def forward(ctx, x_BTD, gain_D, router_ED, gate_up, down, top_k, epsilon, mean_over_ranks):
         unit, factor = normalise(x_BTD.reshape(-1, x_BTD.shape[-1]), epsilon)
         h_ND = unit * gain_D
         E, N = router_ED.shape[0], len(h_ND)
@@ -47,6 +47,8 @@ class MixtureOfExperts(Function):
         y_ND = torch.zeros_like(h_ND).index_add_(0, token_M, y_MD * share_M1)
 
         load_E = count_E.to(p_EN.dtype).div_(N * top_k)
+        if mean_over_ranks is not None:
+            mean_over_ranks(load_E)
         balance = E * torch.dot(load_E, p_EN.mean(1))
         entropy = torch.dot(p_EN.view(-1), log_p_EN.view(-1)).div_(-N)
         router = (h_ND, unit, factor, p_EN, gate_Nk, total_N1, expert_Nk, order_M, token_M, load_E, ends_E)
@@ -87,7 +89,7 @@ class MixtureOfExperts(Function):
         d_h_ND.addmm_(d_logits_EN.t(), router_ED)
         d_gain_D = (d_h_ND * unit).sum(0)
         d_x = normalise_backward(d_h_ND.mul_(gain_D), unit, factor)
-        return d_x.view(shape), d_gain_D, d_router_ED, d_gate_up, d_down, None, None
+        return d_x.view(shape), d_gain_D, d_router_ED, d_gate_up, d_down, None, None, None
 
 
 def _grouped(a: Tensor, b: Tensor, ends_E: Tensor) -> Tensor:

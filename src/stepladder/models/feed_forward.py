@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from stepladder.models.experts import Routing, mixture_of_experts
+from stepladder.models.experts import MeanOverRanks, Routing, mixture_of_experts
 from stepladder.models.functional import EPSILON, swiglu
 
 
@@ -41,6 +41,7 @@ class MixtureOfExperts(nn.Module):
         super().__init__()
         self.top_k = top_k
         self.balance_loss_weight = balance_loss_weight
+        self.mean_over_ranks: MeanOverRanks | None = None
         self.gain = nn.Parameter(torch.ones(d_model))
         self.router = nn.Parameter(torch.empty(n_experts, d_model))
         self.gate_up = nn.Parameter(torch.empty(n_experts, 2 * d_expert, d_model))
@@ -52,8 +53,10 @@ class MixtureOfExperts(nn.Module):
 
     def forward(self, x_BTD: Tensor) -> tuple[Tensor, Routing]:
         """x and what the experts add to it; see `Routing` for what is reported."""
+        # Evaluation (no gradients) has no use for it, and ranks may have unequal numbers of batches there.
+        mean_over_ranks = self.mean_over_ranks if torch.is_grad_enabled() else None
         y_BTD, routing = mixture_of_experts(
-            x_BTD, self.gain, self.router, self.gate_up, self.down, self.top_k, EPSILON
+            x_BTD, self.gain, self.router, self.gate_up, self.down, self.top_k, EPSILON, mean_over_ranks
         )
         if self.shared:
             x_BTD = swiglu(x_BTD, self.gain, self.shared["gate_up"], self.shared["down"], EPSILON)

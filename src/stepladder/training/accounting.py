@@ -18,8 +18,13 @@ from stepladder.ladder.cost import FLOPS_FORMULA, Convention, training_flops, tr
 from stepladder.ladder.spec import PhaseSpec, RunSpec
 from stepladder.training.hardware import Hardware
 
-CAUSES = ("startup", "data", "forward_backward", "optimizer", "checkpoint", "evaluation", "lost")
-"""What a run's seconds are booked to. `lost`: work that a kill threw away. What remains is `other`."""
+STEP_CAUSES = ("data", "forward_backward", "communication", "optimizer")
+"""What a step consists of, in order. `communication` is the reduction of the gradient over ranks, waiting
+for the slowest included; the experts' loads are reduced within `forward_backward`."""
+
+CAUSES = ("startup", *STEP_CAUSES, "checkpoint", "evaluation", "lost")
+"""What a run's seconds are booked to. `lost`: work that a kill threw away. What remains is `other`, with the
+ranks' agreement on whether to save or stop. Of several ranks, the first one's seconds are kept."""
 
 
 class Ledger:
@@ -46,9 +51,9 @@ class Ledger:
         self.add(cause, time.perf_counter() - start)
 
     def totals(self) -> dict[str, float]:
-        """Seconds by cause, with `step` (data, forward-backward, optimizer), `total` and `other`."""
+        """Seconds by cause, with `step` (the sum of `STEP_CAUSES`), `total` and `other`."""
         total = self._earlier + self.seconds["lost"] + time.time() - self.begin
-        step = sum(self.seconds[cause] for cause in ("data", "forward_backward", "optimizer"))
+        step = sum(self.seconds[cause] for cause in STEP_CAUSES)
         other = max(0.0, total - sum(self.seconds.values()))
         return self.seconds | {"step": step, "other": other, "total": total}
 
@@ -73,13 +78,13 @@ class StepClock:
 
 
 class Rates:
-    """Rates and MFU of one step, by phase."""
+    """Rates and MFU of one step on all the run's accelerators, by phase."""
 
-    def __init__(self, spec: RunSpec, hardware: Hardware) -> None:
-        self.spec, self.hardware = spec, hardware
+    def __init__(self, spec: RunSpec, hardware: Hardware, accelerators: int = 1) -> None:
+        self.spec, self.hardware, self.accelerators = spec, hardware, accelerators
 
     def flops_per_step(self, phase: PhaseSpec, convention: Convention = "causal") -> float:
-        """Model FLOPs of one training step."""
+        """Model FLOPs of one training step: of the batch of all ranks."""
         per_position = training_flops_per_position(self.spec.model, phase.positions, convention)
         return phase.sequences * phase.positions * per_position
 
@@ -97,9 +102,10 @@ class Rates:
         peak = self.hardware.peak_flops_per_second
         return {
             "step_seconds": seconds,
+            "accelerators": self.accelerators,
             "tokens_per_second": positions * phase.bag_size / seconds,
             "positions_per_second": positions / seconds,
-            "mfu": self.flops_per_step(phase) / seconds / peak if peak else None,
+            "mfu": self.flops_per_step(phase) / seconds / (peak * self.accelerators) if peak else None,
         }
 
 
@@ -121,9 +127,10 @@ def check_mfu(records: list[dict[str, Any]], hardware: Hardware) -> None:
 def summarise(spec: RunSpec, hardware: Hardware, steps: list[dict[str, Any]]) -> dict[str, Any]:
     """Cost fields of a result: FLOPs, median step times, accelerator seconds, rates and MFU."""
     phases = {phase.name: phase for phase in spec.recipe.phases if phase.steps}
-    typical = {
-        name: median(record["step_seconds"] for record in steps if record["phase"] == name) for name in phases
-    }
+    by_phase = {name: [record for record in steps if record["phase"] == name] for name in phases}
+    typical = {name: median(r["step_seconds"] for r in records) for name, records in by_phase.items()}
+    # Per step, because a run may go on from its checkpoint on another number of accelerators.
+    cost = {n: median(r["step_seconds"] * r["accelerators"] for r in rs) for n, rs in by_phase.items()}
     stepping = sum(phase.steps * typical[name] for name, phase in phases.items())
     return {
         "steps": spec.recipe.steps,
@@ -133,7 +140,7 @@ def summarise(spec: RunSpec, hardware: Hardware, steps: list[dict[str, Any]]) ->
         "flops_palm": training_flops(spec.model, spec.recipe, "palm"),
         "hardware_flops": training_flops(spec.model, spec.recipe),
         "flops_formula": FLOPS_FORMULA,
-        "accelerator_seconds": stepping,
+        "accelerator_seconds": sum(phase.steps * cost[name] for name, phase in phases.items()),
         "median_step_seconds": typical,
         "tokens_per_second": spec.recipe.tokens / stepping,
         "positions_per_second": spec.recipe.positions / stepping,

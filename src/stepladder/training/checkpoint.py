@@ -33,9 +33,14 @@ class Checkpoint(NamedTuple):
     state: dict[str, Any]
 
 
+def checkpoint_path(folder: Path, step: int) -> Path:
+    """Where below `folder` the checkpoint of `step` is."""
+    return folder / f"step-{step:06d}"
+
+
 def save_checkpoint(folder: Path, step: int, tensors: dict[str, Tensor], state: dict[str, Any]) -> Path:
     """Write a checkpoint below `folder` and remove all but the newest `KEEP`; returns its path."""
-    target = folder / f"step-{step:06d}"
+    target = checkpoint_path(folder, step)
     partial = folder / f"partial-{step:06d}"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)

@@ -1,7 +1,8 @@
 """Held-out loss by domain: next-token prediction on every held-out token once.
 
 Windows of `sequence_length` tokens do not overlap; each predicts the token after each of its positions.
-Evaluation has no effect on training: no gradients, no random numbers, no state.
+Evaluation has no effect on training: no gradients, no random numbers, no state. Ranks take turns at the
+batches of windows; their number changes only the order of a float64 sum.
 
 Shapes: B windows, T positions, V vocabulary.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple
 
 import torch
@@ -34,12 +36,14 @@ def evaluate(trainer: Trainer, held_out: Validation) -> DomainLoss:
     """Score one domain: every token but the first is predicted once."""
     tokens = torch.from_numpy(held_out.tokens).to(trainer.device)
     nats = torch.zeros((), dtype=torch.float64, device=trainer.device)
-    for inputs_BT, targets_BT in windows(tokens, trainer.spec.model.sequence_length):
+    batches = windows(tokens, trainer.spec.model.sequence_length)
+    world = trainer.ranks.world
+    for inputs_BT, targets_BT in islice(batches, world.rank, None, world.size):
         with torch.no_grad(), trainer.autocast():
             logits_BTV, _ = trainer.model(F.embedding(inputs_BT, trainer.model.embedding))
             logits_NV, targets_N = logits_BTV.flatten(0, 1).float(), targets_BT.flatten()
             nats += F.cross_entropy(logits_NV, targets_N, reduction="sum").double()
-    nats_per_token = nats.item() / (len(tokens) - 1)
+    nats_per_token = trainer.ranks.sum_(nats).item() / (len(tokens) - 1)
     return DomainLoss(nats_per_token, bits_per_byte(nats_per_token, len(tokens), held_out.bytes))
 
 

@@ -6,10 +6,24 @@ import os
 import shutil
 from pathlib import Path
 
+from stepladder.ladder.spec import RunSpec
 from stepladder.training.events import read_events
 
 RUN_FILES = ("spec.json", "events.jsonl", "log.txt", "checkpoints", "result.json")
 """What a run leaves in its folder."""
+
+
+def take_folder(run_dir: Path, spec: RunSpec, identity: dict[str, str]) -> Path | None:
+    """Make a run's folder ready for an attempt: nothing of other runs, no finished one, its spec.json.
+
+    Returns:
+        Where files of another run were moved, or None.
+    """
+    run_dir.mkdir(parents=True, exist_ok=True)
+    aside = set_aside(run_dir, identity)
+    forget_if_ended(run_dir)
+    write_atomically(run_dir / "spec.json", spec.to_json() + "\n")
+    return aside
 
 
 def set_aside(run_dir: Path, identity: dict[str, str]) -> Path | None:

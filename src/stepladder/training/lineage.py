@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import socket
 import subprocess
 import time
 from importlib.metadata import version
@@ -52,8 +51,15 @@ def scheduler_job() -> str | None:
     return f"{array}_{task}" if array and task else os.environ.get("SLURM_JOB_ID")
 
 
-def trace(spec: RunSpec, corpus: Corpus, hardware: Hardware, threads: int) -> dict[str, Any]:
-    """The `lineage` of a result, but for its start and finish times."""
+def trace(
+    spec: RunSpec, corpus: Corpus, hardware: Hardware, threads: int, hostnames: list[str]
+) -> dict[str, Any]:
+    """The `lineage` of a result, but for its start and finish times.
+
+    Args:
+        hostnames: of the machines of all ranks, in order of rank.
+    """
+    several = {"hostnames": hostnames} if len(hostnames) > 1 else {}
     return code_state() | {
         "code_fingerprint": spec.code,
         "packages": {name: version(name) for name in PACKAGES},
@@ -62,6 +68,7 @@ def trace(spec: RunSpec, corpus: Corpus, hardware: Hardware, threads: int) -> di
         "threads": threads,
         "data_sha256": corpus.manifest.sha256,
         "data_description": corpus.manifest.description,
-        "hostname": socket.gethostname(),
+        "hostname": hostnames[0],
+        **several,
         "slurm_job_id": scheduler_job(),
     }

@@ -1,6 +1,9 @@
 """The numbers of training: from a window of the corpus to updated weights. No clocks, no files.
 
-Shapes: B sequences, T positions, S tokens per bag.
+With several ranks, each has its share of a batch's sequences; the mean of their gradients is that of
+the whole batch, because the shares are equal and the losses are means.
+
+Shapes: B sequences of this rank, T positions, S tokens per bag.
 """
 
 from __future__ import annotations
@@ -15,7 +18,9 @@ from torch import Tensor
 from stepladder.data.batches import Corpus, Order
 from stepladder.ladder.parts import load
 from stepladder.ladder.spec import PhaseSpec, RunSpec
+from stepladder.models.feed_forward import MixtureOfExperts
 from stepladder.models.transformer import Transformer
+from stepladder.training.distributed import ALONE, Ranks, World
 from stepladder.training.optimizer import FlatAdamW, learning_rate_multiplier
 
 
@@ -35,7 +40,10 @@ class Place(NamedTuple):
 
 
 class Metrics(NamedTuple):
-    """What one step measured; 0-d tensors on the device, so that nothing waits for them."""
+    """What one step measured; 0-d tensors on the device, so that nothing waits for them.
+
+    With several ranks the mean over ranks is the whole batch's value.
+    """
 
     loss: Tensor
     """Training loss of the recipe in nats per token, without the balance loss."""
@@ -69,12 +77,16 @@ def places(spec: RunSpec, order: Order, start: int = 0) -> Iterator[Place]:
             step += 1
 
 
-def read_batch(corpus: Corpus, spec: RunSpec, place: Place, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Inputs and targets (B, T, S) of a step: the targets are the text one bag further on."""
+def read_batch(
+    corpus: Corpus, spec: RunSpec, place: Place, device: torch.device, world: World = ALONE.world
+) -> tuple[Tensor, Tensor]:
+    """This rank's inputs and targets (B, T, S) of a step: the targets are the text one bag further on."""
     phase = place.phase
     length = phase.positions * phase.bag_size
-    window = corpus.window(spec.seed, place.position, phase.sequences, length, phase.bag_size)
-    shape = (phase.sequences, phase.positions, phase.bag_size)
+    rows = world.share(phase.sequences)
+    position = place.position + rows.start * length
+    window = corpus.window(spec.seed, position, len(rows), length, phase.bag_size)
+    shape = (len(rows), phase.positions, phase.bag_size)
     text = torch.from_numpy(window)
     if device.type != "cpu":
         text = text.pin_memory().to(device, non_blocking=True)
@@ -82,14 +94,19 @@ def read_batch(corpus: Corpus, spec: RunSpec, place: Place, device: torch.device
 
 
 class Trainer:
-    """Model, recipe and optimizer of one run."""
+    """Model, recipe and optimizer of one run, the same on all of its ranks."""
 
-    def __init__(self, spec: RunSpec, device: torch.device) -> None:
+    def __init__(self, spec: RunSpec, device: torch.device, ranks: Ranks = ALONE) -> None:
         self.spec = spec
         self.device = device
+        self.ranks = ranks
         self.recipe = load("recipes", spec.recipe.name)
         self.model = Transformer(spec.model, spec.seed).to(device)
         self.optimizer = FlatAdamW(self.model, spec.optimizer)
+        if ranks.several:
+            for module in self.model.modules():
+                if isinstance(module, MixtureOfExperts):
+                    module.mean_over_ranks = ranks.mean_
 
     def autocast(self):
         """Context in which matrix products run in the run's precision. None is entered for fp32."""
@@ -98,7 +115,10 @@ class Trainer:
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
 
     def forward_backward(self, inputs_BTS: Tensor, targets_BTS: Tensor) -> Metrics:
-        """Gradients of the recipe's loss plus the balance losses; the norm is filled in by `update`."""
+        """Gradients of the recipe's loss plus the balance losses; the norm is filled in by `update`.
+
+        Gradients and metrics are of this rank's share, but for the experts' load.
+        """
         with self.autocast():
             x_BTD = self.recipe.embed(self.model.embedding, inputs_BTS)
             logits_BTV, routings = self.model(x_BTD)
@@ -107,6 +127,7 @@ class Trainer:
         for routing in routings:
             total = total + routing.balance_loss * routing.weight
         total.backward()
+        self.optimizer.gather()
         if not routings:
             return Metrics(loss.detach(), loss.detach(), None, None, None)
         with torch.no_grad():
@@ -119,6 +140,10 @@ class Trainer:
                 torch.stack([routing.entropy for routing in routings]).mean(),
             )
 
+    def average_gradient(self) -> None:
+        """Make the gradient that of the whole batch."""
+        self.ranks.mean_(self.optimizer.gradient)
+
     def learning_rate(self, step: int) -> float:
         """Rate of step number `step`."""
         spec = self.spec
@@ -127,3 +152,16 @@ class Trainer:
     def update(self, metrics: Metrics, step: int) -> Metrics:
         """Apply the gradients."""
         return metrics._replace(gradient_norm=self.optimizer.step(self.learning_rate(step)))
+
+    def state(self) -> dict[str, Tensor]:
+        """Weights as `model.<parameter>` and moments as `optimizer.<parameter>.<moment>`."""
+        weights = {f"model.{name}": parameter for name, parameter in self.model.named_parameters()}
+        return weights | {f"optimizer.{name}": t for name, t in self.optimizer.state().items()}
+
+    @torch.no_grad()
+    def load_state(self, tensors: dict[str, Tensor], steps: int) -> None:
+        """Take over what `state` returned after `steps` updates."""
+        for name, parameter in self.model.named_parameters():
+            parameter.copy_(tensors[f"model.{name}"])
+        moments = {name[10:]: t for name, t in tensors.items() if name.startswith("optimizer.")}
+        self.optimizer.load_state(moments, steps)

@@ -46,12 +46,16 @@ class FlatAdamW:
         self.count = torch.zeros((), device=self.flat.device)
 
     @torch.no_grad()
-    def step(self, learning_rate: float) -> Tensor:
-        """Update the parameters from their gradients and drop these; returns the norm before clipping."""
-        gradient = self.gradient
-        torch.cat([p.grad.reshape(-1) for p in self.parameters.values()], out=gradient)
+    def gather(self) -> None:
+        """Move the parameters' gradients into the flat `gradient`."""
+        torch.cat([p.grad.reshape(-1) for p in self.parameters.values()], out=self.gradient)
         for parameter in self.parameters.values():
             parameter.grad = None
+
+    @torch.no_grad()
+    def step(self, learning_rate: float) -> Tensor:
+        """Update the parameters from the gathered gradients; returns the norm before clipping."""
+        gradient = self.gradient
         norm = torch.linalg.vector_norm(gradient)
         gradient.mul_((self.spec.clip_norm / (norm + 1e-6)).clamp_(max=1.0))
         self.flat[: self.n_decayed].mul_(1 - learning_rate * self.spec.weight_decay)

@@ -13,9 +13,10 @@ class StopSignal:
     """Whether SIGTERM or SIGUSR2 asked the process to save and stop."""
 
     def __init__(self) -> None:
-        self.received: str | None = None
+        self.number = 0
+        """Of the signal; 0 if there was none. Ranks agree on the largest."""
         for number in (signal.SIGTERM, signal.SIGUSR2):
             signal.signal(number, self._receive)
 
     def _receive(self, number: int, frame: Any) -> None:
-        self.received = signal.Signals(number).name
+        self.number = number

@@ -1,0 +1,185 @@
+"""Several ranks that train one run together, one per accelerator: who they are, what they say.
+
+Somebody else starts them (srun, torchrun) and sets RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and
+MASTER_PORT. Every rank holds the whole model and optimizer and takes its share of each batch. Only the
+first writes files. Tensors on a device are reduced by the device's own backend; decisions and objects
+go over gloo between the hosts, so that they never wait for a device.
+
+A run of one rank needs none of this: every operation gives back what it was given.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from stepladder.ladder.spec import RunSpec
+from stepladder.training.stop import EXIT_STOPPED
+
+TIMEOUT = timedelta(minutes=10)
+"""How long a rank waits for the others: longer than writing any checkpoint, shorter than a lost night."""
+
+
+@dataclass(frozen=True)
+class World:
+    """This rank among all of a run."""
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+    """Among those on this machine: which of its accelerators is this rank's."""
+
+    @classmethod
+    def from_environment(cls) -> World:
+        """As the launcher says; without WORLD_SIZE, or with 1, the run has one rank."""
+        if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+            return cls()
+        return cls(*(int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")))
+
+    def share(self, rows: int) -> range:
+        """This rank's rows of a batch of `rows`: shares are equal, contiguous, in order of rank."""
+        count = rows // self.size
+        return range(self.rank * count, (self.rank + 1) * count)
+
+
+class Ranks:
+    """The ranks of a run. All of them call every method, in the same order."""
+
+    def __init__(self, world: World, control: Any = None) -> None:
+        self.world = world
+        self._control = control  # process group between hosts
+
+    @property
+    def several(self) -> bool:
+        """Whether there are others."""
+        return self.world.size > 1
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is the rank that writes files and speaks."""
+        return self.world.rank == 0
+
+    def sum_(self, tensor: Tensor) -> Tensor:
+        """The tensor, summed over ranks in place; on a GPU the program does not wait for it."""
+        if self.several:
+            torch.distributed.all_reduce(tensor)
+        return tensor
+
+    def mean_(self, tensor: Tensor) -> Tensor:
+        """The tensor, averaged over ranks in place; on a GPU the program does not wait for it."""
+        return self.sum_(tensor).div_(self.world.size) if self.several else tensor
+
+    def largest(self, value: int) -> int:
+        """The largest of the ranks' values."""
+        if not self.several:
+            return value
+        found = torch.tensor(value)
+        torch.distributed.all_reduce(found, torch.distributed.ReduceOp.MAX, self._control)
+        return int(found)
+
+    def tell(self, value: Any) -> Any:
+        """The first rank's value."""
+        values = [value]
+        if self.several:
+            torch.distributed.broadcast_object_list(values, src=0, group=self._control)
+        return values[0]
+
+    def gather(self, value: Any) -> list[Any]:
+        """All ranks' values in order of rank."""
+        values = [value] * self.world.size
+        if self.several:
+            torch.distributed.all_gather_object(values, value, group=self._control)
+        return values
+
+    def wait(self) -> None:
+        """Until all ranks are here."""
+        if self.several:
+            torch.distributed.barrier(self._control)
+
+
+ALONE = Ranks(World())
+"""The ranks of a run that has one."""
+
+
+def check_shares(spec: RunSpec, world: World) -> None:
+    """Refuse batches that cannot be shared equally: unequal shares would weight sequences unequally.
+
+    Raises:
+        ValueError: a phase's number of sequences is not a multiple of the world size.
+    """
+    for phase in spec.recipe.phases:
+        if phase.sequences % world.size:
+            raise ValueError(
+                f"{spec.id}: the batch of {phase.sequences} sequences (batch_sequences, phase {phase.name}) "
+                f"cannot be shared equally among {world.size} ranks (WORLD_SIZE): make it a multiple of "
+                f"{world.size}, or use a number of accelerators that divides {phase.sequences}"
+            )
+
+
+def device_of(world: World, device: torch.device) -> torch.device:
+    """This rank's own device: cuda:LOCAL_RANK, or the only one it is shown by the scheduler."""
+    if device.type != "cuda" or world.size == 1:
+        return device
+    own = torch.device("cuda", world.local_rank if torch.cuda.device_count() > 1 else 0)
+    torch.cuda.set_device(own)
+    return own
+
+
+@contextmanager
+def join(world: World, device: torch.device) -> Iterator[Ranks]:
+    """Meet the other ranks for the length of the block.
+
+    A rank that fails in the block ends its process at once with status 1: cleaning up would wait for the
+    others, who wait for it. They fail in turn when their next operation finds it gone.
+
+    Args:
+        device: this rank's own.
+    """
+    if world.size == 1:
+        yield ALONE
+        return
+    try:
+        ranks = Ranks(world, _meet(world, device))
+        try:
+            yield ranks
+        except SystemExit as error:
+            if error.code != EXIT_STOPPED:  # with this one all ranks leave, at the same step
+                raise
+            _part(ranks)
+            raise
+        _part(ranks)
+    except BaseException as error:
+        if isinstance(error, SystemExit) and error.code == EXIT_STOPPED:
+            raise
+        print(f"rank {world.rank} of {world.size} failed:", file=sys.stderr)
+        traceback.print_exc()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(1)
+
+
+def _meet(world: World, device: torch.device) -> Any:
+    """Make the process groups; returns the one between hosts."""
+    from torch import distributed
+
+    common = {"rank": world.rank, "world_size": world.size, "timeout": TIMEOUT}
+    if device.type != "cuda":
+        distributed.init_process_group("gloo", **common)
+        return distributed.group.WORLD
+    distributed.init_process_group("nccl", device_id=device, **common)
+    return distributed.new_group(backend="gloo", timeout=TIMEOUT)
+
+
+def _part(ranks: Ranks) -> None:
+    """Leave together: once one rank has left, its launcher may kill those that still write."""
+    ranks.wait()
+    torch.distributed.destroy_process_group()
