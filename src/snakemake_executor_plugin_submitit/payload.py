@@ -78,26 +78,30 @@ class Payload:
         record.write(
             "start", job=job_id(), node=node_name(), restarts=os.environ.get("SLURM_RESTART_COUNT", "0")
         )
-        self._prepare()
-        status = self._run(record)
+        restarts = sum(event["event"] == "start" for event in record.events()) - 1
+        self._prepare(first=not restarts)
+        status = self._run(record, restarts)
         seconds = round(time.time() - self.began, 3)
         record.write("end", exit=status, stopping=self.stopping, seconds=seconds)
         if status:
             sys.exit(status)
         return 0
 
-    def _prepare(self) -> None:
-        """What Snakemake does on the node before a shell command: no old outputs, all folders there."""
-        for name, is_folder in self.outputs:
-            path = Path(name)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if is_folder:
-                shutil.rmtree(path, ignore_errors=True)
-                path.mkdir()
-            else:
-                path.unlink(missing_ok=True)
-        for name in self.logs:
+    def _prepare(self, first: bool) -> None:
+        """What Snakemake does on the node before a shell command: no old outputs, all folders there.
+
+        Restarts find what the attempt before left: a command that can go on knows what to do with it.
+        """
+        for name in (*self.logs, *(name for name, _ in self.outputs)):
             Path(name).parent.mkdir(parents=True, exist_ok=True)
+        for name, is_folder in self.outputs:
+            if is_folder and first:
+                shutil.rmtree(name, ignore_errors=True)
+            if is_folder:
+                Path(name).mkdir(exist_ok=True)
+            elif first:
+                Path(name).unlink(missing_ok=True)
+        for name in self.logs if first else ():
             Path(name).unlink(missing_ok=True)
         until = time.monotonic() + self.latency_wait
         missing = [name for name in self.inputs if not os.path.exists(name)]
@@ -108,8 +112,9 @@ class Payload:
             _say(f"inputs are missing here after {self.latency_wait:g} s: {', '.join(missing)}")
             sys.exit(1)
 
-    def _run(self, record: Record) -> int:
-        environment = os.environ | self.environment | {"SUBMITIT_PROGRESS": str(record.progress_path)}
+    def _run(self, record: Record, restarts: int) -> int:
+        told = {"SUBMITIT_PROGRESS": str(record.progress_path), "SUBMITIT_RESTARTS": str(restarts)}
+        environment = os.environ | self.environment | told
         _adopt_orphans()
         self.process = subprocess.Popen(self.command, env=environment, preexec_fn=_ignore_usr2)
         while True:

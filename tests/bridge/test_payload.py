@@ -49,6 +49,13 @@ def test_success_and_what_snakemake_prepares(tmp_path):
     assert names(tmp_path) == ["start", "end"]
 
 
+def test_restarts_find_what_was_left(tmp_path):
+    script = f"echo $SUBMITIT_RESTARTS >> out.txt; exit {EXIT_SAVED}"
+    for _ in range(3):
+        run(tmp_path, script, outputs=[["out.txt", False]])
+    assert (tmp_path / "out.txt").read_text() == "0\n1\n2\n"
+
+
 def test_the_commands_status_is_the_jobs(tmp_path):
     assert run(tmp_path, "exit 7")[0] == 7
     assert Record(tmp_path / "0.jsonl").last("end")["exit"] == 7

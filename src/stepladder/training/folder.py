@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -24,6 +25,15 @@ def take_folder(run_dir: Path, spec: RunSpec, identity: dict[str, str]) -> Path 
     forget_if_ended(run_dir)
     write_atomically(run_dir / "spec.json", spec.to_json() + "\n")
     return aside
+
+
+def holds_result(run_dir: Path, spec: RunSpec) -> bool:
+    """Whether the result of this very spec is there."""
+    try:
+        result = json.loads((run_dir / "result.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return False
+    return bool(result["spec_sha256"] == spec.sha256)
 
 
 def set_aside(run_dir: Path, identity: dict[str, str]) -> Path | None:

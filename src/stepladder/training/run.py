@@ -32,13 +32,13 @@ from stepladder.training.checkpoint import (
 from stepladder.training.distributed import Ranks, World, check_shares, device_of, join
 from stepladder.training.evaluate import DomainLoss, evaluate
 from stepladder.training.events import lost_seconds, read_attempts, steps_from_events
-from stepladder.training.folder import take_folder, write_atomically
+from stepladder.training.folder import holds_result, take_folder, write_atomically
 from stepladder.training.journal import Journal
 from stepladder.training.lineage import trace, utc_now
 from stepladder.training.loop import Place, Trainer, places, read_batch
 from stepladder.training.meter import Meter
 from stepladder.training.result import identify, score
-from stepladder.training.stop import EXIT_STOPPED, StopSignal
+from stepladder.training.stop import EXIT_STOPPED, StopSignal, tell_progress, was_restarted
 
 FLUSH, SAVE = 1, 2
 """What can be due between two steps; ranks do what the most pressed one needs."""
@@ -60,7 +60,7 @@ def train(
     If a launcher started this process as one of several ranks, they train together.
 
     Files of an earlier run with another spec or other data are moved aside to `superseded-<hash>`. A run that
-    had ended is trained again from step 0.
+    had ended is trained again from step 0, unless its scheduler starts the same job again.
 
     Args:
         manifest: the shards' manifest.json.
@@ -77,6 +77,8 @@ def train(
         ValueError: MFU came out above 1, so the peak is wrong; or the ranks cannot share a batch equally.
         SystemExit: with status 75 after SIGTERM or SIGUSR2, once a checkpoint is saved.
     """
+    if was_restarted() and holds_result(run_dir, spec):  # stopped between its last line and its end
+        return run_dir / "result.json"
     stop = StopSignal()
     began = psutil.Process().create_time()
     hardware.configure_process(threads)
@@ -227,6 +229,7 @@ class Run:
             "warnings": self.warnings,
         }
         path = save_checkpoint(self.run_dir / "checkpoints", self.step, self.trainer.state(), state)
+        tell_progress(f"step {self.step} of {self.spec.recipe.steps}")
         self.journal.write("checkpoint", step=self.step, path=path.name)
 
     def evaluate(self) -> dict[str, DomainLoss]:

@@ -1,8 +1,10 @@
-"""Being asked to stop: by Slurm before preemption or the time limit, or by a person."""
+"""What a scheduler and a run tell each other: stop, how far it is, whether it was started before."""
 
 from __future__ import annotations
 
+import os
 import signal
+from pathlib import Path
 from typing import Any
 
 EXIT_STOPPED = 75
@@ -20,3 +22,14 @@ class StopSignal:
 
     def _receive(self, number: int, frame: Any) -> None:
         self.number = number
+
+
+def tell_progress(text: str) -> None:
+    """Let the executor that started this know what was saved: restarts with progress are not bounded."""
+    if path := os.environ.get("SUBMITIT_PROGRESS"):
+        Path(path).write_text(text, encoding="utf-8")
+
+
+def was_restarted() -> bool:
+    """Whether this is the same job again, after preemption, a time limit or a lost node."""
+    return os.environ.get("SUBMITIT_RESTARTS", "0") != "0"
