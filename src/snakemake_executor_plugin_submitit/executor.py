@@ -35,7 +35,14 @@ from snakemake_executor_plugin_submitit.payload import Payload
 from snakemake_executor_plugin_submitit.resources import BadResources, Shape
 from snakemake_executor_plugin_submitit.states import INTERRUPTED, QueueUnreachable, State
 from snakemake_executor_plugin_submitit.submissions import Entry, Submission, as_json
-from snakemake_executor_plugin_submitit.tracking import Ready, Tracked, Verdict, judge, state_of_record
+from snakemake_executor_plugin_submitit.tracking import (
+    Ready,
+    Tracked,
+    Verdict,
+    judge,
+    state_of_record,
+    succeeded,
+)
 
 QUERY_PAUSE = 10
 """The time between two queries is at least this many times what a query took: 10 % of the head at most."""
@@ -155,7 +162,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]  # the interface has no ty
             state = states.get(tracked.task_id) or state_of_record(tracked.record)
             if state is None:
                 continue
-            finished = state.name == "COMPLETED"
+            finished = succeeded(tracked.record, state)
             same_command = submission.entries[index].digest == one.digest
             same_shape = submission.shape == repr(one.shape)
             if same_command and (finished or (state.alive and (same_shape or not state.pending))):

@@ -85,12 +85,19 @@ def judge(tracked: Tracked, state: State | None, now: float, patience: float) ->
     if state.alive:
         tracked.doubts, tracked.unseen_since = 0, None
         return Verdict.WAIT, state
-    if state.name == "COMPLETED":
+    if succeeded(tracked.record, state):
         return Verdict.SUCCEEDED, state
     if not interrupted(tracked.record, state):
         return Verdict.FAILED, state
     tracked.doubts += 1
     return (Verdict.RESUBMIT if tracked.doubts >= CONFIRMATIONS else Verdict.WAIT), state
+
+
+def succeeded(record: Record, state: State) -> bool:
+    """Whether the command has done its work: what hit the job after that does not matter."""
+    end = record.last("start", "end")
+    done = end is not None and end["event"] == "end" and end["exit"] == 0
+    return state.name == "COMPLETED" or (done and not state.alive)
 
 
 def interrupted(record: Record, state: State) -> bool:

@@ -36,6 +36,13 @@ def test_done(job):
     assert decide(job, "COMPLETED") is Verdict.SUCCEEDED
 
 
+@pytest.mark.parametrize("name", ["CANCELLED", "NODE_FAIL", "FAILED", "TIMEOUT"])
+def test_what_hits_a_job_after_its_command_is_done_does_not_matter(job, name):
+    job.record.write("start")
+    job.record.write("end", exit=0)
+    assert decide(job, name) is Verdict.SUCCEEDED
+
+
 @pytest.mark.parametrize("name", ["FAILED", "OUT_OF_MEMORY", "CANCELLED", "DEADLINE", "TIMEOUT"])
 def test_failed(job, name):
     job.record.write("start")
