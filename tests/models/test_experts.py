@@ -81,6 +81,25 @@ def test_undecided_router(weights, monkeypatch, by_hand):
     assert routing.load_E.sum().item() == pytest.approx(1)
 
 
+@pytest.mark.parametrize("by_hand", [True, False])
+def test_halves_of_a_batch_average_to_the_whole(weights, monkeypatch, by_hand):
+    """With the whole batch's load, the mean over ranks of balance losses and gradients is the whole's."""
+    monkeypatch.setattr(experts, "runs_by_hand", lambda x: by_hand)
+    x, *shared = weights
+    _, whole = experts.mixture_of_experts(x, *shared, 2, 1e-6)
+    halves = [
+        experts.mixture_of_experts(half, *shared, 2, 1e-6, lambda load_E: load_E.copy_(whole.load_E))[1]
+        for half in x.split(1)
+    ]
+    mean = torch.stack([half.balance_loss for half in halves]).mean()
+    torch.testing.assert_close(mean, whole.balance_loss)
+    wanted, found = (
+        torch.autograd.grad(loss, (x, *shared[:2]), retain_graph=True) for loss in (whole.balance_loss, mean)
+    )
+    for gradient, expected in zip(found, wanted, strict=True):
+        torch.testing.assert_close(gradient, expected, rtol=1e-4, atol=1e-6)
+
+
 def test_balance_loss_by_hand():
     """Two tokens, two experts, both to expert 0: 2 * (1 * (0.9 + 0.6) / 2 + 0)."""
     probability = torch.tensor([[0.9, 0.1], [0.6, 0.4]])
