@@ -18,6 +18,7 @@ PACKAGE = Path(__file__).resolve().parents[1]
 COMMON = (
     "data/batches.py",
     "models/*.py",
+    "training/distributed.py",
     "training/loop.py",
     "training/optimizer.py",
     "training/evaluate.py",
