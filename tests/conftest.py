@@ -1,12 +1,16 @@
-"""Small run specs and a small corpus, shared by the tests of models, recipes and training."""
+"""Shared by tests: small run specs, a small corpus, and the smoke ladder, climbed once for real."""
 
 from __future__ import annotations
 
 import random
+import shutil
+import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from climbing import Climbed, command
 from hypothesis import settings
 
 from stepladder.ladder.spec import (
@@ -126,3 +130,17 @@ def small_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
         domains[domain] = [str(folder / domain / "*.txt")]
     (folder / "data").mkdir()
     return prepare({"kind": "text", "domains": domains}, {"kind": "byte"}, 0.2, folder / "data")
+
+
+@pytest.fixture(scope="session")
+def climbed(tmp_path_factory: pytest.TempPathFactory) -> Climbed:
+    """The smoke ladder, climbed through Snakemake in a folder like a clone."""
+    folder = tmp_path_factory.mktemp("clone")
+    repository = Path(__file__).parents[1]
+    for name in ("Snakefile", "workflow", "configs", "profiles"):
+        source = repository / name
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / name)
+    start = time.perf_counter()
+    done = subprocess.run(command(), cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert done.returncode == 0, done.stdout[-5000:]
+    return Climbed(folder, done.stdout, time.perf_counter() - start)

@@ -237,6 +237,11 @@ class LocalCluster:
             time.sleep(0.1)
         raise CannotStart(f"{what} did not come up within {seconds:.0f} s; see {self.folder}/log")
 
+    @property
+    def has_devices(self) -> bool:
+        """Whether the GPUs are devices, so that jobs get CUDA_VISIBLE_DEVICES."""
+        return "File=" in (self.folder / "gres.conf").read_text()
+
     def gpu_lines(self) -> str:
         """Devices where the kernel lets us make them; a bare count (no CUDA_VISIBLE_DEVICES) elsewhere."""
         paths = [self.folder / f"gpu{index}" for index in range(self.gpus)]

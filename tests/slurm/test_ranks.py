@@ -18,8 +18,9 @@ import os, torch, torch.distributed as dist
 dist.init_process_group("gloo")
 total = torch.tensor(float(dist.get_rank()))
 dist.all_reduce(total)
-names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "CUDA_VISIBLE_DEVICES", "SLURMD_NODENAME", "OMP_NUM_THREADS")
-print(*(os.environ[name] for name in names), total.item())
+names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "SLURMD_NODENAME", "OMP_NUM_THREADS")
+gpus = filter(None, [os.environ.get("CUDA_VISIBLE_DEVICES")])
+print(*(os.environ[name] for name in names), *gpus, total.item())
 dist.destroy_process_group()
 """
 ONE_FAILS = """
@@ -46,14 +47,16 @@ def rank_logs(work):
     return [path.read_text() for path in paths]
 
 
-def test_ranks_meet_across_nodes(ranks):
+def test_ranks_meet_across_nodes(ranks, cluster):
+    """Each sees all GPUs that the job has on its node, where this machine lets Slurm have devices."""
+    gpus = " 0,1" if cluster.has_devices else ""
     work = ranks(RENDEZVOUS)
     assert work.run() == 0, work.log
     assert [log.strip() for log in rank_logs(work)] == [
-        "0 4 0 0,1 n0 1 6.0",
-        "1 4 1 0,1 n0 1 6.0",
-        "2 4 0 0,1 n1 1 6.0",
-        "3 4 1 0,1 n1 1 6.0",
+        f"0 4 0 n0 1{gpus} 6.0",
+        f"1 4 1 n0 1{gpus} 6.0",
+        f"2 4 0 n1 1{gpus} 6.0",
+        f"3 4 1 n1 1{gpus} 6.0",
     ]
 
 

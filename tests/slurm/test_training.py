@@ -29,12 +29,10 @@ def snakemake(folder, cluster, *arguments):
     return done.stdout
 
 
-@pytest.fixture(scope="module")
-def calm(cluster, tmp_path_factory):
-    """The smoke ladder, undisturbed, on this machine."""
-    folder = clone(tmp_path_factory.mktemp("calm"))
-    snakemake(folder, cluster)
-    return folder
+@pytest.fixture
+def calm(climbed):
+    """The smoke ladder, undisturbed."""
+    return climbed.folder
 
 
 def test_four_ranks_on_two_nodes_train_what_one_does(cluster, calm, tmp_path):
