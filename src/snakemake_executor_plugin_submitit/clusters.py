@@ -194,14 +194,14 @@ class Local:
         free = [device for device in visible_gpus() if device not in taken]
         if len(free) < shape.gpus_per_node:
             raise ClusterBusy(f"{shape.gpus_per_node} GPUs needed, {len(free)} free")
-        executor = submitit.AutoExecutor(submission.folder.absolute(), cluster="local")
+        executor = submitit.LocalExecutor(submission.folder.absolute())
         executor.update_parameters(
             timeout_min=shape.runtime,
             tasks_per_node=1,
             gpus_per_node=shape.gpus_per_node,
             visible_gpus=tuple(free),
             stderr_to_stdout=True,
-            local_setup=[self.settings.setup] if self.settings.setup else [],
+            setup=[self.settings.setup] if self.settings.setup else [],
         )
         job = executor.submit(payload)
         self.processes[job.job_id] = job
