@@ -28,6 +28,7 @@ import time
 from collections import Counter
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from statistics import median
 
 import psutil
 
@@ -218,6 +219,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--jobs", type=int, default=200, help="jobs whose submission is measured")
+    parser.add_argument("--rounds", type=int, default=3, help="times that submission is measured; medians")
     parser.add_argument("--run", type=int, default=24, help="jobs that are run; 0 leaves it out")
     parser.add_argument("--queued", type=int, default=10_000, help="waiting jobs to watch; 0 leaves it out")
     parser.add_argument("--partition", default="main")
@@ -237,11 +239,15 @@ def main() -> None:
     set_partition(options.partition, "down")
     try:
         for name in names:
-            one, many = bench.submission(name, 1), bench.submission(name, options.jobs)
+            rounds = [
+                (bench.submission(name, 1), bench.submission(name, options.jobs))
+                for _ in range(options.rounds)
+            ]
             per_job = {
-                f"{key}_per_job": (many[key] - one[key]) / (options.jobs - 1)
+                f"{key}_per_job": median(many[key] - one[key] for one, many in rounds) / (options.jobs - 1)
                 for key in ("wall_s", "head_cpu_s")
             }
+            one, many = rounds[-1]
             report["submission"][name] = {"jobs": options.jobs, "one_job": one, "all_jobs": many} | per_job
             print(name, {key: round(value, 4) for key, value in per_job.items()}, many["calls"], flush=True)
         if options.queued:
