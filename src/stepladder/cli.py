@@ -218,6 +218,51 @@ def report(
 
 
 @app.command()
+def status(
+    ladder: Annotated[str, typer.Argument(help="Name in configs/ladders, or a path.")] = "laptop",
+    runs: Annotated[bool, typer.Option(help="A line for every run.")] = False,
+    watch: Annotated[bool, typer.Option(help="Redraw until everything is done or Ctrl-C.")] = False,
+    every: Annotated[float, typer.Option(min=1, help="Seconds between two looks of --watch.")] = 10.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it for machines.")] = False,
+) -> None:
+    """Where a ladder stands: done, running, pending, failed; accelerator-hours used against plan.
+
+    Reads the folders of the runs, what was submitted from here, and Slurm's queue where there is one. Nothing
+    needs to run for it. Exit status 1 if a run has failed.
+    """
+    import time
+
+    from rich.console import Console
+    from rich.live import Live
+
+    from stepladder.ladder.climb import Climb, LadderError
+    from stepladder.status.gather import plan_of, status_of
+    from stepladder.status.show import as_json as to_json
+    from stepladder.status.show import render
+
+    try:
+        climb = Climb.open(ladder)
+        plan = plan_of(climb)
+    except (LadderError, ValueError) as error:
+        raise fail(error) from None
+    now = status_of(climb, plan)
+    if as_json:
+        typer.echo(to_json(now))
+    elif watch:
+        with Live(render(now, runs), auto_refresh=False, console=Console(highlight=False)) as live:
+            try:
+                while not now.done:
+                    time.sleep(every)
+                    now = status_of(climb, plan)
+                    live.update(render(now, runs), refresh=True)
+            except KeyboardInterrupt:
+                pass
+    else:
+        Console(highlight=False).print(render(now, runs))
+    raise typer.Exit(int(now.failed))
+
+
+@app.command()
 def lineage(path: Annotated[Path, typer.Argument(help="A result.json or the folder of a run.")]) -> None:
     """Print what a result was made from: code, packages, hardware, data, spec, restarts."""
     from rich.console import Console

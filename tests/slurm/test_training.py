@@ -29,6 +29,13 @@ def snakemake(folder, cluster, *arguments):
     return done.stdout
 
 
+def status(folder, cluster):
+    """What `stepladder status` says."""
+    command = [sys.executable, "-m", "stepladder.cli", "status", "smoke", "--json"]
+    done = subprocess.run(command, cwd=folder, env=os.environ | cluster.environment, capture_output=True)
+    return json.loads(done.stdout)
+
+
 @pytest.fixture
 def calm(climbed):
     """The smoke ladder, undisturbed."""
@@ -86,6 +93,8 @@ def test_a_job_trains_what_it_was_submitted_with(cluster, calm, tmp_path):
         while not cluster.run("squeue", "-h", "-n", "train"):
             assert head.poll() is None
             time.sleep(0.2)
+        run = next(run for run in status(folder, cluster)["runs"] if run["id"] == "moe-tst/d2/0.25x/seed0")
+        assert (run["state"], run["reason"]) == ("pending", "PartitionDown")
         ladder = folder / "configs" / "ladders" / "smoke.yaml"
         ladder.write_text(ladder.read_text().replace("value: 0.0075", "value: 0.1"))
     finally:

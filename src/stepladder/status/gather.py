@@ -1,0 +1,83 @@
+"""From a ladder's files, and Slurm where there is one, to its status."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from stepladder.ladder.climb import Climb
+from stepladder.ladder.hardware import accelerators
+from stepladder.ladder.plan import make_plan
+from stepladder.ladder.spec import RunSpec
+from stepladder.status.files import is_of, read_log, read_result
+from stepladder.status.jobs import Found, ask_slurm, error_line, newest_submissions, read_job, with_state
+from stepladder.status.judge import judge
+from stepladder.status.model import Facts, Job, Plan, RunStatus, Status
+from stepladder.status.summary import summarise
+
+
+def status_of(climb: Climb, plan: Plan) -> Status:
+    """The ladder's status now, by the files below this folder and one question to Slurm."""
+    results = Path("results") / climb.ladder.name
+    facts = {spec.id: read_facts(spec, results / "runs" / spec.id) for spec in climb.runs.values()}
+    jobs, slurm = jobs_of(climb, results, facts, newest_submissions())
+    now = time.time()
+    planned = {row["id"]: row for row in plan["runs"]}
+    runs = [
+        _judge(spec, planned[spec.id], replace(facts[spec.id], job=jobs.get(spec.id)), now, results)
+        for spec in climb.runs.values()
+    ]
+    return summarise(climb.ladder.name, climb.ladder.version, runs, now, slurm)
+
+
+def plan_of(climb: Climb) -> Plan:
+    """The ladder's plan.json where it is of these runs, else a new one."""
+    path = Path("results") / climb.ladder.name / "plan.json"
+    try:
+        plan = json.loads(path.read_bytes())
+        steps = {row["id"]: row["steps"] for row in plan["runs"]}
+    except (OSError, ValueError, KeyError):
+        steps = {}
+    if steps == {spec.id: spec.recipe.steps for spec in climb.runs.values()}:
+        return plan
+    return make_plan(climb.ladder, list(climb.runs.values()), accelerators())
+
+
+def read_facts(spec: RunSpec, run_dir: Path) -> Facts:
+    """What the run's own folder tells. A done run costs a stat and, once, a small read."""
+    result = read_result(run_dir)
+    if result is not None and result.spec_sha256 == spec.sha256:
+        return Facts(result=result)
+    if not (run_dir / "events.jsonl").exists():
+        return Facts(result=result)
+    if not is_of(spec, run_dir):
+        return Facts(result=result, outdated=result is None)
+    return Facts(result=result, log=read_log(run_dir))
+
+
+def jobs_of(
+    climb: Climb, results: Path, facts: dict[str, Facts], found: Found
+) -> tuple[dict[str, Job], str | None]:
+    """Jobs of the runs that are not done, and what is wrong with Slurm if it could not be asked."""
+    unfinished = {}
+    for spec in climb.runs.values():
+        result = facts[spec.id].result
+        output = str(results / "runs" / spec.id / "result.json")
+        if output in found and (result is None or result.spec_sha256 != spec.sha256):
+            unfinished[spec.id] = found[output]
+    known, problem = ask_slurm(unfinished.values())
+    return {run: with_state(read_job(*place), known) for run, place in unfinished.items()}, problem
+
+
+def _judge(spec: RunSpec, planned: dict, facts: Facts, now: float, results: Path) -> RunStatus:
+    """Judge a run; logs are read of failed ones only."""
+    run = judge(spec, planned, facts, now)
+    if run.state != "failed":
+        return run
+    if facts.job is not None and run.log:
+        return judge(
+            spec, planned, replace(facts, job=replace(facts.job, why=error_line(Path(run.log)))), now
+        )
+    return replace(run, log=str(results / "runs" / spec.id / "log.txt"))

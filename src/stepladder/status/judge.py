@@ -1,0 +1,200 @@
+"""From facts about a run to where it stands. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from snakemake_executor_plugin_submitit.payload import EXIT_SAVED, EXIT_STALLED
+from snakemake_executor_plugin_submitit.states import EXPLAINED, INTERRUPTED
+from stepladder.ladder.spec import RecipeSpec, RunSpec
+from stepladder.status.model import Facts, Job, Log, RunState, RunStatus
+
+SILENT_SECONDS = 120.0
+"""A run whose log is silent for this long does not run, as far as files can tell. It logs every 5 s, but not
+during evaluation."""
+OVER_SECONDS = 20.0
+"""The same where Slurm says that the job is over: then only something else can be writing."""
+
+
+def judge(spec: RunSpec, planned: dict[str, Any], facts: Facts, now: float) -> RunStatus:
+    """Where a run stands.
+
+    Args:
+        planned: the run's row in the plan.
+        now: Unix seconds.
+    """
+    state, reason = _state(spec, facts, now)
+    common = {
+        "id": spec.id,
+        "rung": spec.rung,
+        "variant": spec.variant,
+        "state": state,
+        "reason": reason,
+        "planned_hours": planned["accelerator_hours"],
+        "accelerators": planned["accelerators"],
+        "steps": spec.recipe.steps,
+    }
+    if state == "done":
+        own = _of_result(spec, facts, planned["accelerators"])
+    else:
+        own = _of_log(spec, facts, planned["accelerators"], state) | _of_job(facts, state)
+    return RunStatus(**common | own)
+
+
+def _state(spec: RunSpec, facts: Facts, now: float) -> tuple[RunState, str]:
+    """The state and why. A result of this spec settles it, then a job in the queue, then the log."""
+    log, job = facts.log, facts.job
+    if facts.result is not None and facts.result.spec_sha256 == spec.sha256:
+        return "done", ""
+    if job is not None and job.state is not None and job.state.alive:
+        return _alive(job)
+    if _writes(log, job, now) or _starts(log, job, now):
+        return "running", ""
+    if job is not None and _failed(job) and not _newer(log, job):
+        return "failed", _why(job)
+    if log is not None and log.gave_up:
+        return "failed", log.gave_up
+    if facts.result is not None:
+        return "stale", "its result is of another spec: the ladder file or the training code has changed"
+    if log is not None and log.last != "end":
+        return "stopped", _interruption(job)
+    return "pending", _why_not_begun(facts)
+
+
+def _alive(job: Job) -> tuple[RunState, str]:
+    assert job.state is not None
+    if job.state.pending:
+        return "pending", job.state.reason or job.state.name
+    return "running", "" if job.state.name == "RUNNING" else job.state.name
+
+
+def _writes(log: Log | None, job: Job | None, now: float) -> bool:
+    """Whether the log is still being written."""
+    if log is None or log.last in ("stopped", "end") or log.gave_up:
+        return False
+    if job is not None and job.ended is not None and job.ended >= log.time:
+        return False
+    over = job is not None and job.state is not None
+    return now - log.time < (OVER_SECONDS if over else SILENT_SECONDS)
+
+
+def _starts(log: Log | None, job: Job | None, now: float) -> bool:
+    """Whether a job that Slurm says nothing about began just now and has not logged yet."""
+    if job is None or job.state is not None or job.started is None or job.ended is not None:
+        return False
+    return (log is None or log.time < job.started) and now - job.started < SILENT_SECONDS
+
+
+def _failed(job: Job) -> bool:
+    """Whether the job ended by a fault of its own: not interrupted, and not stopped after saving."""
+    status = _exit_status(job)
+    if job.state is None:
+        return status not in (None, 0, EXIT_SAVED)
+    if job.state.name in INTERRUPTED | {"COMPLETED", "CANCELLED"} or status == EXIT_SAVED:
+        return False
+    return not (job.state.name == "TIMEOUT" and job.ended is None and job.saved)
+
+
+def _newer(log: Log | None, job: Job) -> bool:
+    """Whether the run went on, somewhere else, after the job had ended."""
+    return log is not None and job.ended is not None and log.time > job.ended
+
+
+def _exit_status(job: Job) -> int | None:
+    if job.ended is not None:
+        return job.exit_status
+    return job.state.exit_status if job.state is not None else None
+
+
+def _why(job: Job) -> str:
+    """One line on why a job failed."""
+    if _exit_status(job) == EXIT_STALLED:
+        return "restarted too often without progress"
+    explained = EXPLAINED.get(job.state.name, "") if job.state is not None else ""
+    return explained or job.why or "its log says nothing"
+
+
+def _interruption(job: Job | None) -> str:
+    """What is known of a job that no longer runs and did not fail."""
+    if job is None or job.id is None:
+        return ""
+    if job.state is not None:
+        return f"job {job.id} {job.state.name}"
+    return f"Slurm no longer knows job {job.id}" if job.answered else f"job {job.id}, Slurm's word is missing"
+
+
+def _why_not_begun(facts: Facts) -> str:
+    job, notes = facts.job, []
+    if facts.log is not None:
+        notes.append("its result was removed")
+    if facts.outdated:
+        notes.append("files of another spec will be moved aside")
+    if job is None or job.state is not None or job.answered or job.ended is not None:
+        notes.insert(0, "not submitted")
+        notes += [_interruption(job)] if job is not None and job.state is not None else []
+    elif job.id is None:
+        notes.insert(0, "written down for submission, no job id yet")
+    else:
+        notes.insert(0, "submitted, Slurm's word is missing")
+    return "; ".join(notes)
+
+
+def _of_result(spec: RunSpec, facts: Facts, accelerators: int) -> dict[str, Any]:
+    result = facts.result
+    assert result is not None
+    return {
+        "used_hours": result.seconds * accelerators / 3600,
+        "share_done": 1.0,
+        "steps_done": spec.recipe.steps,
+        "tokens_per_second": result.tokens_per_second,
+        "mfu": result.mfu,
+        "loss": result.loss,
+        "restarts": result.restarts,
+    }
+
+
+def _of_log(spec: RunSpec, facts: Facts, accelerators: int, state: RunState) -> dict[str, Any]:
+    """Progress, rates and time used of a run that is not done; nothing of one that will start over."""
+    log = facts.log
+    if log is None or state == "stale" or log.last == "end":
+        return {"used_hours": 0.0, "share_done": 0.0}
+    positions = positions_of(spec.recipe, log.steps_done)
+    running = state == "running"
+    rate = log.positions_per_second if running else None
+    return {
+        "used_hours": log.seconds * accelerators / 3600,
+        "share_done": positions / spec.recipe.positions,
+        "steps_done": log.steps_done,
+        "tokens_per_second": log.tokens_per_second if running else None,
+        "mfu": log.mfu if running else None,
+        "eta_seconds": (spec.recipe.positions - positions) / rate if rate else None,
+        "restarts": log.resumes,
+        "last_event": log.time,
+    }
+
+
+def _of_job(facts: Facts, state: RunState) -> dict[str, Any]:
+    """Where it runs or ran, and how that ended."""
+    job = facts.job
+    if job is None:
+        return {}
+    resumes = facts.log.resumes if facts.log is not None else 0
+    failed = state == "failed"
+    return {
+        "node": (job.state.node if job.state is not None else "") or job.node,
+        "job": job.id,
+        "slurm_state": job.state.name if job.state is not None else None,
+        "restarts": max(job.starts - 1, resumes, 0),
+        "exit_status": _exit_status(job) if failed else None,
+        "log": job.log or None,
+    }
+
+
+def positions_of(recipe: RecipeSpec, steps: int) -> int:
+    """Positions that the first `steps` steps of a recipe process."""
+    positions = 0
+    for phase in recipe.phases:
+        taken = min(phase.steps, steps)
+        positions += taken * phase.sequences * phase.positions
+        steps -= taken
+    return positions

@@ -1,0 +1,143 @@
+"""Where runs stand, from facts about them; and a whole ladder from its files."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from snakemake_executor_plugin_submitit.states import State
+from stepladder.status.files import read_log
+from stepladder.status.judge import judge
+from stepladder.status.model import STATES, Facts, Job, Log, Result, RunStatus
+from stepladder.status.show import render
+from stepladder.status.summary import summarise
+from stepladder.training.events import EventLog
+
+NOW = 10_000.0
+PLANNED = {"accelerator_hours": 2.0, "accelerators": 4}
+LOG = Log(
+    time=NOW - 5,
+    last="step",
+    steps_done=6,
+    seconds=1800.0,
+    resumes=1,
+    tokens_per_second=1000.0,
+    positions_per_second=64.0,
+    mfu=0.4,
+    gave_up=None,
+)
+JOB = Job(id="7_1", log="x.log", answered=True, starts=2, node="n1", started=NOW - 50)
+
+
+def state_of(spec, **facts):
+    run = judge(spec, PLANNED, Facts(**facts), NOW)
+    return run.state, run.reason
+
+
+@pytest.fixture
+def spec(make_run):
+    return make_run(steps=12)
+
+
+def test_running(spec):
+    run = judge(spec, PLANNED, Facts(log=LOG, job=replace(JOB, state=State("RUNNING", node="n1"))), NOW)
+    assert (run.state, run.steps_done, run.node, run.job, run.restarts) == ("running", 6, "n1", "7_1", 1)
+    assert run.used_hours == pytest.approx(1800 * 4 / 3600)
+    assert run.eta_seconds == pytest.approx(6 * 4 * 16 / 64.0)  # 6 steps of 4 x 16 positions at 64 per second
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        ({}, ("pending", "not submitted")),
+        ({"job": replace(JOB, state=State("PENDING", "Priority"))}, ("pending", "Priority")),
+        ({"log": LOG}, ("running", "")),
+        ({"log": replace(LOG, time=NOW - 500)}, ("stopped", "")),
+        ({"log": replace(LOG, last="stopped")}, ("stopped", "")),
+        (
+            {"log": replace(LOG, time=NOW - 500, gave_up="loss nan at step 3")},
+            ("failed", "loss nan at step 3"),
+        ),
+        (
+            {"job": replace(JOB, state=State("OUT_OF_MEMORY"), ended=NOW - 9, exit_status=137)},
+            ("failed", "out of memory: raise the resource mem_mb"),
+        ),
+        (
+            {"job": replace(JOB, state=State("FAILED"), ended=NOW - 9, exit_status=1, why="KeyError: 'x'")},
+            ("failed", "KeyError: 'x'"),
+        ),
+        (
+            {"job": replace(JOB, ended=NOW - 9, exit_status=76)},
+            ("failed", "restarted too often without progress"),
+        ),
+        ({"result": Result("other", 60.0, 2.0, None, None, 0)}, None),
+    ],
+)
+def test_states(spec, facts, expected):
+    state = state_of(spec, **facts)
+    assert state == expected if expected else state[0] == "stale"
+
+
+def test_done_needs_this_very_spec(spec):
+    result = Result(spec.sha256, 3600.0, 2.5, 1000.0, 0.4, 0)
+    run = judge(spec, PLANNED, Facts(result=result, log=LOG), NOW)
+    assert (run.state, run.loss, run.used_hours) == ("done", 2.5, 4.0)
+
+
+def test_a_job_that_saved_is_not_failed(spec):
+    job = replace(JOB, state=State("FAILED"), ended=NOW - 9, exit_status=75)
+    assert state_of(spec, log=replace(LOG, last="stopped", time=NOW - 9), job=job)[0] == "stopped"
+
+
+runs = st.builds(
+    RunStatus,
+    id=st.just("dense/d1"),
+    rung=st.sampled_from(["d1", "d2"]),
+    variant=st.sampled_from(["a", "b"]),
+    state=st.sampled_from(STATES),
+    reason=st.sampled_from(["", "Priority"]),
+    planned_hours=st.floats(0.1, 10),
+    used_hours=st.floats(0, 10),
+    share_done=st.floats(0, 1),
+    accelerators=st.integers(1, 8),
+    steps=st.integers(1, 100),
+    eta_seconds=st.none() | st.floats(0, 1000),
+    mfu=st.none() | st.floats(0, 1),
+)
+
+
+@given(
+    st.lists(runs, min_size=1), st.sampled_from([None, "Slurm does not answer"]), st.sampled_from([40, 200])
+)
+def test_counts_sum_to_the_runs_and_anything_can_be_shown(every, slurm, width):
+    status = summarise("l", 1, every, NOW, slurm)
+    assert sum(status.total.counts.values()) == len(every) == status.total.runs
+    assert sum(sum(row.counts.values()) for row in status.rows) == len(every)
+    console = Console(width=width, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(render(status, every_run=True))
+    assert "l v1" in console.export_text()
+
+
+def test_only_the_end_of_a_long_log_is_read(tmp_path):
+    log = EventLog(tmp_path / "events.jsonl")
+    log.write("start", began=0.0)
+    step = {"tokens_per_second": 5.0, "positions_per_second": 5.0, "mfu": None}
+    log.write_many("step", [{"step": number, **step} for number in range(20_000)])
+    log.close()
+    read = read_log(tmp_path)
+    assert (read.steps_done, read.last, read.tokens_per_second, read.mfu) == (20_000, "step", 5.0, None)
+
+
+def test_a_climbed_ladder(climbed):
+    command = [sys.executable, "-m", "stepladder.cli", "status", "smoke"]
+    shown = subprocess.run(command, cwd=climbed.folder, capture_output=True, text=True)
+    assert shown.returncode == 0 and "16/16" in shown.stdout, shown.stderr
+    text = subprocess.run([*command, "--json"], cwd=climbed.folder, capture_output=True, text=True).stdout
+    status = json.loads(text)
+    assert {run["state"] for run in status["runs"]} == {"done"}
+    assert status["total"]["used_hours"] > 0
