@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
 import shlex
 import sys
 import threading
@@ -35,15 +36,11 @@ from snakemake_executor_plugin_submitit.payload import Payload
 from snakemake_executor_plugin_submitit.resources import BadResources, Shape
 from snakemake_executor_plugin_submitit.states import INTERRUPTED, QueueUnreachable, State
 from snakemake_executor_plugin_submitit.submissions import Entry, Submission, as_json
-from snakemake_executor_plugin_submitit.tracking import (
-    Ready,
-    Tracked,
-    Verdict,
-    judge,
-    state_of_record,
-    succeeded,
-)
+from snakemake_executor_plugin_submitit.takeover import take_over
+from snakemake_executor_plugin_submitit.tracking import Ready, Tracked, Verdict, judge
 
+_NEEDS_HELP = re.compile(r"held|NeverSatisfied|BadConstraints", re.IGNORECASE)
+"""Slurm's reasons for which a job waits until a person does something."""
 QUERY_PAUSE = 10
 """The time between two queries is at least this many times what a query took: 10 % of the head at most."""
 LOST_POLLS = 4
@@ -58,6 +55,8 @@ class Executor(RemoteExecutor):  # type: ignore[misc]  # the interface has no ty
         self.settings = self.workflow.executor_settings
         self._cluster: Cluster | None = None
         self._busy = threading.RLock()
+        self._tracked: dict[str, Tracked] = {}  # Snakemake's own list is empty while a check goes on
+        self._cancelled = False
         self._waiting: list[tuple[Submission, list[Ready]]] = []
         self._retry_at = 0.0
         self._unreachable = False
@@ -96,8 +95,9 @@ class Executor(RemoteExecutor):  # type: ignore[misc]  # the interface has no ty
         if self._cluster is None:
             return
         with self._busy:
+            self._cancelled = True
             self._waiting.clear()
-            self.cluster.cancel(info.aux["tracked"].task_id for info in active_jobs)
+            self.cluster.cancel(list(self._tracked))
 
     def _begin(self) -> None:
         """Before the first submission: what could go wrong in hours is refused now."""
@@ -149,62 +149,20 @@ class Executor(RemoteExecutor):  # type: ignore[misc]  # the interface has no ty
 
     def _take_over(self, ready: list[Ready]) -> list[Ready]:
         """Follow jobs that an earlier head submitted and that are alive or done; returns the others."""
-        known = [(one, found) for one in ready if (found := self._find_earlier(one))]
-        if not known:
-            return ready
-        for _, (submission, index) in known:
-            self.cluster.watch(submission, index)
-        states = self._query_or_wait([sub.task_id(index) for _, (sub, index) in known])
-        taken: dict[int, str] = {}
-        cancelled = []
-        for one, (submission, index) in known:
-            tracked = Tracked(one, submission, index)
-            state = states.get(tracked.task_id) or state_of_record(tracked.record)
-            if state is None:
-                continue
-            finished = succeeded(tracked.record, state)
-            same_command = submission.entries[index].digest == one.digest
-            same_shape = submission.shape == repr(one.shape)
-            if same_command and (finished or (state.alive and (same_shape or not state.pending))):
-                taken[id(one)] = "collected" if finished else "reattached"
-                self._track(tracked)
-            elif state.alive:
-                cancelled.append(tracked.task_id)
-        if cancelled:
-            self.cluster.cancel(cancelled)
+        found = take_over(ready, self.cluster, self.workflow.persistence, self._query_or_wait)
+        for tracked in (*found.alive, *found.ended):
+            self._track(tracked)
+        if found.alive or found.ended:
             self.logger.info(
-                f"Cancelled {len(cancelled)} earlier jobs whose command or resources have changed."
+                f"Reattached to {len(found.alive)} jobs that are still queued or running, "
+                f"collecting {len(found.ended)} that ended meanwhile."
             )
-        counts = {
-            kind: sum(value == kind for value in taken.values()) for kind in ("reattached", "collected")
-        }
-        if taken:
+        if found.outdated:
+            self.cluster.cancel(found.outdated)
             self.logger.info(
-                f"Reattached to {counts['reattached']} jobs that are still queued or running, "
-                f"collecting {counts['collected']} that ended meanwhile."
+                f"Cancelled {len(found.outdated)} earlier jobs whose command or resources have changed."
             )
-        return [one for one in ready if id(one) not in taken]
-
-    def _find_earlier(self, one: Ready) -> tuple[Submission, int] | None:
-        """The submission that Snakemake's marker of an unfinished job names."""
-        if one.job.is_group():
-            return None
-        for marker in self.workflow.persistence.external_jobids(one.job):
-            found = submissions.find(marker)
-            if found is None:
-                continue
-            submission, index = found
-            if submission.cluster != self.cluster.name:
-                continue
-            if submission.job_id is None:  # the head was killed while it sent this
-                job_id = self.cluster.find(submission)
-                if job_id is None:
-                    continue
-                # submitit's files are not in place, so these jobs could not start
-                self.cluster.cancel([job_id])
-                continue
-            return submission, index
-        return None
+        return found.others
 
     def _query_or_wait(self, job_ids: list[str]) -> dict[str, State]:
         """States now, however long the controller takes: submitting unasked might run jobs twice."""
@@ -253,6 +211,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]  # the interface has no ty
             self._track(Tracked(one, submission, index))
 
     def _track(self, tracked: Tracked) -> None:
+        self._tracked[tracked.task_id] = tracked
         info = SubmittedJobInfo(tracked.ready.job, tracked.task_id, aux={"tracked": tracked})
         self.report_job_submission(info, register_job=False)
 
@@ -297,21 +256,26 @@ class Executor(RemoteExecutor):  # type: ignore[misc]  # the interface has no ty
     ) -> AsyncGenerator[SubmittedJobInfo, None]:
         """One query for all jobs; yields those that go on."""
         with self._busy:
-            self._send_waiting()
-            began = time.monotonic()
-            states = self._query(active_jobs)
-            changed = False
-            alive = []
-            for info in active_jobs:
-                tracked: Tracked = info.aux["tracked"]
-                before = tracked.was
-                if states is None or self._goes_on(info, tracked, states.get(tracked.task_id)):
-                    alive.append(info)
-                changed = changed or tracked.was != before
-            changed = changed or len(alive) < len(active_jobs)
-            self._pace(changed, time.monotonic() - began)
-        for info in alive:
+            if not self._cancelled:
+                active_jobs = self._check(active_jobs)
+        for info in active_jobs:
             yield info
+
+    def _check(self, active_jobs: list[SubmittedJobInfo]) -> list[SubmittedJobInfo]:
+        self._send_waiting()
+        began = time.monotonic()
+        states = self._query(active_jobs)
+        changed = False
+        alive = []
+        for info in active_jobs:
+            tracked: Tracked = info.aux["tracked"]
+            before = tracked.was
+            if states is None or self._goes_on(info, tracked, states.get(tracked.task_id)):
+                alive.append(info)
+            changed = changed or tracked.was != before
+        changed = changed or len(alive) < len(active_jobs)
+        self._pace(changed, time.monotonic() - began)
+        return alive
 
     def _query(self, active_jobs: list[SubmittedJobInfo]) -> dict[str, State] | None:
         """States by id; None while the controller is away, and then nothing is concluded."""
@@ -343,6 +307,8 @@ class Executor(RemoteExecutor):  # type: ignore[misc]  # the interface has no ty
             return True
         self._tell_changes(tracked, state)
         tracked.was = state
+        if verdict is not Verdict.WAIT:
+            del self._tracked[tracked.task_id]
         if verdict is Verdict.SUCCEEDED:
             submissions.forget_pickles(tracked.submission, tracked.index)
             self.report_job_success(info)
@@ -382,7 +348,12 @@ class Executor(RemoteExecutor):  # type: ignore[misc]  # the interface has no ty
             self._send(submission, chunk)
 
     def _tell_changes(self, tracked: Tracked, state: State) -> None:
-        """A line for people when a running job went back to the queue."""
+        """A line for people when a running job went back to the queue, or waits for them."""
+        if state.pending and _NEEDS_HELP.search(state.reason) and state != tracked.was:
+            name, job = tracked.ready.name, tracked.task_id
+            self.logger.warning(
+                f"{name} ({job}) will not start by itself: {state.reason}; see scontrol release {job}"
+            )
         if tracked.was is not None and tracked.was.name == "RUNNING" and state.pending:
             event = tracked.record.last("requeue")
             why = event["reason"] if event else (state.reason or "requeued")

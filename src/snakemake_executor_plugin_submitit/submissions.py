@@ -91,13 +91,10 @@ class Submission:
         return f"{self.folder.name}/{index}"
 
 
-def find(marker: str) -> tuple[Submission, int] | None:
-    """Submission and index that a marker names; None if it is not ours or gone."""
-    name, _, index = marker.partition("/")
-    submission = Submission.load(ROOT / name) if name and index.isdigit() else None
-    if submission is None or int(index) >= len(submission.entries):
-        return None
-    return submission, int(index)
+def place(marker: str) -> tuple[str, int] | None:
+    """Folder and index that a marker names; None if it is not ours."""
+    folder, _, index = marker.partition("/")
+    return (folder, int(index)) if folder and index.isdigit() else None
 
 
 def all_submissions() -> Iterator[Submission]:
