@@ -1,10 +1,11 @@
 # Text to tokens, once per ladder; the speed of this machine's matrix products, once per machine.
 
 
+# Small corpora are made where Snakemake runs; those of GPU ladders are a job, with the profile's resources.
 rule data:
     output:
         f"{RESULTS}/data/manifest.json",
-    localrule: True
+    localrule: CLIMB.ladder.execution.accelerator == "cpu"
     params:
         data=CLIMB.data,
     shell:
