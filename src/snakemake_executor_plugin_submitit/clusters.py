@@ -23,15 +23,19 @@ from snakemake_executor_plugin_submitit.settings import ExecutorSettings
 from snakemake_executor_plugin_submitit.states import State
 from snakemake_executor_plugin_submitit.submissions import Submission
 
+_CONTROLLER = "submitit.local._local"
+"""On the command line of every process of the local cluster."""
 UNLIMITED = 10**6
 """Timeouts that submitit may requeue after: restarts are bounded by their progress, in `payload`."""
 
 BUSY = re.compile(
-    r"unable to contact|timed out|connection refused|connect failure|temporarily|limit|MaxSubmit|"
-    r"controller not responding|communications|backup controller|try again",
+    r"unable to contact|timed out|connection refused|connect failure|temporarily unavailable|"
+    r"controller not responding|communications connection|backup controller|try again",
     re.IGNORECASE,
 )
 """Of sbatch's errors: those that pass by themselves. A job is submitted again then, and not failed."""
+FULL = re.compile(r"submit limit|MaxSubmit|MaxJobCount|job count exceeds", re.IGNORECASE)
+"""Too many jobs in the queue, or (Slurm says both in one sentence) a job that its limits never allow."""
 
 
 class SubmissionRefused(RuntimeError):
@@ -40,6 +44,10 @@ class SubmissionRefused(RuntimeError):
 
 class ClusterBusy(RuntimeError):
     """The cluster took no submission now."""
+
+
+class QueueFull(RuntimeError):
+    """The cluster takes no more jobs, or none like these."""
 
 
 class Cluster(Protocol):
@@ -62,6 +70,7 @@ class Cluster(Protocol):
         Raises:
             SubmissionRefused: the cluster said no.
             ClusterBusy: not now.
+            QueueFull: not so many, or not these.
         """
 
     def find(self, submission: Submission) -> str | None:
@@ -100,7 +109,7 @@ class Slurm:
         """sbatch says at submission what it has."""
 
     def submit(self, submission: Submission, shape: Shape, payloads: Sequence[Payload], name: str) -> str:
-        """One sbatch. Busy is a controller that does not answer, and a limit on submitted jobs."""
+        """One sbatch."""
         with submission_environment():
             executor = submitit.AutoExecutor(
                 submission.folder.absolute(), cluster="slurm", slurm_max_num_timeout=UNLIMITED
@@ -115,6 +124,8 @@ class Slurm:
                 return states.base(jobs[0].job_id)
             except (FailedSubmissionError, FailedJobError, OSError) as error:
                 text = str(error).strip()
+                if FULL.search(text):
+                    raise QueueFull(text) from None
                 raise (ClusterBusy if BUSY.search(text) else SubmissionRefused)(text) from None
 
     def parameters(self, shape: Shape, name: str) -> dict[str, Any]:
@@ -135,7 +146,10 @@ class Slurm:
             "slurm_gres": shape.gres,
             "slurm_exclusive": shape.exclusive or None,
             "slurm_setup": [self.settings.setup] if self.settings.setup else None,
-            "slurm_srun_args": ["--overlap", "--nodes=1", "--ntasks=1"] if shape.tasks > 1 else None,
+            # srun takes the CPUs per task from nowhere else since Slurm 22.05
+            "slurm_srun_args": ["--overlap", "--nodes=1", "--ntasks=1"]
+            if shape.tasks > 1
+            else [f"--cpus-per-task={shape.cpus_per_task}"],
         }
         more: dict[str, Any] = {"requeue": True}
         if shape.mem_mb:
@@ -201,6 +215,7 @@ class Local:
             gpus_per_node=shape.gpus_per_node,
             visible_gpus=tuple(free),
             stderr_to_stdout=True,
+            signal_delay_s=self.settings.signal_seconds,
             setup=[self.settings.setup] if self.settings.setup else [],
         )
         job = executor.submit(payload)
@@ -224,7 +239,7 @@ class Local:
         for job in job_ids:
             with suppress(psutil.NoSuchProcess, ValueError):
                 controller = psutil.Process(int(job))
-                if "submitit" in " ".join(controller.cmdline()):
+                if _CONTROLLER in controller.cmdline():
                     for process in [*controller.children(recursive=True), controller]:
                         process.terminate()
 
@@ -233,14 +248,14 @@ class Local:
         if process is not None:
             return process.poll() is None
         with suppress(psutil.NoSuchProcess, ValueError):
-            return "submitit" in " ".join(psutil.Process(int(job)).cmdline())
+            return _CONTROLLER in psutil.Process(int(job)).cmdline()
         return False
 
     def _state(self, job: str) -> State:
         if self._running(job):
             return State("RUNNING")
-        end = self.records[job].last("end")
-        if end is None:
+        end = self.records[job].last("start", "end")
+        if end is None or end["event"] == "start":
             return State("NODE_FAIL", "the process was killed")
         return State("COMPLETED" if end["exit"] == 0 else "FAILED", exit_status=end["exit"])
 
@@ -259,6 +274,9 @@ def visible_gpus() -> list[int]:
 @contextmanager
 def submission_environment() -> Iterator[None]:
     """Without the variables of a job that Snakemake itself may run in, which sbatch would take as options."""
+    if "SLURM_JOB_ID" not in os.environ:
+        yield
+        return
     kept = {name: os.environ[name] for name in ("SLURM_CONF", "SLURM_CONF_SERVER") if name in os.environ}
     with submitit.helpers.clean_env():
         os.environ.update(kept)

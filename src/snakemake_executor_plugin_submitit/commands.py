@@ -9,7 +9,7 @@ from snakemake_interface_executor_plugins.jobs import JobExecutorInterface
 DIRECT_FLAGS = {"report", "temp", "directory", "ensure", "touch", "multiext"}
 """Of outputs: what needs no preparation on the node, or is handled by the head when the job ends."""
 LONGEST = 100_000
-"""Characters that surely fit into one argument of a process."""
+"""Bytes that surely fit into one argument of a process."""
 
 
 def direct_command(job: JobExecutorInterface) -> list[str] | None:
@@ -25,7 +25,7 @@ def direct_command(job: JobExecutorInterface) -> list[str] | None:
     command = job.shellcmd
     executable = job.resources.get("shell_exec") or shell.get_executable() or "bash"
     text = f"{shell._get_process_prefix(executable)} {command} {shell._process_suffix}".strip()
-    if "<TBD>" in text or len(text) > LONGEST:
+    if "<TBD>" in text or len(text.encode()) > LONGEST:
         return None
     return [executable, "-c", text]
 
@@ -46,7 +46,24 @@ def needs_snakemake(job: Any) -> bool:
 
 
 def environment(job: JobExecutorInterface) -> dict[str, str]:
-    """Variables that Snakemake sets for a shell command: the threads of numerical libraries."""
+    """Variables that Snakemake sets for a shell command: threads of numerical libraries, and where to put
+    temporary files if a resource says it (by default that is for the node to know)."""
     threads = str(job.threads)
     names = ("OMP", "GOTO", "OPENBLAS", "MKL", "NUMEXPR")
-    return {f"{name}_NUM_THREADS": threads for name in names} | {"VECLIB_MAXIMUM_THREADS": threads}
+    values = {f"{name}_NUM_THREADS": threads for name in names} | {"VECLIB_MAXIMUM_THREADS": threads}
+    folder = job.resources.get("tmpdir")
+    if type(folder) is str:  # and not Snakemake's placeholder for what the node decides
+        values |= dict.fromkeys(("TMPDIR", "TMP", "TEMP", "TEMPDIR"), folder)
+    return values
+
+
+def identity(job: Any) -> str:
+    """What a job that needs a Snakemake would do: its rule, code, params and files."""
+    jobs = list(job.jobs) if job.is_group() else [job]
+    persistence = jobs[0].dag.workflow.persistence
+    return repr(
+        sorted(
+            (one.rule.name, persistence._code(one.rule), persistence._params(one), list(map(str, one.output)))
+            for one in jobs
+        )
+    )

@@ -15,9 +15,9 @@ import sys
 import threading
 import time
 from collections import defaultdict
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from snakemake_interface_common.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
@@ -29,6 +29,7 @@ from snakemake_executor_plugin_submitit.clusters import (
     CLUSTERS,
     Cluster,
     ClusterBusy,
+    QueueFull,
     SubmissionRefused,
 )
 from snakemake_executor_plugin_submitit.failures import describe
@@ -39,10 +40,13 @@ from snakemake_executor_plugin_submitit.submissions import Entry, Submission, as
 from snakemake_executor_plugin_submitit.takeover import take_over
 from snakemake_executor_plugin_submitit.tracking import Ready, Tracked, Verdict, judge
 
+Answer = TypeVar("Answer")
 _NEEDS_HELP = re.compile(r"held|NeverSatisfied|BadConstraints", re.IGNORECASE)
 """Slurm's reasons for which a job waits until a person does something."""
 QUERY_PAUSE = 10
 """The time between two queries is at least this many times what a query took: 10 % of the head at most."""
+LONGEST_PAUSE = 120.0
+"""Seconds; however slow the controller is, it is asked that often."""
 LOST_POLLS = 4
 """After this many of the longest poll times without a trace in queue, accounting or record, a job is lost and
 submitted again. Should it turn up after all, its record's lock and end keep it from running twice."""
@@ -78,16 +82,10 @@ class Executor(RemoteExecutor):  # type: ignore[misc]  # the interface has no ty
         if self._cluster is None:
             self._begin()
         with self._busy:
-            ready = [self._make_ready(job) for job in jobs]
-            fresh = self._take_over(ready)
-            by_shape: dict[Shape, list[Ready]] = defaultdict(list)
+            fresh = self._take_over(list(filter(None, map(self._make_ready, jobs))))
             for one in fresh:
                 self.run_job_pre(one.job)
-                by_shape[one.shape].append(one)
-            for group in by_shape.values():
-                size = self.cluster.array_size
-                for start in range(0, len(group), size):
-                    self._submit(group[start : start + size])
+            self._submit_by_shape(fresh)
         self.next_seconds_between_status_checks = self.settings.poll_seconds
 
     def cancel_jobs(self, active_jobs: list[SubmittedJobInfo]) -> None:
@@ -138,18 +136,28 @@ class Executor(RemoteExecutor):  # type: ignore[misc]  # the interface has no ty
             raise WorkflowError(f"{_describe_job(job)}: {error}") from None
         return shape
 
-    def _make_ready(self, job: JobExecutorInterface) -> Ready:
+    def _make_ready(self, job: JobExecutorInterface) -> Ready | None:
+        """What to submit; None for a job whose resources turn out impossible: only that job fails."""
+        try:
+            shape = self._shape(job, self.cluster)
+        except WorkflowError as error:
+            self.report_job_error(SubmittedJobInfo(job), msg=f"{error}\n")
+            return None
         direct = None if self.settings.inner_snakemake else commands.direct_command(job)
         command = direct or ["bash", "-c", self.format_job_exec(job)]
-        # the inner Snakemake's command names a temporary folder; what is run is named by rule and outputs
-        identity = as_json(direct or [str(job), sorted(job.output), job.attempt])
+        identity = as_json(direct) if direct else commands.identity(job)
         digest = hashlib.sha256(identity.encode()).hexdigest()[:16]
-        shape = self._shape(job, self.cluster)
         return Ready(job, _describe_job(job), shape, command, direct is not None, digest)
 
     def _take_over(self, ready: list[Ready]) -> list[Ready]:
         """Follow jobs that an earlier head submitted and that are alive or done; returns the others."""
-        found = take_over(ready, self.cluster, self.workflow.persistence, self._query_or_wait)
+        found = take_over(
+            ready,
+            self.cluster,
+            self.workflow.persistence,
+            query=lambda job_ids: self._insist(lambda: self.cluster.query(job_ids)),
+            find=lambda submission: self._insist(lambda: self.cluster.find(submission)),
+        )
         for tracked in (*found.alive, *found.ended):
             self._track(tracked)
         if found.alive or found.ended:
@@ -164,16 +172,26 @@ class Executor(RemoteExecutor):  # type: ignore[misc]  # the interface has no ty
             )
         return found.others
 
-    def _query_or_wait(self, job_ids: list[str]) -> dict[str, State]:
-        """States now, however long the controller takes: submitting unasked might run jobs twice."""
+    def _insist(self, ask: Callable[[], Answer]) -> Answer:
+        """An answer, however long the controller takes: submitting unasked might run jobs twice."""
         while True:
             try:
-                return self.cluster.query(job_ids)
+                return ask()
             except QueueUnreachable as error:
                 self.logger.warning(f"Waiting for Slurm before going on with earlier jobs: {error}")
                 time.sleep(self.settings.max_poll_seconds)
 
     # Both threads
+
+    def _submit_by_shape(self, ready: list[Ready]) -> None:
+        """Equal shapes together, in arrays no larger than allowed."""
+        by_shape: dict[Shape, list[Ready]] = defaultdict(list)
+        for one in ready:
+            by_shape[one.shape].append(one)
+        for group in by_shape.values():
+            size = self.cluster.array_size
+            for start in range(0, len(group), size):
+                self._submit(group[start : start + size])
 
     def _submit(self, chunk: list[Ready]) -> None:
         """Write the submission down, mark its jobs, send it."""
@@ -187,20 +205,25 @@ class Executor(RemoteExecutor):  # type: ignore[misc]  # the interface has no ty
             one.job.register(external_jobid=submission.marker(index))
         self._send(submission, chunk)
 
-    def _send(self, submission: Submission, chunk: list[Ready]) -> None:
+    def _send(self, submission: Submission, chunk: list[Ready], again: bool = False) -> None:
         payloads = [self._payload(one, submission, index) for index, one in enumerate(chunk)]
         name = submission.folder.name.split("-", 2)[2].rsplit("-", 1)[0]
         try:
             submission.job_id = self.cluster.submit(submission, chunk[0].shape, payloads, name)
         except ClusterBusy as error:
-            self._waiting.append((submission, chunk))
-            self._retry_at = time.monotonic() + self.settings.max_poll_seconds
-            self.logger.info(f"{len(chunk)} jobs wait to be submitted: {error}")
+            self._wait_with(submission, chunk, error)
+            return
+        except QueueFull as error:
+            if len(chunk) > 1 and (again or not self._tracked):  # perhaps a smaller array fits
+                for half in (chunk[: len(chunk) // 2], chunk[len(chunk) // 2 :]):
+                    self._submit(half)
+            elif self._tracked:
+                self._wait_with(submission, chunk, error)
+            else:  # nothing of ours is in the queue, so waiting would not help
+                self._refuse(chunk, error)
             return
         except SubmissionRefused as error:
-            for one in chunk:
-                message = f"{one.name} was refused by sbatch: {error}"
-                self.report_job_error(SubmittedJobInfo(one.job), msg=message + "\n")
+            self._refuse(chunk, error)
             return
         submission.save()
         self.logger.info(
@@ -209,6 +232,16 @@ class Executor(RemoteExecutor):  # type: ignore[misc]  # the interface has no ty
         )
         for index, one in enumerate(chunk):
             self._track(Tracked(one, submission, index))
+
+    def _wait_with(self, submission: Submission, chunk: list[Ready], error: Exception) -> None:
+        self._waiting.append((submission, chunk))
+        self._retry_at = time.monotonic() + self.settings.max_poll_seconds
+        self.logger.warning(f"{len(chunk)} jobs wait to be submitted: {error}")
+
+    def _refuse(self, chunk: list[Ready], error: Exception) -> None:
+        for one in chunk:
+            message = f"{one.name} was refused by sbatch: {error}\n"
+            self.report_job_error(SubmittedJobInfo(one.job), msg=message)
 
     def _track(self, tracked: Tracked) -> None:
         self._tracked[tracked.task_id] = tracked
@@ -242,6 +275,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]  # the interface has no ty
             command=one.command,
             folder=os.getcwd(),
             record=str(record),
+            after=one.after,
             runtime=shape.runtime,
             signal_seconds=self.settings.signal_seconds,
             stalled_restarts=self.settings.stalled_restarts,
@@ -265,16 +299,23 @@ class Executor(RemoteExecutor):  # type: ignore[misc]  # the interface has no ty
         self._send_waiting()
         began = time.monotonic()
         states = self._query(active_jobs)
+        seconds = time.monotonic() - began
+        if states is None:
+            self._pace(False, seconds)
+            return active_jobs
         changed = False
-        alive = []
+        alive, again = [], []
         for info in active_jobs:
             tracked: Tracked = info.aux["tracked"]
             before = tracked.was
-            if states is None or self._goes_on(info, tracked, states.get(tracked.task_id)):
+            verdict = self._digest(info, tracked, states.get(tracked.task_id))
+            if verdict is Verdict.WAIT:
                 alive.append(info)
-            changed = changed or tracked.was != before
-        changed = changed or len(alive) < len(active_jobs)
-        self._pace(changed, time.monotonic() - began)
+            elif verdict is Verdict.RESUBMIT:
+                again.append(tracked.ready)
+            changed = changed or tracked.was != before or verdict is not Verdict.WAIT
+        self._submit_by_shape(again)
+        self._pace(changed, seconds)
         return alive
 
     def _query(self, active_jobs: list[SubmittedJobInfo]) -> dict[str, State] | None:
@@ -297,40 +338,46 @@ class Executor(RemoteExecutor):  # type: ignore[misc]  # the interface has no ty
         """Back off while nothing changes, and never spend more than a tenth of the time asking."""
         slower = self.settings.poll_seconds if changed else self.next_seconds_between_status_checks * 1.5
         slower = min(slower, self.settings.max_poll_seconds)
-        self.next_seconds_between_status_checks = max(slower, QUERY_PAUSE * seconds)
+        self.next_seconds_between_status_checks = max(slower, min(QUERY_PAUSE * seconds, LONGEST_PAUSE))
 
-    def _goes_on(self, info: SubmittedJobInfo, tracked: Tracked, state: State | None) -> bool:
-        """Whether the job is still to be waited for under this id; tells Snakemake if not."""
-        patience = LOST_POLLS * self.settings.max_poll_seconds
-        verdict, state = judge(tracked, state, time.monotonic(), patience)
-        if state is None:  # no trace of it, for now
-            return True
-        self._tell_changes(tracked, state)
-        tracked.was = state
+    def _digest(self, info: SubmittedJobInfo, tracked: Tracked, state: State | None) -> Verdict:
+        """Tell Snakemake what became of a job. One that cannot be looked at now is looked at later."""
+        try:
+            patience = LOST_POLLS * self.settings.max_poll_seconds
+            verdict, state = judge(tracked, state, time.monotonic(), patience)
+            if state is None:  # no trace of it, for now
+                return verdict
+            self._tell_changes(tracked, state)
+            tracked.was = state
+            if verdict is Verdict.RESUBMIT and not self._may_go_on(tracked, state):
+                verdict = Verdict.FAILED
+        except OSError as error:  # a stale handle, a full disk
+            self.logger.warning(f"{tracked.ready.name} ({tracked.task_id}): {error}; looking again later")
+            return Verdict.WAIT
         if verdict is not Verdict.WAIT:
             del self._tracked[tracked.task_id]
         if verdict is Verdict.SUCCEEDED:
             submissions.forget_pickles(tracked.submission, tracked.index)
             self.report_job_success(info)
-        elif verdict is Verdict.RESUBMIT:
-            self._submit_again(info, tracked, state)
         elif verdict is Verdict.FAILED:
-            self._fail(info, tracked, state)
-        return verdict is Verdict.WAIT
+            self._fail(info, tracked, tracked.was or state)
+        return verdict
 
-    def _submit_again(self, info: SubmittedJobInfo, tracked: Tracked, state: State) -> None:
-        """A new submission with the same record, unless it was restarted too often without progress."""
+    def _may_go_on(self, tracked: Tracked, state: State) -> bool:
+        """Prepare another submission with the same record; False after too many without progress."""
         record = tracked.record
         record.write("resubmit", job=tracked.task_id, state=state.name)
-        if record.stalled_restarts() > self.settings.stalled_restarts:
-            reason = f"restarted {record.stalled_restarts()} times in a row without progress"
-            self._fail(info, tracked, State(state.name, reason, state.node, state.exit_status))
-            return
+        stalled = record.stalled_restarts()
+        if stalled > self.settings.stalled_restarts:
+            reason = f"restarted {stalled} times in a row without progress"
+            tracked.was = State(state.name, reason, state.node, state.exit_status)
+            return False
         why = state.name if state.name in INTERRUPTED else "stopped after saving"
         name, node = tracked.ready.name, state.node or "its node"
         self.logger.info(f"{name} ({tracked.task_id}): {why} on {node}, submitted again")
+        self.cluster.cancel([tracked.task_id])  # should the queue bring it back
         tracked.ready.record = str(record.path)
-        self._submit([tracked.ready])
+        return True
 
     def _send_waiting(self) -> None:
         """Try again what the cluster did not take."""
@@ -345,7 +392,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]  # the interface has no ty
                 continue
             if job_id is not None:
                 self.cluster.cancel([job_id])
-            self._send(submission, chunk)
+            self._send(submission, chunk, again=True)
 
     def _tell_changes(self, tracked: Tracked, state: State) -> None:
         """A line for people when a running job went back to the queue, or waits for them."""

@@ -41,6 +41,8 @@ class Payload:
     """Time limit in minutes."""
     signal_seconds: int
     stalled_restarts: int
+    after: str = ""
+    """Record of an earlier submission whose command was another: it must have ended before this begins."""
     environment: dict[str, str] = field(default_factory=dict)
     outputs: list[tuple[str, bool]] = field(default_factory=list)
     """(path, whether it is a folder) to remove and make parents for; empty for an inner Snakemake."""
@@ -61,9 +63,10 @@ class Payload:
         self.stopping = ""
         os.chdir(self.folder)
         record = Record(self.record)
-        lock = record.lock(LOCK_PATIENCE)
-        if lock is None:
+        locks = [Record(path).lock(LOCK_PATIENCE) for path in filter(None, (self.after, self.record))]
+        if None in locks:
             _say("another attempt of this job is still running; leaving it alone")
+            record.write("blocked", job=job_id())
             sys.exit(EXIT_SAVED)
         end = record.last("end")
         if end and end["exit"] == 0:  # the same job was submitted again while it seemed lost
@@ -92,6 +95,8 @@ class Payload:
 
         Restarts find what the attempt before left: a command that can go on knows what to do with it.
         """
+        if folder := self.environment.get("TMPDIR"):
+            Path(folder).mkdir(parents=True, exist_ok=True)
         for name in (*self.logs, *(name for name, _ in self.outputs)):
             Path(name).parent.mkdir(parents=True, exist_ok=True)
         for name, is_folder in self.outputs:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import socket
 import sys
 import zlib
 from collections.abc import Mapping
@@ -77,7 +76,8 @@ def rank_environment(environment: Mapping[str, str]) -> dict[str, str]:
         "WORLD_SIZE": environment["SLURM_NTASKS"],
         "LOCAL_RANK": environment["SLURM_LOCALID"],
         "LOCAL_WORLD_SIZE": environment["SUBMITIT_TASKS_PER_NODE"],
-        "MASTER_ADDR": environment["SUBMITIT_MASTER"],
+        # The node of the srun, which is the first, as this node reaches it. Its name may mean itself there.
+        "MASTER_ADDR": environment["SLURM_LAUNCH_NODE_IPADDR"],
         "MASTER_PORT": environment["SUBMITIT_MASTER_PORT"],
     }
 
@@ -87,18 +87,6 @@ def master_port(job: str) -> int:
     return 15_000 + zlib.crc32(job.encode()) % 15_000
 
 
-def master_address(environment: Mapping[str, str]) -> str:
-    """Address of the first node of the job, where rank 0 runs.
-
-    This is called there: the job's own step is on its first node.
-    """
-    name = environment.get("SLURMD_NODENAME", "")
-    try:
-        return socket.gethostbyname(name)
-    except OSError:  # a node's name in Slurm need not be a host's name
-        return environment.get("SLURM_LAUNCH_NODE_IPADDR", "127.0.0.1")
-
-
 def main() -> None:
     what, *command = sys.argv[1:]
     environment = dict(os.environ)
@@ -106,7 +94,6 @@ def main() -> None:
         os.execvpe(command[0], command, environment | rank_environment(environment))
     if "SLURM_JOB_ID" not in environment:
         os.execvpe(sys.executable, torchrun_command(command, environment), environment)
-    environment["SUBMITIT_MASTER"] = master_address(environment)
     environment["SUBMITIT_MASTER_PORT"] = str(master_port(job_id()))
     os.execvpe("srun", srun_command(command, environment), step_environment(environment))
 

@@ -12,6 +12,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -111,11 +112,13 @@ def clean_up(days: float, now: float | None = None) -> int:
         return 0
     removed = 0
     for submission in list(all_submissions()):
-        newest = max(path.stat().st_mtime for path in submission.folder.iterdir())
-        running = any(Record(entry.record).held() for entry in submission.entries)
-        if newest < (now or time.time()) - days * 86400 and not running:
-            shutil.rmtree(submission.folder, ignore_errors=True)
-            removed += 1
+        with suppress(OSError):  # another machine's files, or a folder that was moved
+            newest = max(path.lstat().st_mtime for path in submission.folder.iterdir())
+            if newest > (now or time.time()) - days * 86400:
+                continue
+            if not any(Record(entry.record).held() for entry in submission.entries):
+                shutil.rmtree(submission.folder)
+                removed += 1
     return removed
 
 

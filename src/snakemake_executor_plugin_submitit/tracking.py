@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -29,6 +30,8 @@ class Ready:
     """Of what is to be run."""
     record: str = ""
     """Of an earlier submission of the same job, when it is submitted again."""
+    after: str = ""
+    """Record of an earlier submission with another command."""
 
 
 @dataclass
@@ -63,6 +66,8 @@ class Verdict(Enum):
     FAILED = auto()
 
 
+TERMINATED = 128 + signal.SIGTERM
+"""Exit status of what does not handle preemption. A job that a person cancels is CANCELLED, not FAILED."""
 CONFIRMATIONS = 2
 """Queries that must agree on an interruption: a job that Slurm requeues looks interrupted for a moment."""
 
@@ -104,11 +109,13 @@ def interrupted(record: Record, state: State) -> bool:
     """Whether the job was cut off and can go on, which uses up none of Snakemake's retries."""
     if state.name in INTERRUPTED:
         return True
-    last = record.last("start", "end")
+    last = record.last("start", "end", "blocked")
     if last is None:
         return False
+    if last["event"] == "blocked":
+        return state.name == "FAILED"
     if last["event"] == "end":
-        return bool(state.name in ("FAILED", "TIMEOUT") and last["exit"] == EXIT_SAVED)
+        return bool(state.name in ("FAILED", "TIMEOUT") and last["exit"] in (EXIT_SAVED, TERMINATED))
     return bool(state.name == "TIMEOUT" and last["progress"] != record.progress())
 
 

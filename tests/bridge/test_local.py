@@ -8,7 +8,7 @@ import pytest
 
 KINDS = """
 rule all:
-    input: "shell.txt", "run.txt", "script.txt", "grouped.txt", "folder/inside.txt", "logged.txt"
+    input: "shell.txt", "run.txt", "script.txt", "grouped.txt", "touched.txt", "logged.txt"
 rule shell:
     output: "shell.txt"
     threads: 3
@@ -33,15 +33,15 @@ rule grouped:
 rule folder:
     output: directory("folder")
     shell: "touch folder/inside.txt"
-rule inside:
+rule touched:
     input: "folder"
-    output: touch("folder/inside.txt.done")
+    output: touch("touched.txt")
     shell: "true"
 rule logged:
     output: "logged.txt"
     log: "logs/logged.log"
     shell: "(echo written; echo hello > {output}) > {log}"
-""".replace('"folder/inside.txt", ', '"folder", ')
+"""
 
 FAILING = """
 rule all:
@@ -92,6 +92,7 @@ def test_every_kind_of_job(tmp_path):
         "script.txt": "script",
         "grouped.txt": "first",
         "logged.txt": "hello",
+        "touched.txt": "",
     }
     assert (tmp_path / "logs" / "logged.log").read_text() == "written\n"
     assert (tmp_path / "folder" / "inside.txt").exists()
@@ -107,9 +108,16 @@ def test_failures_show_and_retries_are_snakemakes(tmp_path):
     assert "FAILED, exit status 4" in log and "    went wrong" in log
 
 
-@pytest.mark.parametrize("pause", [0, 5])
-def test_a_killed_head_finds_its_processes_again(tmp_path, pause):
-    head = start(tmp_path, WAITING)
+@pytest.mark.parametrize(("pause", "kind"), [(0, "shell"), (7, "shell"), (0, "group"), (0, "run")])
+def test_a_killed_head_finds_its_processes_again(tmp_path, pause, kind):
+    snakefile = WAITING
+    if kind == "group":
+        snakefile = WAITING.replace("    shell:", "    group: 'all'\n    shell:")
+    if kind == "run":
+        snakefile = WAITING.replace("    shell: ", "    run:\n        shell(").replace(
+            '{output}"', '{output}")'
+        )
+    head = start(tmp_path, snakefile)
     starts = tmp_path / "starts"
     while not starts.exists() or starts.read_text().count("\n") < 2:
         assert head.poll() is None
@@ -117,7 +125,7 @@ def test_a_killed_head_finds_its_processes_again(tmp_path, pause):
     head.kill()
     head.wait()
     time.sleep(pause)
-    status, log = run(tmp_path, WAITING)
+    status, log = run(tmp_path, snakefile)
     assert status == 0, log
     assert sorted(starts.read_text().split()) == ["0", "1"]
 

@@ -112,6 +112,17 @@ def test_two_attempts_never_run_at_once(tmp_path):
     assert (tmp_path / "log").read_text() == "one\n"
 
 
+def test_a_changed_command_waits_for_the_old_one(tmp_path):
+    old = Record(tmp_path / "old.jsonl")
+    lock = old.lock()
+    process = start(tmp_path, "touch ran", after=str(old.path))
+    time.sleep(1)
+    assert not (tmp_path / "ran").exists()
+    lock.close()
+    process.communicate(timeout=30)
+    assert process.returncode == 0 and (tmp_path / "ran").exists()
+
+
 def test_what_saves_on_sigterm_is_waited_for(tmp_path):
     """The shell dies of SIGTERM at once; its child takes a second to save."""
     child = f"trap 'sleep 1; touch saved; exit {EXIT_SAVED}' TERM; touch up; while true; do sleep 0.1; done"

@@ -1,4 +1,4 @@
-"""What squeue and sacct say, as Slurm 22.05 to 25.05 print it."""
+"""What squeue and sacct say, as Slurm 22.05 prints it."""
 
 import pytest
 

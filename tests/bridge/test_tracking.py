@@ -61,9 +61,16 @@ def test_an_interruption_that_slurm_mends_is_none(job):
     assert decide(job, "NODE_FAIL") is Verdict.WAIT
 
 
-def test_saved_and_stopped_goes_on(job):
+@pytest.mark.parametrize("status", [75, 143])
+def test_saved_or_terminated_goes_on(job, status):
     job.record.write("start")
-    job.record.write("end", exit=75)
+    job.record.write("end", exit=status)
+    assert decide(job, "FAILED", times=2) is Verdict.RESUBMIT
+
+
+def test_an_attempt_that_found_another_running_is_not_a_failure(job):
+    job.record.write("start")
+    job.record.write("blocked")
     assert decide(job, "FAILED", times=2) is Verdict.RESUBMIT
 
 

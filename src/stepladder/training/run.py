@@ -149,6 +149,9 @@ class Run:
         if self.ranks.leads:
             checkpoint, problems = newest_checkpoint(folder)
             self.warnings += [f"checkpoint not used: {problem}" for problem in problems]
+            if checkpoint and any(checkpoint.state[key] != value for key, value in self.identity.items()):
+                self.warnings.append("checkpoint not used: it is of another spec or of other data")
+                checkpoint = None
         step = self.ranks.tell(checkpoint.state["step"] if checkpoint else None)
         if step is not None and not self.ranks.leads:
             checkpoint = load_checkpoint(checkpoint_path(folder, step))
