@@ -116,7 +116,7 @@ def find_earlier(ready: list[Ready], cluster: Cluster, persistence: Any, find: F
 
 
 def is_marked(one: Ready, persistence: Any) -> bool:
-    """Whether Snakemake holds the job for unfinished: a Snakemake on the node marks it anew, without a name."""
+    """Whether Snakemake holds the job for unfinished. One on the node marks it anew, without a name."""
     keys = [persistence._get_key(output) for output in one.job.output]
     return bool(persistence._filter_incomplete_keys(keys))
 
