@@ -61,6 +61,7 @@ class Payload:
         self.began = time.time()
         self.process: subprocess.Popen[bytes] | None = None
         self.stopping = ""
+        signal.signal(signal.SIGTERM, self._note_termination)
         os.chdir(self.folder)
         record = Record(self.record)
         locks = [Record(path).lock(LOCK_PATIENCE) for path in filter(None, (self.after, self.record))]
@@ -89,6 +90,11 @@ class Payload:
         if status:
             sys.exit(status)
         return 0
+
+    def _note_termination(self, *_: Any) -> None:
+        """Slurm ends the job: the command got SIGTERM as well, and may be saving. A failing rank does not
+        come here, though what started it also ends by SIGTERM."""
+        self.stopping = self.stopping or "terminated"
 
     def _prepare(self, first: bool) -> None:
         """What Snakemake does on the node before a shell command: no old outputs, all folders there.

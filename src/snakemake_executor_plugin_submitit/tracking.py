@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -66,8 +65,6 @@ class Verdict(Enum):
     FAILED = auto()
 
 
-TERMINATED = 128 + signal.SIGTERM
-"""Exit status of what does not handle preemption. A job that a person cancels is CANCELLED, not FAILED."""
 CONFIRMATIONS = 2
 """Queries that must agree on an interruption: a job that Slurm requeues looks interrupted for a moment."""
 
@@ -115,7 +112,8 @@ def interrupted(record: Record, state: State) -> bool:
     if last["event"] == "blocked":
         return state.name == "FAILED"
     if last["event"] == "end":
-        return bool(state.name in ("FAILED", "TIMEOUT") and last["exit"] in (EXIT_SAVED, TERMINATED))
+        ended_from_outside = last.get("stopping") == "terminated" and state.name == "FAILED"
+        return ended_from_outside or (state.name in ("FAILED", "TIMEOUT") and last["exit"] == EXIT_SAVED)
     return bool(state.name == "TIMEOUT" and last["progress"] != record.progress())
 
 

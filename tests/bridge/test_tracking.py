@@ -61,11 +61,18 @@ def test_an_interruption_that_slurm_mends_is_none(job):
     assert decide(job, "NODE_FAIL") is Verdict.WAIT
 
 
-@pytest.mark.parametrize("status", [75, 143])
-def test_saved_or_terminated_goes_on(job, status):
+@pytest.mark.parametrize(("status", "stopping"), [(75, ""), (143, "terminated"), (1, "terminated")])
+def test_saved_or_terminated_goes_on(job, status, stopping):
     job.record.write("start")
-    job.record.write("end", exit=status)
+    job.record.write("end", exit=status, stopping=stopping)
     assert decide(job, "FAILED", times=2) is Verdict.RESUBMIT
+
+
+@pytest.mark.parametrize(("name", "stopping"), [("FAILED", ""), ("TIMEOUT", "terminated")])
+def test_a_failing_rank_or_a_time_limit_is_a_failure_though_sigterm_ended_it(job, name, stopping):
+    job.record.write("start")
+    job.record.write("end", exit=143, stopping=stopping)
+    assert decide(job, name, times=2) is Verdict.FAILED
 
 
 def test_an_attempt_that_found_another_running_is_not_a_failure(job):
