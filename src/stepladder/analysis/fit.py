@@ -17,7 +17,8 @@ from stepladder.analysis.cells import (
     percentile_interval,
 )
 from stepladder.analysis.config import AnalysisConfig
-from stepladder.analysis.laws import Array, Fits, fit_laws
+from stepladder.analysis.joint import Fits, fit_laws
+from stepladder.analysis.laws import Array
 
 CURVE_POINTS = 60
 CURVE_MARGIN = 1.6

@@ -1,252 +1,325 @@
-"""The compute law L(C) = E + A * C^(-alpha), fitted for all variants of a ladder at once.
+"""Scaling laws as sums of products of powers, and the rows that they are fitted to.
 
-The objective is the sum (not the mean: averaging makes tolerances too loose, Besiroglu et al. 2024,
-arXiv 2404.10102) of Huber losses of log residuals over cells, a cell being one variant at one cost
-(Hoffmann et al. 2022, arXiv 2203.15556, approach 3). From few rungs the floor E is barely identified,
-so it is shared by the variants of a ladder unless asked otherwise: they read the same text.
+Every law here has the form
 
-All fits of a bootstrap are solved together: Levenberg-Marquardt on iteratively reweighted least
-squares, vectorised over the replicates and the starts, with analytic derivatives.
+    L(x) = sum over terms k of  c_k * product over inputs j of  x_j ^ (exponent_kj),
 
-Shapes: B problems (replicates x starts), V variants, M cells, P parameters.
+with coefficients c_k > 0 and exponents that are plus or minus a parameter. So log L is a log-sum-exp of
+functions that are linear in theta = (logs of coefficients, exponents): value, gradient and curvature are
+exact and cost a few matrix products, also for thousands of fits at once. A new law is a new function below
+that returns a `Law`, and its name in `LAWS`.
+
+Shapes: M rows, K terms, P parameters, B problems.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
-Floor = Literal["shared", "free"] | float
 
-FLOOR_STARTS = (0.02, 0.3, 0.5, 0.65, 0.8, 0.9, 0.96)
-"""Starting floors as shares of the smallest loss; given E, the rest starts at a log-log regression."""
-
-NEARBY_STARTS = (0.5, 0.9)
-"""Floors tried in replicates, besides the start at the point estimate."""
-
-TOLERANCE = 1e-9
-"""Largest relative step of a parameter at which a fit counts as converged."""
-
-AGREE = 1e-6
-"""Starts whose objective is within this share of the best count as agreeing."""
+LOSS = "nats/token"
 
 
 @dataclass(frozen=True)
-class Fits:
-    """Laws of V variants in each of B replicates. C is in units of `unit`."""
+class Parameter:
+    """A number that is fitted. Coefficients are positive and solved for as logarithms."""
 
-    E: Array
-    """(B, V), nats/token."""
-    A: Array
-    """(B, V), nats/token at C = unit."""
-    alpha: Array
-    """(B, V)."""
-    unit: float
-    """Cost at which the law is L = E + A."""
-    objective: Array
-    """(B,)."""
-    converged: npt.NDArray[np.bool_]
-    """(B,): the last step changed no parameter by more than TOLERANCE of its size."""
-    agreeing: npt.NDArray[np.int64]
-    """(B,): starts that ended at the best objective."""
-    starts: int
-    theta: Array
-    """(B, P) the solver's parameters, for starting other fits nearby."""
-
-    def predict(self, cost: Array) -> Array:
-        """Losses (B, V, K) at costs (K,)."""
-        x = np.log(np.asarray(cost, dtype=float) / self.unit)
-        power = np.exp(-self.alpha[:, :, None] * x)
-        return np.asarray(self.E[:, :, None] + self.A[:, :, None] * power)
+    name: str
+    unit: str
+    low: float
+    high: float
+    start: tuple[float, float] = (0.0, 0.0)
+    """Range in which starting values of an exponent are spread; coefficients follow from them."""
 
 
-def fit_laws(
-    cost: Array,
-    log_loss: Array,
-    variant: npt.NDArray[np.int64],
-    floor: Floor,
-    delta: float,
-    near: Fits | None = None,
-) -> Fits:
-    """Fit every replicate.
+def coefficient(name: str, unit: str) -> Parameter:
+    """A positive factor of a term; practically unbounded."""
+    return Parameter(name, unit, 1e-200, 1e200)
 
-    Args:
-        cost: (M,) cost of each cell, any unit.
-        log_loss: (B, M) log of the loss of each cell in each replicate.
-        variant: (M,) variant of each cell, 0 to V-1.
-        floor: "shared", "free" or a pinned E in nats/token.
-        delta: Huber's delta on log loss.
-        near: the point estimate from the same cells; replicates then need fewer starts.
 
-    Raises:
-        ValueError: the cells cannot identify the parameters; the message says why.
-    """
-    cost, log_loss = np.asarray(cost, dtype=float), np.atleast_2d(log_loss)
-    V = int(variant.max()) + 1
-    _check_identified(cost, variant, V, floor)
-    if near is None and isinstance(floor, float | int) and floor >= np.exp(log_loss.min()):
-        raise ValueError(
-            f"the floor {floor:g} is not below the smallest loss {np.exp(log_loss.min()):.4g}: "
-            "lower analysis.floor"
-        )
-    unit = float(np.exp(np.log(cost).mean()))
-    x = np.log(cost / unit)
-    shares: tuple[float, ...] = FLOOR_STARTS if near is None else NEARBY_STARTS
-    if isinstance(floor, float | int):
-        shares = shares[:1]  # the floor is given, so they would all be the same
-    guesses = [_start(x, log_loss, variant, V, floor, share) for share in shares]
-    if near is not None:
-        guesses.append(np.repeat(near.theta, len(log_loss), axis=0))
-    starts = np.stack(guesses, axis=1)
-    B, S, P = starts.shape
-    repeated = np.repeat(log_loss, S, axis=0)
-    theta, objective, moved = _solve(starts.reshape(-1, P), x, repeated, variant, V, floor, delta)
-    objective = objective.reshape(B, S)
-    best = objective.argmin(axis=1)
-    rows = np.arange(B)
-    theta = theta.reshape(B, S, P)[rows, best]
-    e, a, log_alpha = _unpack(theta, V, floor)
-    return Fits(
-        E=np.exp(e),
-        A=np.exp(a),
-        alpha=np.exp(log_alpha),
-        unit=unit,
-        objective=objective[rows, best],
-        converged=moved.reshape(B, S)[rows, best] <= TOLERANCE,
-        agreeing=(objective <= objective[rows, best, None] * (1 + AGREE) + 1e-18).sum(axis=1),
-        starts=S,
-        theta=theta,
+def exponent(
+    name: str, low: float = 1e-4, high: float = 20.0, start: tuple[float, float] = (0.03, 1.5)
+) -> Parameter:
+    """A power; positive unless `low` says otherwise."""
+    return Parameter(name, "none", low, high, start)
+
+
+@dataclass(frozen=True)
+class Term:
+    """coefficient * product of input^(sign * exponent)."""
+
+    coefficient: str
+    powers: tuple[tuple[str, int, str], ...] = ()
+    """(input, sign, exponent's name)."""
+
+
+@dataclass(frozen=True)
+class Law:
+    """A law: what it needs, its parameters, its terms, where it comes from."""
+
+    name: str
+    formula: str
+    source: str
+    inputs: tuple[str, ...]
+    """Columns of the table; positive, in the units of docs/analysis.md."""
+    parameters: tuple[Parameter, ...]
+    terms: tuple[Term, ...]
+
+    @property
+    def names(self) -> list[str]:
+        """Of the parameters, in order."""
+        return [p.name for p in self.parameters]
+
+
+E = coefficient("E", LOSS)
+
+
+def compute(cost: str = "flops") -> Law:
+    """Loss along a ladder with one rule for size and budget: a power of compute (or another cost) above a
+    floor."""
+    return Law(
+        name="compute",
+        formula="E + A C^-alpha",
+        source="Kaplan et al. 2020 (arXiv 2001.08361); with a floor, Henighan et al. 2020 (arXiv 2010.14701)",
+        inputs=(cost,),
+        parameters=(E, coefficient("A", LOSS), exponent("alpha")),
+        terms=(Term("E"), Term("A", ((cost, -1, "alpha"),))),
     )
 
 
-def _check_identified(cost: Array, variant: npt.NDArray[np.int64], V: int, floor: Floor) -> None:
-    """Refuse what cannot be fitted.
+def chinchilla() -> Law:
+    """Loss by size and data, approach 3 of Hoffmann et al. 2022."""
+    return Law(
+        name="chinchilla",
+        formula="E + A N^-alpha + B D^-beta",
+        source="Hoffmann et al. 2022 (arXiv 2203.15556), section 3.3",
+        inputs=("parameters", "tokens"),
+        parameters=(E, coefficient("A", LOSS), coefficient("B", LOSS), exponent("alpha"), exponent("beta")),
+        terms=(
+            Term("E"),
+            Term("A", (("parameters", -1, "alpha"),)),
+            Term("B", (("tokens", -1, "beta"),)),
+        ),
+    )
+
+
+def overtraining() -> Law:
+    """Loss by compute C and token multiplier M = D/N: equal exponents of size and data make the curves of all
+    multipliers parallel in log C."""
+    return Law(
+        name="overtraining",
+        formula="E + (a M^eta + b M^-eta) C^-eta",
+        source="Gadre et al. 2024 (arXiv 2403.08540), section 2",
+        inputs=("flops", "multiplier"),
+        parameters=(E, coefficient("a", LOSS), coefficient("b", LOSS), exponent("eta", start=(0.02, 0.8))),
+        terms=(
+            Term("E"),
+            Term("a", (("flops", -1, "eta"), ("multiplier", 1, "eta"))),
+            Term("b", (("flops", -1, "eta"), ("multiplier", -1, "eta"))),
+        ),
+    )
+
+
+def sparsity() -> Law:
+    """Loss of mixtures of experts by total parameters, tokens and the active share 1 - S. The exponents of
+    the active share may have either sign."""
+    either = {"low": -5.0, "high": 5.0, "start": (-0.5, 0.5)}
+    return Law(
+        name="sparsity",
+        formula="E + A N^-alpha + B D^-beta + c (1-S)^-lambda + d (1-S)^-delta N^-gamma",
+        source="Abnar et al. 2025 (arXiv 2501.12370), section on incorporating sparsity into scaling laws",
+        inputs=("parameters", "tokens", "active_fraction"),
+        parameters=(
+            E,
+            *(coefficient(name, LOSS) for name in "ABcd"),
+            exponent("alpha"),
+            exponent("beta"),
+            exponent("lambda", **either),  # type: ignore[arg-type]
+            exponent("delta", **either),  # type: ignore[arg-type]
+            exponent("gamma"),
+        ),
+        terms=(
+            Term("E"),
+            Term("A", (("parameters", -1, "alpha"),)),
+            Term("B", (("tokens", -1, "beta"),)),
+            Term("c", (("active_fraction", -1, "lambda"),)),
+            Term("d", (("active_fraction", -1, "delta"), ("parameters", -1, "gamma"))),
+        ),
+    )
+
+
+LAWS: dict[str, Callable[[], Law]] = {
+    law.__name__: law for law in (compute, chinchilla, overtraining, sparsity)
+}
+"""Laws by name."""
+
+
+@dataclass(frozen=True)
+class Design:
+    """A law on M rows: which parameter enters which term of which row, and with what factor.
+
+    Rows may belong to groups (variants); a parameter is then either shared by all groups or there is one
+    for each, named `A[moe-tst]`. Pinned parameters are constants.
+    """
+
+    law: Law
+    names: tuple[str, ...]
+    """(P,) of the free parameters."""
+    bases: tuple[Parameter, ...]
+    """(P,) the law's parameter behind each."""
+    matrix: Array
+    """(K, M, P): log of term k at row m is matrix[k, m] @ theta + offset[k, m]."""
+    offset: Array
+    """(K, M)."""
+    restore: Array
+    """(P, P): theta with coefficients at the inputs' own units, from theta at the units of `units`."""
+    moved: Array
+    """(P,) added after `restore`, on account of pinned exponents."""
+    units: Mapping[str, float]
+    """Input to the value (geometric mean) that the solver counts in: coefficients and exponents are less
+    correlated there."""
+
+    @cached_property
+    def is_log(self) -> npt.NDArray[np.bool_]:
+        """(P,) coefficients."""
+        return np.array([p.low == 1e-200 for p in self.bases], dtype=bool)
+
+    @cached_property
+    def low(self) -> Array:
+        """(P,) in the solver's coordinates."""
+        return np.array(
+            [np.log(p.low) if log else p.low for p, log in zip(self.bases, self.is_log, strict=True)]
+        )
+
+    @cached_property
+    def high(self) -> Array:
+        """(P,) in the solver's coordinates."""
+        return np.array(
+            [np.log(p.high) if log else p.high for p, log in zip(self.bases, self.is_log, strict=True)]
+        )
+
+    @cached_property
+    def outer(self) -> Array:
+        """(K * M, P * P) products of the matrix' rows: the curvature of a term."""
+        K, M, P = self.matrix.shape
+        return np.asarray((self.matrix[..., :, None] * self.matrix[..., None, :]).reshape(K * M, P * P))
+
+    def predict(self, theta: Array) -> Array:
+        """log L (B, M)."""
+        return self.predict_shares(theta)[0]
+
+    def predict_shares(self, theta: Array) -> tuple[Array, Array]:
+        """log L (B, M), and each term's share of L (B, K, M)."""
+        K, M, P = self.matrix.shape
+        terms = (theta @ self.matrix.reshape(K * M, P).T).reshape(-1, K, M) + self.offset
+        largest = terms.max(axis=1, keepdims=True)
+        scaled = np.exp(terms - largest)
+        total = scaled.sum(axis=1, keepdims=True)
+        return largest[:, 0] + np.log(total[:, 0]), scaled / total
+
+    def natural(self, theta: Array) -> Array:
+        """(B, P) parameters as the law's formula has them, from the solver's theta (B, P)."""
+        values = theta @ self.restore.T + self.moved
+        with np.errstate(over="ignore"):
+            return np.where(self.is_log, np.exp(values), values)
+
+    def solver(self, natural: Array) -> Array:
+        """The inverse of `natural`."""
+        values = np.where(self.is_log, np.log(np.where(self.is_log, natural, 1.0)), natural)
+        return np.asarray((values - self.moved) @ np.linalg.inv(self.restore).T)
+
+
+def make_design(
+    law: Law,
+    inputs: Mapping[str, Array],
+    group: npt.NDArray[np.int64] | None = None,
+    groups: Sequence[str] = (),
+    shared: Collection[str] = (),
+    pinned: Mapping[str, float] | None = None,
+    units: Mapping[str, float] | None = None,
+) -> Design:
+    """Bind `law` to rows.
+
+    Args:
+        inputs: input to its values (M,).
+        group: (M,) index into `groups` of each row; None for one law for all rows.
+        shared: parameters that all groups have in common.
+        pinned: parameter to its value; 0 removes a term.
+        units: as in another design, so that its theta can be used here; by default geometric means.
 
     Raises:
-        ValueError: too few distinct costs.
+        ValueError: a name in `shared` or `pinned` is not a parameter of the law, or a pinned coefficient is
+            negative.
     """
-    distinct = [len(np.unique(cost[variant == v])) for v in range(V)]
-    needed = 3 if floor == "free" else 2
-    cells, unknowns = sum(distinct), 2 * V + (V if floor == "free" else floor == "shared")
-    if min(distinct) < needed or cells < unknowns or (floor == "shared" and max(distinct) < 3):
+    pinned = pinned or {}
+    if unknown := (set(shared) | set(pinned)) - set(law.names):
         raise ValueError(
-            f"{cells} cells at {min(distinct)} to {max(distinct)} costs per variant cannot identify "
-            f"{unknowns} parameters (floor: {floor}): add rungs, or pin analysis.floor"
+            f"{law.name} has no parameter {', '.join(sorted(unknown))}; it has {', '.join(law.names)}"
         )
-
-
-def _unpack(theta: Array, V: int, floor: Floor) -> tuple[Array, Array, Array]:
-    """theta (B, P) to log E, log A and log alpha, each (B, V)."""
-    a, log_alpha, rest = theta[:, :V], theta[:, V : 2 * V], theta[:, 2 * V :]
-    if floor == "shared":
-        e = np.repeat(rest, V, axis=1)
-    elif floor == "free":
-        e = rest
-    else:
-        e = np.full_like(a, np.log(max(float(floor), 1e-300)))
-    return e, a, log_alpha
-
-
-def _start(
-    x: Array, log_loss: Array, variant: npt.NDArray[np.int64], V: int, floor: Floor, share: float
-) -> Array:
-    """Parameters (B, P) from a regression of log(L - E) on log C at E = share * smallest loss."""
-    B = len(log_loss)
-    loss = np.exp(log_loss)
-    E = np.full((B, V), float(floor)) if isinstance(floor, float | int) else np.empty((B, V))
-    for v in range(V):
-        if floor == "free":
-            E[:, v] = share * loss[:, variant == v].min(axis=1)
-        elif floor == "shared":
-            E[:, v] = share * loss.min(axis=1)
-    a, log_alpha = np.empty((B, V)), np.empty((B, V))
-    for v in range(V):
-        mine = variant == v
-        y = np.log(np.maximum(loss[:, mine] - E[:, v, None], 1e-3 * loss[:, mine]))
-        centred = x[mine] - x[mine].mean()
-        slope = (y * centred).sum(axis=1) / (centred**2).sum()
-        a[:, v] = y.mean(axis=1) - slope * x[mine].mean()
-        log_alpha[:, v] = np.log(np.clip(-slope, 1e-3, 5))
-    tail = np.log(E) if floor == "free" else np.log(E[:, :1]) if floor == "shared" else np.empty((B, 0))
-    return np.concatenate([a, log_alpha, tail], axis=1)
-
-
-def _solve(
-    theta: Array,
-    x: Array,
-    log_loss: Array,
-    variant: npt.NDArray[np.int64],
-    V: int,
-    floor: Floor,
-    delta: float,
-    iterations: int = 400,
-) -> tuple[Array, Array, Array]:
-    """Levenberg-Marquardt with Huber weights: parameters (B, P), objectives (B,), last relative step (B,)."""
-    theta = theta.copy()
-    B, P = theta.shape
-    damping = np.full(B, 1e-3)
-    residual, jacobian = _residuals(theta, x, log_loss, variant, V, floor)
-    objective = huber(residual, delta).sum(axis=1)
-    moved = np.full(B, np.inf)
-    active = np.arange(B)
-    identity = np.eye(P)
-    for _ in range(iterations):
-        r, J = residual[active], jacobian[active]
-        weight = np.minimum(1.0, delta / np.maximum(np.abs(r), 1e-300))
-        JW = J * weight[:, :, None]
-        normal = np.einsum("bmp,bmq->bpq", JW, J)
-        gradient = np.einsum("bmp,bm->bp", JW, r)
-        # Never quite zero: a replicate may lie below a pinned floor, where nothing moves the prediction.
-        scale = np.maximum(np.einsum("bpp->bp", normal).max(axis=1)[:, None, None] * 1e-12, 1e-200)
-        diagonal = normal * identity + scale * identity
-        step = -np.linalg.solve(normal + damping[active, None, None] * diagonal, gradient[:, :, None])[
-            :, :, 0
-        ]
-        trial = theta[active] + np.clip(step, -2, 2)
-        trial[:, V : 2 * V] = np.clip(trial[:, V : 2 * V], np.log(1e-4), np.log(20))
-        new_residual, new_jacobian = _residuals(trial, x, log_loss[active], variant, V, floor)
-        new_objective = huber(new_residual, delta).sum(axis=1)
-        better = new_objective <= objective[active]
-        taken = active[better]
-        moved[taken] = (np.abs(trial[better] - theta[taken]) / np.maximum(1.0, np.abs(theta[taken]))).max(
-            axis=1
-        )
-        theta[taken], objective[taken] = trial[better], new_objective[better]
-        residual[taken], jacobian[taken] = new_residual[better], new_jacobian[better]
-        damping[active] = np.clip(np.where(better, damping[active] / 5, damping[active] * 4), 1e-12, 1e12)
-        # A rejected step under heavy damping is smaller than the tolerance: nothing is left to gain.
-        moved[active[~better & (damping[active] > 1e10)]] = 0.0
-        active = active[moved[active] > TOLERANCE]
-        if len(active) == 0:
-            break
-    return theta, objective, moved
-
-
-def _residuals(
-    theta: Array, x: Array, log_loss: Array, variant: npt.NDArray[np.int64], V: int, floor: Floor
-) -> tuple[Array, Array]:
-    """Log residuals (B, M) and their derivatives (B, M, P), by log-sum-exp of the two terms."""
-    e, a, log_alpha = (part[:, variant] for part in _unpack(theta, V, floor))
-    power = a - np.exp(log_alpha) * x
-    predicted = np.logaddexp(e, power)
-    share = np.exp(power - predicted)  # of the power term in the predicted loss
-    B, M = share.shape
-    jacobian = np.zeros((B, M, theta.shape[1]))
-    cells = np.arange(M)
-    jacobian[:, cells, variant] = share
-    jacobian[:, cells, V + variant] = -share * np.exp(log_alpha) * x
-    if floor == "shared":
-        jacobian[:, :, 2 * V] = 1 - share
-    elif floor == "free":
-        jacobian[:, cells, 2 * V + variant] = 1 - share
-    return predicted - log_loss, jacobian
-
-
-def huber(residual: Array, delta: float) -> Array:
-    """r^2 / 2 up to delta, then delta * (|r| - delta / 2)."""
-    size = np.abs(residual)
-    return np.where(size <= delta, 0.5 * size**2, delta * (size - 0.5 * delta))
+    logs = {name: np.log(np.asarray(inputs[name], dtype=float)) for name in law.inputs}
+    log_units = {n: float(np.log(units[n])) if units else float(v.mean()) for n, v in logs.items()}
+    M = len(next(iter(logs.values())))
+    member = np.zeros(M, dtype=np.int64) if group is None else group
+    index: dict[tuple[str, int], int] = {}
+    names: list[str] = []
+    bases: list[Parameter] = []
+    for parameter in law.parameters:
+        if parameter.name in pinned:
+            continue
+        one = not groups or parameter.name in shared
+        for g, label in enumerate(groups or ("",)):
+            if one and g > 0:
+                index[parameter.name, g] = index[parameter.name, 0]
+                continue
+            index[parameter.name, g] = len(names)
+            names.append(parameter.name if one else f"{parameter.name}[{label}]")
+            bases.append(parameter)
+    P, K, rows = len(names), len(law.terms), np.arange(M)
+    matrix, offset = np.zeros((K, M, P)), np.zeros((K, M))
+    restore, moved = np.eye(P), np.zeros(P)
+    for k, term in enumerate(law.terms):
+        free = term.coefficient not in pinned
+        if free:
+            matrix[k, rows, [index[term.coefficient, g] for g in member]] = 1.0
+        elif pinned[term.coefficient] < 0:
+            raise ValueError(
+                f"{term.coefficient} is pinned at {pinned[term.coefficient]:g}; it must not be negative"
+            )
+        else:
+            with np.errstate(divide="ignore"):
+                offset[k] = np.log(pinned[term.coefficient])
+        for name, sign, power in term.powers:
+            # A pinned coefficient is meant in the inputs' own units.
+            shift = sign * log_units[name] if free else 0.0
+            x = sign * logs[name] - shift
+            if power in pinned:
+                offset[k] += pinned[power] * x
+            else:
+                matrix[k, rows, [index[power, g] for g in member]] += x
+            if not free:
+                continue
+            if term.coefficient in shared and power not in shared and power not in pinned and groups:
+                raise ValueError(f"{term.coefficient} can be shared only together with {power}")
+            for c, p in {
+                (index[term.coefficient, g], index.get((power, g), -1)) for g in range(len(groups) or 1)
+            }:
+                if power in pinned:
+                    moved[c] -= shift * pinned[power]
+                else:
+                    restore[c, p] -= shift
+    return Design(
+        law=law,
+        names=tuple(names),
+        bases=tuple(bases),
+        matrix=matrix,
+        offset=offset,
+        restore=restore,
+        moved=moved,
+        units={name: float(np.exp(value)) for name, value in log_units.items()},
+    )

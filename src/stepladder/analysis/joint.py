@@ -1,0 +1,159 @@
+"""The compute law L(C) = E + A C^-alpha of all variants of a ladder at once, in every replicate of a
+bootstrap.
+
+From few rungs the floor E is barely identified, so the variants of a ladder share it unless asked
+otherwise: they read the same text.
+
+Shapes: B replicates, V variants, M cells, P parameters.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from stepladder.analysis.laws import Array, Design, compute, make_design
+from stepladder.analysis.solve import Robust, Solution, solve
+from stepladder.analysis.starts import regress, screen
+
+Floor = Literal["shared", "free"] | float
+
+CANDIDATES = 1024
+"""Starts that are screened for a point estimate; those worth it are polished."""
+
+NEARBY = (1.0, 0.5, 1.8)
+"""Replicates start from the point estimate, and with all its exponents times these."""
+
+AGREE = 1e-6
+"""Starts whose objective is within this share of the best count as agreeing."""
+
+
+@dataclass(frozen=True)
+class Fits:
+    """Laws of V variants in each of B replicates. C is in units of `unit`."""
+
+    E: Array
+    """(B, V), nats/token."""
+    A: Array
+    """(B, V), nats/token at C = unit."""
+    alpha: Array
+    """(B, V)."""
+    unit: float
+    """Cost at which the law is L = E + A."""
+    objective: Array
+    """(B,)."""
+    converged: npt.NDArray[np.bool_]
+    """(B,)."""
+    agreeing: npt.NDArray[np.int64]
+    """(B,): starts that ended at the best objective."""
+    starts: int
+    theta: Array
+    """(B, P) the solver's parameters, for starting other fits nearby."""
+
+    def predict(self, cost: Array) -> Array:
+        """Losses (B, V, K) at costs (K,)."""
+        x = np.log(np.asarray(cost, dtype=float) / self.unit)
+        return np.asarray(self.E[:, :, None] + self.A[:, :, None] * np.exp(-self.alpha[:, :, None] * x))
+
+
+def fit_laws(
+    cost: Array,
+    log_loss: Array,
+    variant: npt.NDArray[np.int64],
+    floor: Floor,
+    delta: float,
+    near: Fits | None = None,
+) -> Fits:
+    """Fit every replicate.
+
+    Args:
+        cost: (M,) cost of each cell, any unit.
+        log_loss: (B, M) log of the loss of each cell in each replicate.
+        variant: (M,) variant of each cell, 0 to V-1.
+        floor: "shared", "free" or a pinned E in nats/token.
+        delta: Huber's delta on log loss.
+        near: the point estimate from the same cells; replicates then need fewer starts.
+
+    Raises:
+        ValueError: the cells cannot identify the parameters; the message says why.
+    """
+    cost, log_loss = np.asarray(cost, dtype=float), np.atleast_2d(log_loss)
+    V = int(variant.max()) + 1
+    _check_identified(cost, variant, V, floor)
+    pinned = {} if isinstance(floor, str) else {"E": float(floor)}
+    if near is None and pinned and floor >= np.exp(log_loss.min()):
+        raise ValueError(
+            f"the floor {floor:g} is not below the smallest loss {np.exp(log_loss.min()):.4g}: "
+            "lower analysis.floor"
+        )
+    names = [str(v) for v in range(V)]
+    shared = ["E"] if floor == "shared" else []
+    design = make_design(compute("cost"), {"cost": cost}, variant, names, shared, pinned)
+    robust = Robust(delta)
+    if near is None:
+        parts = [_search(design, row, robust) for row in log_loss]
+        theta, objective, converged, agreeing = (np.array(column) for column in zip(*parts, strict=True))
+        starts = CANDIDATES
+    else:
+        found = _search_nearby(design, log_loss, robust, near.theta)
+        theta, objective, converged = found.theta, found.objective, found.converged
+        agreeing, starts = np.ones(len(theta), dtype=np.int64), len(NEARBY)
+    columns = {
+        key: [design.names.index(f"{key}[{v}]" if f"{key}[{v}]" in design.names else key) for v in range(V)]
+        for key in ("E", "A", "alpha")
+        if key not in pinned
+    }
+    E = np.exp(theta[:, columns["E"]]) if "E" in columns else np.full((len(theta), V), pinned["E"])
+    return Fits(
+        E=E,
+        A=np.exp(theta[:, columns["A"]]),
+        alpha=theta[:, columns["alpha"]],
+        unit=design.units["cost"],
+        objective=objective,
+        converged=converged,
+        agreeing=agreeing,
+        starts=starts,
+        theta=theta,
+    )
+
+
+def _search(design: Design, log_loss: Array, robust: Robust) -> tuple[Array, float, bool, int]:
+    """The best of many starts: theta (P,), its objective, whether it converged, how many starts agree."""
+    found = solve(design, log_loss, screen(design, log_loss, robust, CANDIDATES), robust)
+    best = int(found.objective.argmin())
+    value = float(found.objective[best])
+    agreeing = int((found.objective <= value * (1 + AGREE) + 1e-18).sum())
+    return found.theta[best], value, bool(found.converged[best]), agreeing
+
+
+def _search_nearby(design: Design, log_loss: Array, robust: Robust, theta: Array) -> Solution:
+    """The best of a few starts around theta (1, P) for every row of log_loss (B, M)."""
+    B = len(log_loss)
+    point = np.repeat(theta, B, axis=0)
+    starts = [point]
+    for factor in NEARBY[1:]:
+        moved = np.where(design.is_log, 0.0, point * factor)
+        starts.append(regress(design, moved, log_loss))
+    S = len(starts)
+    found = solve(design, np.tile(log_loss, (S, 1)), np.concatenate(starts), robust)
+    best = found.objective.reshape(S, B).argmin(axis=0) * B + np.arange(B)
+    return Solution(found.theta[best], found.objective[best], found.converged[best])
+
+
+def _check_identified(cost: Array, variant: npt.NDArray[np.int64], V: int, floor: Floor) -> None:
+    """Refuse what cannot be fitted.
+
+    Raises:
+        ValueError: too few distinct costs.
+    """
+    distinct = [len(np.unique(cost[variant == v])) for v in range(V)]
+    needed = 3 if floor == "free" else 2
+    cells, unknowns = sum(distinct), 2 * V + (V if floor == "free" else floor == "shared")
+    if min(distinct) < needed or cells < unknowns or (floor == "shared" and max(distinct) < 3):
+        raise ValueError(
+            f"{cells} cells at {min(distinct)} to {max(distinct)} costs per variant cannot identify "
+            f"{unknowns} parameters (floor: {floor}): add rungs, or pin analysis.floor"
+        )
