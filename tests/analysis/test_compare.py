@@ -11,7 +11,7 @@ from stepladder.analysis.cells import draw_losses, make_cells, measure_noise
 from stepladder.analysis.compare import compare
 from stepladder.analysis.config import AnalysisConfig
 from stepladder.analysis.fit import fit
-from stepladder.analysis.gain import invert
+from stepladder.analysis.invert import invert
 
 CONFIG = AnalysisConfig(baseline="dense-baseline", bootstrap_draws=300)
 
@@ -125,7 +125,7 @@ def test_noise_by_hand():
     runs.loc[0, "loss"] *= np.exp(0.02)
     noise = measure_noise(make_cells(runs))
     assert noise.dof == 1
-    np.testing.assert_allclose(np.sort(noise.vectors[:, 0]), [-0.01 * np.sqrt(2), 0.01 * np.sqrt(2)])
+    np.testing.assert_allclose(noise.covariance, [[2 * 0.01**2]])
     np.testing.assert_allclose(noise.sd, np.std([0, 0.02], ddof=1))
 
 

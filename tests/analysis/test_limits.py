@@ -15,7 +15,8 @@ from stepladder.analysis.cells import make_cells, measure_noise, percentile_inte
 from stepladder.analysis.compare import compare, comparisons
 from stepladder.analysis.config import AnalysisConfig
 from stepladder.analysis.fit import fit
-from stepladder.analysis.gain import gain, log_invert
+from stepladder.analysis.gain import gain
+from stepladder.analysis.invert import log_invert
 
 CONFIG = AnalysisConfig(baseline="dense-baseline", bootstrap_draws=300)
 PAIR = {"dense-baseline": 1.0, "dense-tst": 1.3}

@@ -9,8 +9,12 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy import stats
 
 from stepladder.analysis.laws import Array
+
+MISFIT_LEVEL = 0.05
+"""Level of the test for lack of fit."""
 
 COLUMNS = {"flops": "flops", "seconds": "accelerator_seconds", "tokens": "tokens"}
 """Cost axis to column of the table of runs."""
@@ -103,16 +107,27 @@ def _best_factor(runs: pd.DataFrame) -> pd.DataFrame:
 class Noise:
     """Seed noise of log loss, pooled over the ladder."""
 
-    vectors: Array
-    """(K, V): deviations of one (rung, seed) cluster from its rung's means, for all variants; each inflated
-    by sqrt(n / (n - 1)), which makes their variance unbiased."""
+    covariance: Array
+    """(V, V) of the log losses of one (rung, seed) cluster: variants that read the same batches in the same
+    order have noise in common."""
     dof: int
     """Sum over rungs of seeds - 1."""
 
     @property
     def sd(self) -> Array:
         """(V,) standard deviation of one run's log loss."""
-        return np.asarray(np.sqrt((self.vectors**2).mean(axis=0)))
+        return np.asarray(np.sqrt(np.diag(self.covariance)))
+
+
+@dataclass(frozen=True)
+class Misfit:
+    """How far cells lie from any smooth law, seed noise apart: a rung off its best learning rate, a law of
+    the wrong form. Independent between cells."""
+
+    sd: float = 0.0
+    """Of log loss."""
+    dof: int = 0
+    """Degrees of freedom behind `sd`; 0 when it is given, not estimated."""
 
 
 def measure_noise(cells: Cells, without: Collection[str] = ()) -> Noise:
@@ -124,37 +139,67 @@ def measure_noise(cells: Cells, without: Collection[str] = ()) -> Noise:
     wide = cells.runs.pivot_table(
         index=["rung", "budget", "seed"], columns="variant", values="log_loss", aggfunc="mean"
     )[cells.variants].dropna()
-    vectors, dof = [], 0
+    squares, dof = np.zeros((len(cells.variants),) * 2), 0
     for (rung, _), group in wide.groupby(level=["rung", "budget"]):
-        n = len(group)
-        if n > 1 and rung not in without:
+        if len(group) > 1 and rung not in without:
             deviations = group.to_numpy() - group.to_numpy().mean(axis=0)
-            vectors.append(deviations * np.sqrt(n / (n - 1)))
-            dof += n - 1
-    empty = np.empty((0, len(cells.variants)))
-    return Noise(np.concatenate(vectors) if vectors else empty, dof)
+            squares += deviations.T @ deviations
+            dof += len(group) - 1
+    return Noise(squares / max(dof, 1), dof)
 
 
-def draw_losses(cells: Cells, noise: Noise, draws: int, seed: int) -> Array | None:
+def measure_misfit(
+    cells: Cells, noise: Noise, residual: Array, parameters: int, rows: npt.NDArray[np.int64]
+) -> Misfit:
+    """What the residuals of a law with so many parameters at cells `rows` show beyond the seed noise of the
+    cells.
+
+    It counts only where an F-test finds the residuals larger than seed noise explains: from the few degrees
+    of freedom of a ladder an estimate that always counts is mostly noise, and makes intervals too wide.
+    Then it is a moment estimate: the mean square of the residuals less the cells' seed variance.
+    """
+    dof = len(residual) - parameters
+    if dof < 1 or noise.dof == 0:
+        return Misfit()
+    of_cells = noise.sd[cells.variant[rows]] ** 2 / cells.table["n"].to_numpy()[rows]
+    ratio = (residual**2).sum() / dof / of_cells.mean()
+    if stats.f.sf(ratio, dof, noise.dof) > MISFIT_LEVEL:
+        return Misfit()
+    return Misfit(float(np.sqrt((ratio - 1) * of_cells.mean())), dof)
+
+
+def draw_losses(
+    cells: Cells, noise: Noise, draws: int, seed: int, misfit: Misfit | None = None
+) -> Array | None:
     """Replicates (draws, M) of the cells' log losses; None without a repeated seed anywhere.
 
-    A residual bootstrap over clusters (rung, seed): a cell with n seeds gets the mean of n pooled clusters'
-    deviations, the same clusters for every variant, so that what is common to the variants of a seed
-    cancels in their comparison. A rung with one seed borrows the noise of the others. The variance
-    itself is known from `noise.dof` degrees of freedom only: each replicate is scaled by
-    sqrt(dof / chi-squared), which turns normal tails into Student's t.
+    A parametric bootstrap over clusters (rung, seed): a cell with n seeds gets the mean of n clusters'
+    normal noise, the same clusters for every variant, so that what is common to the variants of a seed
+    cancels in their comparison. A rung with one seed borrows the noise of the others. Drawing the few
+    deviations themselves, as the textbook does, makes intervals too short and too coarse. The noise is
+    known from `noise.dof` degrees of freedom only: each replicate is scaled by sqrt(dof / chi-squared),
+    which turns normal tails into Student's t, and likewise the misfit, which no number of seeds averages
+    out.
     """
     if noise.dof == 0:
         return None
     generator = np.random.default_rng(seed)
-    scale = np.sqrt(noise.dof / generator.chisquare(noise.dof, draws))
+    V, n = len(cells.variants), cells.table["n"].to_numpy()
+    # Not positive definite when there are fewer clusters than variants: no Cholesky.
+    values, vectors = np.linalg.eigh(noise.covariance)
+    root = vectors * np.sqrt(np.maximum(values, 0))
+    scale = np.sqrt(noise.dof / generator.chisquare(noise.dof, draws))[:, None]
     replicates = np.repeat(cells.log_loss[None], draws, axis=0)
     for step in np.unique(cells.step):
         here = np.flatnonzero(cells.step == step)
-        seeds = cells.table["n"].to_numpy()[here]
-        chosen = generator.integers(len(noise.vectors), size=(draws, seeds.max()))
-        for cell, n in zip(here, seeds, strict=True):
-            replicates[:, cell] += scale * noise.vectors[chosen[:, :n], cells.variant[cell]].mean(axis=1)
+        clusters = generator.standard_normal((draws, int(n[here].max()), V)) @ root.T
+        for cell in here:
+            replicates[:, cell] += scale[:, 0] * clusters[:, : n[cell], cells.variant[cell]].mean(axis=1)
+    if misfit is not None and misfit.sd > 0:
+        spread = misfit.sd * generator.standard_normal(replicates.shape)
+        if misfit.dof:
+            spread *= np.sqrt(misfit.dof / generator.chisquare(misfit.dof, draws))[:, None]
+        replicates += spread
     return replicates
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from stepladder.analysis.cells import Cells, draw_losses, make_cells, measure_noise
+from stepladder.analysis.cells import Cells, Misfit, draw_losses, make_cells, measure_noise
 from stepladder.analysis.config import AnalysisConfig
 from stepladder.analysis.gain import gain
 from stepladder.analysis.interaction import interactions
@@ -27,12 +27,12 @@ def compare(runs: pd.DataFrame, fits: dict[str, dict[str, Any]], config: Analysi
         ValueError: the baseline or a reference has no runs, or the verdict rule needs an axis that was not
             fitted.
     """
-    if missing := {"flops", *config.verdict.axes} - set(fits):
+    if missing := set(config.verdict.axes) - set(fits):
         raise ValueError(f"the verdict rule needs fits on {', '.join(sorted(missing))} as well")
     cells = make_cells(runs)
     if config.baseline not in cells.variants:
         raise ValueError(f"baseline {config.baseline!r} has no runs; there are: {', '.join(cells.variants)}")
-    replicates = draw_losses(cells, measure_noise(cells), config.bootstrap_draws, config.seed)
+    replicates = {axis: redraw(cells, fit, config) for axis, fit in fits.items()}
     if unknown := set(config.references) - set(cells.variants):
         raise ValueError(f"references without runs: {', '.join(sorted(unknown))}")
     pairs = comparisons(cells, config.baseline, config.references)
@@ -48,6 +48,19 @@ def compare(runs: pd.DataFrame, fits: dict[str, dict[str, Any]], config: Analysi
         "interactions": interactions(cells, replicates, fits, config),
         "warnings": _warnings(cells, fits, results),
     }
+
+
+def primary_axis(fits: dict[str, dict[str, Any]]) -> str:
+    """The axis whose held-out predictions and warnings count: FLOPs where there is a fit on them."""
+    return "flops" if "flops" in fits else next(iter(fits))
+
+
+def redraw(cells: Cells, fit: dict[str, Any], config: AnalysisConfig) -> Array | None:
+    """The replicates (B, M) that `fit` was bootstrapped on."""
+    if not fit["misfit"]:
+        return None
+    misfit = Misfit(fit["misfit"]["sd_log_loss"], fit["misfit"]["dof"])
+    return draw_losses(cells, measure_noise(cells), config.bootstrap_draws, config.seed, misfit)
 
 
 def comparisons(cells: Cells, baseline: str, references: Iterable[str] = ()) -> list[tuple[str, str]]:
@@ -69,20 +82,21 @@ def comparisons(cells: Cells, baseline: str, references: Iterable[str] = ()) -> 
 
 def _compare_pair(
     cells: Cells,
-    replicates: Array | None,
+    replicates: dict[str, Array | None],
     fits: dict[str, dict[str, Any]],
     candidate: str,
     reference: str,
     config: AnalysisConfig,
 ) -> dict[str, Any]:
-    gains = {axis: gain(cells, replicates, fit, candidate, reference, config) for axis, fit in fits.items()}
+    gains = {
+        axis: gain(cells, replicates[axis], fit, candidate, reference, config) for axis, fit in fits.items()
+    }
     test = seed_test(cells, candidate, reference, config.verdict.alpha)
-    first = fits["flops"]
+    first = fits[primary_axis(fits)]
     held = first["held_out"]["predictions"] if first["held_out"] else []
     needed = None
     if not first["reason"]:
-        law, top = first["laws"][reference]["parameters"], float(cells.of(reference)["loss"].iloc[-1])
-        needed = seeds_needed(law, top, test["sd_log_difference"], test["dof"], config.verdict.alpha)
+        needed = seeds_needed(cells, reference, first["laws"][reference]["parameters"], test, config)
     predicted = [row for row in held if row["variant"] in (candidate, reference)]
     n_rungs = len(set(cells.of(candidate)["rung"]) & set(cells.of(reference)["rung"]))
     return {
@@ -104,8 +118,9 @@ def _warnings(cells: Cells, fits: dict[str, dict[str, Any]], results: list[dict[
         elif not fit["converged"]:
             warnings.append(f"the fit on {axis} did not converge")
         warnings += [f"on {axis}: {law['reason']}" for law in fit["laws"].values() if law["reason"]]
-    if fits["flops"]["noise"]["reason"]:
-        warnings.append(f"no intervals: {fits['flops']['noise']['reason']}")
+    first = primary_axis(fits)
+    if fits[first]["noise"]["reason"]:
+        warnings.append(f"no intervals: {fits[first]['noise']['reason']}")
     n_rungs = cells.table["rung"].nunique()
     if n_rungs < 5:
         warnings.append(
@@ -118,7 +133,7 @@ def _warnings(cells: Cells, fits: dict[str, dict[str, Any]], results: list[dict[
                 f"(Kendall's tau {row['tau']:.2f}, {row['n_variants']} variants)"
             )
     for result in results:
-        extrapolated = [r["label"] for r in result["gains"]["flops"]["rungs"] if r["extrapolated"]]
+        extrapolated = [r["label"] for r in result["gains"][first]["rungs"] if r["extrapolated"]]
         if extrapolated:
             warnings.append(
                 f"{result['candidate']} at {', '.join(extrapolated)}: its loss lies outside those of "

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from stepladder.analysis.cells import (
@@ -17,7 +16,8 @@ from stepladder.analysis.cells import (
     percentile_interval,
 )
 from stepladder.analysis.config import AnalysisConfig
-from stepladder.analysis.joint import Fits, fit_laws
+from stepladder.analysis.heldout import fit_cells, held_out, leave_one_out, misfit_of
+from stepladder.analysis.joint import Fits
 from stepladder.analysis.laws import Array
 
 CURVE_POINTS = 60
@@ -43,7 +43,6 @@ def fit(runs: pd.DataFrame, axis: str, config: AnalysisConfig) -> dict[str, Any]
     """
     cells = make_cells(runs)
     noise = measure_noise(cells)
-    replicates = draw_losses(cells, noise, config.bootstrap_draws, config.seed)
     head: dict[str, Any] = {
         "axis": axis,
         "floor": config.floor,
@@ -62,12 +61,23 @@ def fit(runs: pd.DataFrame, axis: str, config: AnalysisConfig) -> dict[str, Any]
         },
     }
     try:
-        point = _fit(cells, axis, config, cells.log_loss[None])
+        point = fit_cells(cells, axis, config, cells.log_loss[None])
     except ValueError as error:
-        return head | {"reason": str(error), "laws": {}, "held_out": None, "sensitivity": [], "draws": None}
-    drawn = None if replicates is None else _fit(cells, axis, config, replicates, near=point)
+        return head | {
+            "reason": str(error),
+            "laws": {},
+            "misfit": None,
+            "held_out": None,
+            "leave_one_out": [],
+            "sensitivity": [],
+            "draws": None,
+        }
+    misfit = misfit_of(cells, noise, point, axis, config)
+    replicates = draw_losses(cells, noise, config.bootstrap_draws, config.seed, misfit)
+    drawn = None if replicates is None else fit_cells(cells, axis, config, replicates, near=point)
     return head | {
         "reason": None,
+        "misfit": {"sd_log_loss": misfit.sd, "dof": misfit.dof},
         "unit_cost": point.unit,
         "objective": float(point.objective[0]),
         "converged": bool(point.converged[0]),
@@ -76,30 +86,11 @@ def fit(runs: pd.DataFrame, axis: str, config: AnalysisConfig) -> dict[str, Any]
         "bootstrap_draws": 0 if replicates is None else len(replicates),
         "bootstrap_converged": None if drawn is None else float(drawn.converged.mean()),
         "laws": {name: _law(cells, axis, config, point, drawn, v) for v, name in enumerate(cells.variants)},
-        "held_out": _held_out(cells, axis, config),
+        "held_out": held_out(cells, axis, config),
+        "leave_one_out": leave_one_out(cells, axis, config),
         "sensitivity": _sensitivity(cells, axis, config),
         "draws": None if drawn is None else _draws(cells, drawn),
     }
-
-
-def _fit(
-    cells: Cells,
-    axis: str,
-    config: AnalysisConfig,
-    log_loss: Array,
-    keep: npt.NDArray[np.bool_] | None = None,
-    floor: Any = None,
-    near: Fits | None = None,
-) -> Fits:
-    mask = np.ones(len(cells.table), dtype=bool) if keep is None else keep
-    return fit_laws(
-        cells.cost(axis)[mask],
-        log_loss[:, mask],
-        cells.variant[mask],
-        config.floor if floor is None else floor,
-        config.huber_delta,
-        near,
-    )
 
 
 def _law(
@@ -156,53 +147,6 @@ def _spread(draws: Array) -> float:
     return float(high - low) / 2
 
 
-def _held_out(cells: Cells, axis: str, config: AnalysisConfig) -> dict[str, Any] | None:
-    """Fit without the largest rungs and predict them, seed noise of the held-out runs included.
-
-    Nothing of the held-out rungs is used, their repeated seeds neither: the noise is that of the others.
-    """
-    if config.holdout_rungs == 0:
-        return None
-    by_size = cells.table.groupby("rung")["n_parameters"].mean().sort_values()
-    rungs = list(by_size.index[-config.holdout_rungs :])
-    keep = ~cells.table["rung"].isin(rungs).to_numpy()
-    try:
-        point = _fit(cells, axis, config, cells.log_loss[None], keep)
-    except ValueError as error:
-        return {"rungs": rungs, "reason": str(error), "predictions": []}
-    replicates = draw_losses(cells, measure_noise(cells, rungs), config.bootstrap_draws, config.seed)
-    drawn = None if replicates is None else _fit(cells, axis, config, replicates, keep, near=point)
-    predictions = []
-    rows = cells.table.to_dict("records")
-    for index in np.flatnonzero(~keep):
-        row = rows[index]
-        v, cost = cells.variants.index(row["variant"]), np.array([row[axis]])
-        predicted = float(point.predict(cost)[0, v, 0])
-        interval = None
-        if drawn is not None and replicates is not None:
-            # The replicate's deviation at the held-out cell is the noise that its own runs would have.
-            own_noise = replicates[:, index] - cells.log_loss[index]
-            spread = drawn.predict(cost)[:, v, 0] * np.exp(own_noise)
-            interval = percentile_interval(spread, config.confidence)
-        low, high = interval or (None, None)
-        inside = None if low is None or high is None else bool(low <= row["loss"] <= high)
-        predictions.append(
-            {
-                "variant": row["variant"],
-                "rung": row["rung"],
-                "label": row["label"],
-                "cost": row[axis],
-                "n": row["n"],
-                "predicted": predicted,
-                "interval": interval,
-                "observed": row["loss"],
-                "relative_error": float(row["loss"] / predicted - 1),
-                "inside": inside,
-            }
-        )
-    return {"rungs": rungs, "reason": None, "predictions": predictions}
-
-
 def _sensitivity(cells: Cells, axis: str, config: AnalysisConfig) -> list[dict[str, Any]]:
     """The laws under other assumptions about the floor E."""
     smallest = float(np.exp(cells.log_loss.min()))
@@ -210,7 +154,7 @@ def _sensitivity(cells: Cells, axis: str, config: AnalysisConfig) -> list[dict[s
     rows = []
     for floor in choices:
         try:
-            point = _fit(cells, axis, config, cells.log_loss[None], floor=floor)
+            point = fit_cells(cells, axis, config, cells.log_loss[None], floor=floor)
         except ValueError as error:
             rows.append({"floor": floor, "reason": str(error), "objective": None, "laws": {}})
             continue

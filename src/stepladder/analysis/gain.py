@@ -17,24 +17,9 @@ import pandas as pd
 
 from stepladder.analysis.cells import Cells, finite, percentile_interval
 from stepladder.analysis.config import AnalysisConfig
+from stepladder.analysis.extrapolate import at_target, crossover
+from stepladder.analysis.invert import exp, interval, invert, log_invert, predict, summarize
 from stepladder.analysis.laws import Array
-
-
-def log_invert(law: dict[str, Any], unit: float, loss: Any) -> Array:
-    """Log of the cost at which `law` (E, A, alpha: numbers or arrays of replicates) reaches `loss`.
-
-    Infinite at the law's floor. In logs nothing under- or overflows, however flat a replicate's law is.
-    """
-    E, A, alpha = (np.asarray(law[key], dtype=float) for key in ("E", "A", "alpha"))
-    excess = np.asarray(loss, dtype=float) - E
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(np.where(excess > 0, np.log(unit) + (np.log(A) - np.log(excess)) / alpha, np.inf))
-
-
-def invert(law: dict[str, Any], unit: float, loss: Any) -> Array:
-    """Cost at which `law` (E, A, alpha: numbers or arrays of replicates) reaches `loss`; inf at its floor."""
-    with np.errstate(over="ignore"):
-        return np.exp(log_invert(law, unit, loss))
 
 
 @dataclass(frozen=True)
@@ -71,20 +56,16 @@ def log_gains(
         }
         with np.errstate(over="ignore"):  # an absurd replicate's loss may be infinite: it costs nothing
             draws = log_invert(drawn[reference], unit, np.exp(replicates[:, mine.index])) - np.log(cost)
-        predicted = _predict(drawn[candidate], unit, cost)
+        predicted = predict(drawn[candidate], unit, cost)
         law_draws = log_invert(drawn[reference], unit, predicted) - np.log(cost)
     return LogGains(
         cells=mine,
         cost=cost,
         point=log_invert(laws[reference], unit, mine["loss"].to_numpy()) - np.log(cost),
         draws=draws,
-        law_point=log_invert(laws[reference], unit, _predict(laws[candidate], unit, cost)) - np.log(cost),
+        law_point=log_invert(laws[reference], unit, predict(laws[candidate], unit, cost)) - np.log(cost),
         law_draws=law_draws,
     )
-
-
-def _predict(law: dict[str, Any], unit: float, cost: Array) -> Array:
-    return np.asarray(law["E"] + law["A"] * np.exp(-np.asarray(law["alpha"]) * np.log(cost / unit)))
 
 
 def gain(
@@ -99,7 +80,7 @@ def gain(
     axis = fit["axis"]
     reason = fit["reason"] or fit["laws"][reference]["reason"]
     if reason:
-        return {"axis": axis, "reason": reason, "rungs": [], "pooled": None, "trend": None}
+        return {"axis": axis, "reason": reason, "rungs": [], "pooled": None, "trend": None, "at_target": None}
     logs = log_gains(cells, replicates, fit, candidate, reference)
     theirs = cells.of(reference)
     held = fit["held_out"]["rungs"] if fit["held_out"] else []
@@ -109,8 +90,8 @@ def gain(
             "label": row["label"],
             "cost": row[axis],
             **summarize(logs.point[i], _column(logs.draws, i), config.confidence),
-            "law_gain": finite(_exp(logs.law_point[i])),
-            "law_interval": _interval(_column(logs.law_draws, i), config.confidence),
+            "law_gain": finite(exp(logs.law_point[i])),
+            "law_interval": interval(_column(logs.law_draws, i), config.confidence),
             "n": row["n"],
             "n_reference": int(theirs.loc[theirs["step"] == row["step"], "n"].sum()),
             "held_out": row["rung"] in held,
@@ -128,28 +109,12 @@ def gain(
         "pooled": summarize(logs.point.mean(), means, config.confidence) | {"n_rungs": len(rungs)},
         "trend": _trend(logs, config),
         "at_largest": rungs[-1] | {"n_rungs": len(rungs)},
+        "at_target": at_target(cells, fit, candidate, reference, config),
+        "crossover": crossover(
+            fit, candidate, reference, np.concatenate([logs.cost, theirs[axis]]), config.confidence
+        ),
         "sensitivity": _sensitivity(fit, logs.cells, reference),
     }
-
-
-def summarize(log_point: float, log_draws: Array | None, confidence: float) -> dict[str, Any]:
-    """{gain, interval, undefined_share} of a gain whose logs are given; null where it is infinite."""
-    return {
-        "gain": finite(_exp(log_point)),
-        "interval": _interval(log_draws, confidence),
-        "undefined_share": None if log_draws is None else float((~np.isfinite(log_draws)).mean()),
-    }
-
-
-def _exp(value: Any) -> Any:
-    with np.errstate(over="ignore"):
-        return np.exp(value)
-
-
-def _interval(log_draws: Array | None, confidence: float) -> list[float | None] | None:
-    """Percentiles are the same in logs: the exponential is taken of the ends."""
-    ends = percentile_interval(log_draws, confidence)
-    return None if ends is None else [None if end is None else finite(_exp(end)) for end in ends]
 
 
 def _column(draws: Array | None, i: int) -> Array | None:

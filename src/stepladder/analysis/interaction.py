@@ -12,12 +12,13 @@ import numpy as np
 
 from stepladder.analysis.cells import Cells
 from stepladder.analysis.config import AnalysisConfig
-from stepladder.analysis.gain import LogGains, log_gains, summarize
+from stepladder.analysis.gain import LogGains, log_gains
+from stepladder.analysis.invert import summarize
 from stepladder.analysis.laws import Array
 
 
 def interactions(
-    cells: Cells, replicates: Array | None, fits: dict[str, dict[str, Any]], config: AnalysisConfig
+    cells: Cells, replicates: dict[str, Array | None], fits: dict[str, dict[str, Any]], config: AnalysisConfig
 ) -> list[dict[str, Any]]:
     """One row per recipe, architecture and axis for which the ladder has all four variants.
 
@@ -33,8 +34,8 @@ def interactions(
             if reason:
                 rows.append(head | {"reason": reason, "pooled": None, "at_largest": None})
                 continue
-            first = log_gains(cells, replicates, fit, there, there_plain)
-            second = log_gains(cells, replicates, fit, here, here_plain)
+            first = log_gains(cells, replicates[axis], fit, there, there_plain)
+            second = log_gains(cells, replicates[axis], fit, here, here_plain)
             rows.append(head | ratio(first, second, config.confidence))
     return rows
 

@@ -15,20 +15,14 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from stepladder.analysis.laws import Array, Design, compute, make_design
-from stepladder.analysis.solve import Robust, Solution, solve
-from stepladder.analysis.starts import regress, screen
+from stepladder.analysis.laws import Array, compute, make_design
+from stepladder.analysis.solve import Robust
+from stepladder.analysis.starts import NEARBY, search, search_nearby
 
 Floor = Literal["shared", "free"] | float
 
 CANDIDATES = 1024
 """Starts that are screened for a point estimate; those worth it are polished."""
-
-NEARBY = (1.0, 0.5, 1.8)
-"""Replicates start from the point estimate, and with all its exponents times these."""
-
-AGREE = 1e-6
-"""Starts whose objective is within this share of the best count as agreeing."""
 
 
 @dataclass(frozen=True)
@@ -94,11 +88,14 @@ def fit_laws(
     design = make_design(compute("cost"), {"cost": cost}, variant, names, shared, pinned)
     robust = Robust(delta)
     if near is None:
-        parts = [_search(design, row, robust) for row in log_loss]
-        theta, objective, converged, agreeing = (np.array(column) for column in zip(*parts, strict=True))
-        starts = CANDIDATES
+        parts = [search(design, row, robust, CANDIDATES) for row in log_loss]
+        theta, objective, converged, agreeing = (
+            np.array([getattr(part, key) for part in parts])
+            for key in ("theta", "objective", "converged", "agreeing")
+        )
+        starts = len(parts) and parts[0].polished
     else:
-        found = _search_nearby(design, log_loss, robust, near.theta)
+        found = search_nearby(design, log_loss, robust, near.theta)
         theta, objective, converged = found.theta, found.objective, found.converged
         agreeing, starts = np.ones(len(theta), dtype=np.int64), len(NEARBY)
     columns = {
@@ -118,29 +115,6 @@ def fit_laws(
         starts=starts,
         theta=theta,
     )
-
-
-def _search(design: Design, log_loss: Array, robust: Robust) -> tuple[Array, float, bool, int]:
-    """The best of many starts: theta (P,), its objective, whether it converged, how many starts agree."""
-    found = solve(design, log_loss, screen(design, log_loss, robust, CANDIDATES), robust)
-    best = int(found.objective.argmin())
-    value = float(found.objective[best])
-    agreeing = int((found.objective <= value * (1 + AGREE) + 1e-18).sum())
-    return found.theta[best], value, bool(found.converged[best]), agreeing
-
-
-def _search_nearby(design: Design, log_loss: Array, robust: Robust, theta: Array) -> Solution:
-    """The best of a few starts around theta (1, P) for every row of log_loss (B, M)."""
-    B = len(log_loss)
-    point = np.repeat(theta, B, axis=0)
-    starts = [point]
-    for factor in NEARBY[1:]:
-        moved = np.where(design.is_log, 0.0, point * factor)
-        starts.append(regress(design, moved, log_loss))
-    S = len(starts)
-    found = solve(design, np.tile(log_loss, (S, 1)), np.concatenate(starts), robust)
-    best = found.objective.reshape(S, B).argmin(axis=0) * B + np.arange(B)
-    return Solution(found.theta[best], found.objective[best], found.converged[best])
 
 
 def _check_identified(cost: Array, variant: npt.NDArray[np.int64], V: int, floor: Floor) -> None:

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,26 +29,29 @@ LOSS = "nats/token"
 
 @dataclass(frozen=True)
 class Parameter:
-    """A number that is fitted. Coefficients are positive and solved for as logarithms."""
+    """A number that is fitted."""
 
     name: str
     unit: str
     low: float
     high: float
+    positive: bool
+    """Solved for as a logarithm."""
     start: tuple[float, float] = (0.0, 0.0)
     """Range in which starting values of an exponent are spread; coefficients follow from them."""
 
 
-def coefficient(name: str, unit: str) -> Parameter:
-    """A positive factor of a term; practically unbounded."""
-    return Parameter(name, unit, 1e-200, 1e200)
+def coefficient(name: str) -> Parameter:
+    """A positive factor of a term, whose bounds are far from anything that is met. In the solver's units it
+    is what the term adds to the loss at typical inputs, nats/token."""
+    return Parameter(name, LOSS, 1e-60, 1e60, positive=True)
 
 
 def exponent(
     name: str, low: float = 1e-4, high: float = 20.0, start: tuple[float, float] = (0.03, 1.5)
 ) -> Parameter:
     """A power; positive unless `low` says otherwise."""
-    return Parameter(name, "none", low, high, start)
+    return Parameter(name, "none", low, high, positive=False, start=start)
 
 
 @dataclass(frozen=True)
@@ -76,8 +80,20 @@ class Law:
         """Of the parameters, in order."""
         return [p.name for p in self.parameters]
 
+    def loss(self, values: Mapping[str, Any], inputs: Mapping[str, Any]) -> Array:
+        """The formula itself, nats/token: parameters and inputs are numbers or arrays that broadcast."""
+        total: Any = 0.0
+        for term in self.terms:
+            logs = sum(
+                sign * np.asarray(values[power]) * np.log(inputs[name]) for name, sign, power in term.powers
+            )
+            with np.errstate(divide="ignore"):
+                total = total + np.exp(np.log(np.asarray(values[term.coefficient], dtype=float)) + logs)
+        return np.asarray(total)
 
-E = coefficient("E", LOSS)
+
+E = Parameter("E", LOSS, 1e-4, 1e3, positive=True)
+"""The floor. At its lower bound it is no different from 0, and the data do not bound it."""
 
 
 def compute(cost: str = "flops") -> Law:
@@ -88,7 +104,7 @@ def compute(cost: str = "flops") -> Law:
         formula="E + A C^-alpha",
         source="Kaplan et al. 2020 (arXiv 2001.08361); with a floor, Henighan et al. 2020 (arXiv 2010.14701)",
         inputs=(cost,),
-        parameters=(E, coefficient("A", LOSS), exponent("alpha")),
+        parameters=(E, coefficient("A"), exponent("alpha")),
         terms=(Term("E"), Term("A", ((cost, -1, "alpha"),))),
     )
 
@@ -100,7 +116,7 @@ def chinchilla() -> Law:
         formula="E + A N^-alpha + B D^-beta",
         source="Hoffmann et al. 2022 (arXiv 2203.15556), section 3.3",
         inputs=("parameters", "tokens"),
-        parameters=(E, coefficient("A", LOSS), coefficient("B", LOSS), exponent("alpha"), exponent("beta")),
+        parameters=(E, coefficient("A"), coefficient("B"), exponent("alpha"), exponent("beta")),
         terms=(
             Term("E"),
             Term("A", (("parameters", -1, "alpha"),)),
@@ -117,7 +133,7 @@ def overtraining() -> Law:
         formula="E + (a M^eta + b M^-eta) C^-eta",
         source="Gadre et al. 2024 (arXiv 2403.08540), section 2",
         inputs=("flops", "multiplier"),
-        parameters=(E, coefficient("a", LOSS), coefficient("b", LOSS), exponent("eta", start=(0.02, 0.8))),
+        parameters=(E, coefficient("a"), coefficient("b"), exponent("eta", start=(0.02, 0.8))),
         terms=(
             Term("E"),
             Term("a", (("flops", -1, "eta"), ("multiplier", 1, "eta"))),
@@ -137,7 +153,7 @@ def sparsity() -> Law:
         inputs=("parameters", "tokens", "active_fraction"),
         parameters=(
             E,
-            *(coefficient(name, LOSS) for name in "ABcd"),
+            *(coefficient(name) for name in "ABcd"),
             exponent("alpha"),
             exponent("beta"),
             exponent("lambda", **either),  # type: ignore[arg-type]
@@ -188,21 +204,28 @@ class Design:
     @cached_property
     def is_log(self) -> npt.NDArray[np.bool_]:
         """(P,) coefficients."""
-        return np.array([p.low == 1e-200 for p in self.bases], dtype=bool)
+        return np.array([p.positive for p in self.bases], dtype=bool)
+
+    @cached_property
+    def is_floor(self) -> npt.NDArray[np.bool_]:
+        """(P,) coefficients of terms without a power."""
+        constant = {term.coefficient for term in self.law.terms if not term.powers}
+        return np.array([p.name in constant for p in self.bases], dtype=bool)
+
+    @cached_property
+    def is_positive_power(self) -> npt.NDArray[np.bool_]:
+        """(P,) exponents that cannot change sign."""
+        return np.array([not p.positive and p.low > 0 for p in self.bases], dtype=bool)
 
     @cached_property
     def low(self) -> Array:
         """(P,) in the solver's coordinates."""
-        return np.array(
-            [np.log(p.low) if log else p.low for p, log in zip(self.bases, self.is_log, strict=True)]
-        )
+        return np.array([np.log(p.low) if p.positive else p.low for p in self.bases])
 
     @cached_property
     def high(self) -> Array:
         """(P,) in the solver's coordinates."""
-        return np.array(
-            [np.log(p.high) if log else p.high for p, log in zip(self.bases, self.is_log, strict=True)]
-        )
+        return np.array([np.log(p.high) if p.positive else p.high for p in self.bases])
 
     @cached_property
     def outer(self) -> Array:

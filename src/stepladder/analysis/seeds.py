@@ -13,12 +13,10 @@ import numpy as np
 from scipy import stats
 
 from stepladder.analysis.cells import Cells, finite
+from stepladder.analysis.config import AnalysisConfig
 
 POWER = 0.8
 """Chance to see an effect of the wanted size (1 - beta)."""
-
-WANTED_GAIN = 1.01
-"""The effect of the sample-size question: an efficiency gain of 1 %."""
 
 
 def seed_test(cells: Cells, candidate: str, reference: str, alpha: float) -> dict[str, Any]:
@@ -58,25 +56,36 @@ def seed_test(cells: Cells, candidate: str, reference: str, alpha: float) -> dic
 
 
 def seeds_needed(
-    law: dict[str, float], loss: float, sd_log_difference: float | None, dof: int, alpha: float
-) -> Any:
-    """Pairs of runs at one rung that would show a gain of 1 % there, or None without a noise estimate.
+    cells: Cells, reference: str, law: dict[str, float], test: dict[str, Any], config: AnalysisConfig
+) -> dict[str, Any] | None:
+    """Pairs of runs (one of each variant, same seed) at one rung that would show a gain of
+    `config.wanted_gain` there with 80 % power, for every rung; None without a noise estimate.
 
     An EG of g lowers the loss by (L - E)(1 - g^-alpha) (from L = E + A C^-alpha).
     """
-    if not sd_log_difference or dof < 1:
+    sd, dof = test["sd_log_difference"], test["dof"]
+    if not sd or dof < 1:
         return None
-    theta = (loss - law["E"]) * (1 - WANTED_GAIN ** -law["alpha"]) / loss
-    if theta <= 0:
+    quantiles = stats.t.ppf(1 - config.verdict.alpha, dof) + stats.t.ppf(POWER, dof)
+    rungs = []
+    for row in cells.of(reference).to_dict("records"):
+        theta = (row["loss"] - law["E"]) * (1 - config.wanted_gain ** -law["alpha"]) / row["loss"]
+        if theta <= 0:
+            continue
+        pairs = max(2, math.ceil((quantiles * sd / theta) ** 2))
+        rungs.append(
+            {
+                "label": row["label"],
+                "log_difference": theta,
+                "pairs": pairs,
+                "had": row["n"],
+                "accelerator_hours": 2 * pairs * row["seconds"] / 3600 if "seconds" in row else None,
+            }
+        )
+    if not rungs:
         return None
-    quantiles = stats.t.ppf(1 - alpha, dof) + stats.t.ppf(POWER, dof)
-    return {
-        "gain": WANTED_GAIN,
-        "log_difference": theta,
-        "power": POWER,
-        "alpha": alpha,
-        "pairs": max(2, math.ceil((quantiles * sd_log_difference / theta) ** 2)),
-    }
+    head = {"gain": config.wanted_gain, "power": POWER, "alpha": config.verdict.alpha}
+    return head | {"pairs": rungs[-1]["pairs"], "log_difference": rungs[-1]["log_difference"], "rungs": rungs}
 
 
 def rank_agreement(cells: Cells) -> list[dict[str, Any]]:

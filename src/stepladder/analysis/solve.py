@@ -119,11 +119,10 @@ def _solve(
     damping = np.full(len(theta), 0.1)
     converged = np.zeros(len(theta), dtype=bool)
     active = np.flatnonzero(np.isfinite(value))
-    gradient, newton, majorant = _derivatives(design, y[active], theta[active], robust, w[active])
+    gradient, newton, majorant = derivatives(design, y[active], theta[active], robust, w[active])
     enough = ABSOLUTE * w.sum(axis=1)
     for _ in range(ITERATIONS):
-        step, promise = _step(design, theta[active], gradient, newton, majorant, damping[active])
-        trial = np.clip(theta[active] + step, design.low, design.high)
+        trial, promise = _step(design, theta[active], gradient, newton, majorant, damping[active])
         reached = objective(design, y[active], trial, robust, w[active])
         better = (reached <= value[active]) & (promise >= 0)
         # A small promise under light damping is the whole distance to the optimum.
@@ -143,25 +142,19 @@ def _solve(
         changed = better & going
         if changed.any():
             rows = active[changed]
-            gradient[changed], newton[changed], majorant[changed] = _derivatives(
-                design, y[rows], theta[rows], robust, w[rows]
-            )
+            fresh = derivatives(design, y[rows], theta[rows], robust, w[rows])
+            gradient[changed], newton[changed], majorant[changed] = fresh
         active, gradient, newton, majorant = active[going], gradient[going], newton[going], majorant[going]
     return theta, value, converged
 
 
-def _derivatives(
+def derivatives(
     design: Design, y: Array, theta: Array, robust: Robust, w: Array
 ) -> tuple[Array, Array, Array]:
     """Gradient (B, P), Hessian (B, P, P), and the reweighted Gauss-Newton matrix (B, P, P)."""
     K, M, P = design.matrix.shape
     log_prediction, share = design.predict_shares(theta)
-    jacobian = np.zeros((len(theta), P, M))
-    for k in range(K):
-        for p in range(P):
-            column = design.matrix[k, :, p]
-            if column.any():
-                jacobian[:, p] += share[:, k] * column
+    jacobian = slopes(design, share)
     _, first, second, weight = robust(log_prediction - y)
     first, second, weight = w * first, w * second, w * weight
     transposed = jacobian.transpose(0, 2, 1)
@@ -173,21 +166,50 @@ def _derivatives(
     return gradient, newton, majorant
 
 
+def slopes(design: Design, share: Array) -> Array:
+    """d log L / d theta (B, P, M), from the terms' shares (B, K, M) of L."""
+    K, M, P = design.matrix.shape
+    jacobian = np.zeros((len(share), P, M))
+    for k in range(K):
+        for p in range(P):
+            column = design.matrix[k, :, p]
+            if column.any():
+                jacobian[:, p] += share[:, k] * column
+    return jacobian
+
+
 def _step(
     design: Design, theta: Array, gradient: Array, newton: Array, majorant: Array, damping: Array
 ) -> tuple[Array, Array]:
-    """Damped Newton steps (B, P) and the decrease that each promises (B,); negative for an ascent.
+    """Where damped Newton steps lead (B, P) and the decrease that each promises (B,); negative for an ascent.
 
-    A parameter at its bound that wants to leave is held.
+    Steps are taken in coordinates in which the valley of such laws is nearly straight: what the data tell
+    is the loss (E + A) and its slope (A alpha), so E itself, log A and log alpha; in log E a step from 0.01
+    to 0.5 would be longer than all others. A parameter at its bound that wants to leave is held.
     """
     P = theta.shape[1]
+    floor, power = design.is_floor, design.is_positive_power
+    value = np.where(floor, np.exp(np.where(floor, theta, 0.0)), theta)
+    # theta = phi(u): phi' and phi'' of log u (floors), exp u (positive powers) and u (the others).
+    slope = np.where(floor, 1 / value, np.where(power, theta, 1.0))
+    bend = np.where(floor, -1 / value**2, np.where(power, theta, 0.0))
     free = ~(((theta <= design.low) & (gradient > 0)) | ((theta >= design.high) & (gradient < 0)))
     diagonal = np.einsum("bpp->bp", majorant)
     # In units of each parameter's own curvature; a parameter may have no effect at all on a replicate.
     unit = free / np.sqrt(diagonal + 1e-20 * diagonal.max(axis=1, keepdims=True) + 1e-250)
     matrix = (newton + damping[:, None, None] * majorant) * unit[:, :, None] * unit[:, None, :]
-    matrix[:, np.arange(P), np.arange(P)] += np.where(free, 1e-13 + 1e-9 * damping[:, None], 1.0)
+    matrix[:, np.arange(P), np.arange(P)] += np.where(
+        free, 1e-13 + 1e-9 * damping[:, None] + gradient * bend * (unit / slope) ** 2, 1.0
+    )
     step = -unit * np.linalg.solve(matrix, (gradient * unit)[:, :, None])[:, :, 0]
     promise = -0.5 * (gradient * step).sum(axis=1)
+    step = step / slope
     longest = np.abs(step).max(axis=1, keepdims=True)
-    return step * np.minimum(1.0, LONGEST / np.maximum(longest, 1e-300)), promise
+    step = step * np.minimum(1.0, LONGEST / np.maximum(longest, 1e-300))
+    with np.errstate(invalid="ignore"):
+        moved = np.where(
+            floor,
+            np.log(np.maximum(value + step, 1e-300)),
+            np.where(power, theta * np.exp(step), theta + step),
+        )
+    return np.clip(moved, design.low, design.high), promise

@@ -7,11 +7,13 @@ coefficients.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy.stats import qmc
 
 from stepladder.analysis.laws import Array, Design
-from stepladder.analysis.solve import Robust, objective
+from stepladder.analysis.solve import Robust, Solution, objective, solve
 
 CANDIDATES = 4500
 """Starts that are screened. As many as the grid of Besiroglu et al. 2024, which spans coefficients too."""
@@ -19,8 +21,53 @@ CANDIDATES = 4500
 BEST = 32
 """Starts that are polished because they are best, and half as many spread over the others' ranks."""
 
+NEARBY = (1.0, 0.5, 1.8)
+"""Replicates start from the point estimate, and with all its exponents times these."""
+
+AGREE = 1e-6
+"""Starts whose objective is within this share of the best count as agreeing."""
+
 SWEEPS = 40
 """Multiplicative updates of the coefficients (Lee & Seung 2001), from their clipped regression."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """The best of many searches."""
+
+    theta: Array
+    """(P,)."""
+    objective: float
+    converged: bool
+    agreeing: int
+    """Polished starts that ended at the best objective."""
+    polished: int
+
+
+def search(design: Design, log_loss: Array, robust: Robust, candidates: int = CANDIDATES) -> Found:
+    """The law's global optimum on log_loss (M,), as far as many starts can tell."""
+    found = solve(design, log_loss, screen(design, log_loss, robust, candidates), robust)
+    best = int(found.objective.argmin())
+    value = float(found.objective[best])
+    agreeing = int((found.objective <= value * (1 + AGREE) + 1e-18).sum())
+    return Found(found.theta[best], value, bool(found.converged[best]), agreeing, len(found.theta))
+
+
+def search_nearby(
+    design: Design, log_loss: Array, robust: Robust, theta: Array, weight: Array | None = None
+) -> Solution:
+    """The best of a few starts around theta (P,) in each replicate: log_loss or weight is (B, M), or both."""
+    B = max(len(np.atleast_2d(x)) for x in (log_loss, 1.0 if weight is None else weight))
+    y = np.broadcast_to(log_loss, (B, design.matrix.shape[1]))
+    point = np.repeat(np.atleast_2d(theta), B, axis=0)
+    starts = [point]
+    for factor in NEARBY[1:]:
+        starts.append(regress(design, np.where(design.is_log, 0.0, point * factor), y))
+    S = len(starts)
+    weights = weight if weight is None or np.ndim(weight) < 2 else np.tile(weight, (S, 1))
+    found = solve(design, np.tile(y, (S, 1)), np.concatenate(starts), robust, weights)
+    best = found.objective.reshape(S, B).argmin(axis=0) * B + np.arange(B)
+    return Solution(found.theta[best], found.objective[best], found.converged[best])
 
 
 def screen(

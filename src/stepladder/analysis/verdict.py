@@ -6,6 +6,7 @@ from typing import Any
 
 from stepladder.analysis.config import Verdict
 
+PLACES = {"largest": "the largest rung", "target": "the target"}
 AXIS_NAMES = {"flops": "FLOPs", "seconds": "time", "tokens": "tokens"}
 
 
@@ -18,7 +19,7 @@ def decide(
 ) -> dict[str, Any]:
     """Apply `rule`.
 
-    Promote: every criterion is met. Reject: some axis' whole interval at the largest rung lies below the
+    Promote: every criterion is met. Reject: some axis' whole interval at the rung (or target) lies below the
     smallest gain worth having. Hold: neither; more seeds or rungs would tell.
 
     Args:
@@ -31,14 +32,14 @@ def decide(
     hopeless = []
     for axis in rule.axes:
         result, name = gains[axis], AXIS_NAMES[axis]
-        top = result["at_largest"] if not result["reason"] else None
+        top = result[f"at_{rule.at}"] if not result["reason"] else None
         low, high = (top["interval"] or [None, None]) if top else (None, None)
         value = top["gain"] if top else None
         # An infinite gain is null in JSON: it is enough by any measure.
         unbounded = bool(top) and value is None
         criteria += [
             _criterion(
-                f"EG on {name} at the largest rung is at least {rule.minimal_gain:g}",
+                f"EG on {name} at {PLACES[rule.at]} is at least {rule.minimal_gain:g}",
                 value,
                 rule.minimal_gain,
                 unbounded or (value is not None and value >= rule.minimal_gain),
@@ -49,7 +50,7 @@ def decide(
                 1.0,
                 bool(top and top["interval"]) and (low is None or low > 1),
             ),
-            _trend_criterion(result, name),
+            _trend_criterion(result, name, rule.minimal_trend),
             _convergence_criterion(result, name),
         ]
         if top and top["interval"] and high is not None and high < rule.minimal_gain:
@@ -83,12 +84,13 @@ def _convergence_criterion(result: dict[str, Any], name: str) -> dict[str, Any]:
     return _criterion(f"the fit converged ({name})", converged, True, converged)
 
 
-def _trend_criterion(result: dict[str, Any], name: str) -> dict[str, Any]:
-    """The gain must not shrink with scale beyond doubt: the slope's interval must reach 0."""
+def _trend_criterion(result: dict[str, Any], name: str, least: float) -> dict[str, Any]:
+    """The gain must not shrink with scale beyond doubt: the slope's interval must reach `least`."""
     interval = result["trend"]["interval"] if result["trend"] else None
     high = interval[1] if interval else None
-    reaches = interval is not None and (high is None or high >= 0)
-    return _criterion(f"the gain does not shrink with scale ({name})", high, 0.0, reaches)
+    reaches = interval is not None and (high is None or high >= least)
+    claim = "the gain does not shrink with scale" if least == 0 else f"its trend reaches {least:g} per decade"
+    return _criterion(f"{claim} ({name})", high, least, reaches)
 
 
 def _held_out_criterion(held_out: list[dict[str, Any]], rule: Verdict) -> dict[str, Any]:
