@@ -2,6 +2,7 @@
 #
 #   snakemake                          climb the default ladder and typeset results/laptop/report.pdf
 #   snakemake plan                     price it, run nothing
+#   snakemake preregister              train all but the largest rung and write down what is expected of it
 #   snakemake --config ladder=smoke    another ladder of configs/ladders, or a path to a file
 import sys
 from pathlib import Path

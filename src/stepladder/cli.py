@@ -12,6 +12,9 @@ from typing import Annotated, Any
 
 import typer
 
+from stepladder import cli_analysis as analysis
+from stepladder.shell import Out, fail, write_json
+
 app = typer.Typer(
     help="Scaling ladders: does an idea save compute, how much, and how surely?\n\n"
     "Most people run `snakemake`, which calls these commands in the right order; "
@@ -21,14 +24,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Out = Annotated[Path, typer.Option(help="File to write.")]
 Threads = Annotated[int, typer.Option(min=1, help="CPU threads.")]
 
 
-def fail(message: object) -> typer.Exit:
-    """Print an error meant for a person; raise what this returns."""
-    typer.secho(f"stepladder: {message}", fg="red", err=True)
-    return typer.Exit(1)
+analysis.register(app)
 
 
 @app.command()
@@ -167,41 +166,6 @@ def collect(
 
 
 @app.command()
-def fit(
-    runs: Annotated[Path, typer.Argument(help="runs.parquet")],
-    axis: Annotated[str, typer.Option(help="Cost axis: flops, seconds or tokens.")],
-    out: Out,
-    settings: Annotated[str, typer.Option(help="The ladder's analysis section as JSON.")] = "{}",
-) -> None:
-    """Fit one law per variant on one cost axis, with bootstrap intervals and held-out prediction."""
-    import pandas as pd
-
-    from stepladder.analysis.config import AnalysisConfig
-    from stepladder.analysis.fit import fit as fit_laws
-
-    config = AnalysisConfig.model_validate_json(settings)
-    write_json(out, fit_laws(pd.read_parquet(runs), axis, config))
-
-
-@app.command()
-def compare(
-    runs: Annotated[Path, typer.Argument(help="runs.parquet")],
-    fits: Annotated[list[Path], typer.Argument(help="fits/<axis>.json, one per axis.")],
-    out: Out,
-    settings: Annotated[str, typer.Option(help="The ladder's analysis section as JSON.")] = "{}",
-) -> None:
-    """Efficiency gains with intervals and trend, seed tests, and the verdict by the ladder's rule."""
-    import pandas as pd
-
-    from stepladder.analysis.compare import compare as compare_variants
-    from stepladder.analysis.config import AnalysisConfig
-
-    config = AnalysisConfig.model_validate_json(settings)
-    by_axis = {path.stem: json.loads(path.read_text()) for path in fits}
-    write_json(out, compare_variants(pd.read_parquet(runs), by_axis, config))
-
-
-@app.command()
 def report(
     ladder: Annotated[str, typer.Argument(help="Name in configs/ladders, or a path.")],
     results: Annotated[Path, typer.Option(help="results/<ladder>")],
@@ -274,12 +238,6 @@ def lineage(path: Annotated[Path, typer.Argument(help="A result.json or the fold
     result: dict[str, Any] = json.loads(file.read_text())
     keys = ("id", "spec_sha256", "restarts", "warnings", "lineage")
     Console(soft_wrap=True).print(Pretty({key: result.get(key) for key in keys}, expand_all=True))
-
-
-def write_json(path: Path, value: object) -> None:
-    """Write strict, readable JSON; parents are made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n")
 
 
 if __name__ == "__main__":

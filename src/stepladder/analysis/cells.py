@@ -63,9 +63,10 @@ def make_cells(runs: pd.DataFrame) -> Cells:
         ValueError: a loss or cost is missing, infinite or not positive, or a run is there twice; the message
             names the runs.
     """
-    for column in ("loss", *COLUMNS.values()):
-        if column not in runs:
-            raise ValueError(f"the table of runs has no column {column!r}")
+    axes = {axis: column for axis, column in COLUMNS.items() if column in runs}
+    if "loss" not in runs or not axes:
+        raise ValueError(f"the table of runs needs loss and one of {', '.join(COLUMNS.values())}")
+    for column in ("loss", *axes.values()):
         bad = runs[~((runs[column] > 0) & np.isfinite(runs[column]))]
         if len(bad):
             raise ValueError(f"{column} must be positive; it is not in: {', '.join(bad['id'].head(5))}")
@@ -81,11 +82,11 @@ def make_cells(runs: pd.DataFrame) -> Cells:
         depth=("depth", "first"),
         budget_multiple=("budget_multiple", "first"),
         n_parameters=("parameters_active_non_embedding", "first"),
-        **{axis: (column, "median") for axis, column in COLUMNS.items()},
+        **{axis: (column, "median") for axis, column in axes.items()},
     ).reset_index()
     table["loss"] = np.exp(table["log_loss"])
-    # Places on the ladder: rungs and budgets in order of their mean FLOPs over variants.
-    places = np.log(table["flops"]).groupby([table["rung"], table["budget"]]).mean().sort_values()
+    # Places on the ladder: rungs and budgets in order of their mean FLOPs (or other cost) over variants.
+    places = np.log(table[next(iter(axes))]).groupby([table["rung"], table["budget"]]).mean().sort_values()
     order = {place: i for i, place in enumerate(places.index)}
     table["step"] = [order[place] for place in zip(table["rung"], table["budget"], strict=True)]
     several = table["budget"].nunique() > 1
@@ -162,10 +163,10 @@ def measure_misfit(
     if dof < 1 or noise.dof == 0:
         return Misfit()
     of_cells = noise.sd[cells.variant[rows]] ** 2 / cells.table["n"].to_numpy()[rows]
-    ratio = (residual**2).sum() / dof / of_cells.mean()
-    if stats.f.sf(ratio, dof, noise.dof) > MISFIT_LEVEL:
+    found, explained = float((residual**2).sum()) / dof, float(of_cells.mean())
+    if found <= explained or stats.f.sf(found / max(explained, 1e-300), dof, noise.dof) > MISFIT_LEVEL:
         return Misfit()
-    return Misfit(float(np.sqrt((ratio - 1) * of_cells.mean())), dof)
+    return Misfit(float(np.sqrt(found - explained)), dof)
 
 
 def draw_losses(

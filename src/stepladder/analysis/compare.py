@@ -9,11 +9,15 @@ import pandas as pd
 
 from stepladder.analysis.cells import Cells, Misfit, draw_losses, make_cells, measure_noise
 from stepladder.analysis.config import AnalysisConfig
+from stepladder.analysis.design import rank_runs
 from stepladder.analysis.gain import gain
 from stepladder.analysis.interaction import interactions
 from stepladder.analysis.laws import Array
 from stepladder.analysis.seeds import noise_by_variant, rank_agreement, seed_test, seeds_needed
 from stepladder.analysis.verdict import decide
+
+NEXT_SHOWN = 10
+"""Candidate runs that comparison.json lists per comparison."""
 
 
 def compare(runs: pd.DataFrame, fits: dict[str, dict[str, Any]], config: AnalysisConfig) -> dict[str, Any]:
@@ -46,6 +50,7 @@ def compare(runs: pd.DataFrame, fits: dict[str, dict[str, Any]], config: Analysi
         "ranks": rank_agreement(cells),
         "comparisons": results,
         "interactions": interactions(cells, replicates, fits, config),
+        "prediction_record": None,
         "warnings": _warnings(cells, fits, results),
     }
 
@@ -105,8 +110,23 @@ def _compare_pair(
         "gains": gains,
         "seed_test": test,
         "seeds_needed": needed,
+        "next_runs": _next_runs(cells, first, candidate, reference, config),
         **decide(gains, n_rungs, test, predicted, config.verdict),
     }
+
+
+def _next_runs(
+    cells: Cells, fit: dict[str, Any], candidate: str, reference: str, config: AnalysisConfig
+) -> dict[str, Any] | None:
+    """The best next runs for as many accelerator-hours as the ladder took; None where nothing can be
+    planned."""
+    if "seconds" not in cells.table or "flops" not in cells.table or fit["axis"] != "flops":
+        return None
+    if fit["reason"] or not fit["noise"]["dof"]:
+        return None
+    hours = float(cells.runs["accelerator_seconds"].sum()) / 3600
+    plan = rank_runs(cells.runs, fit, candidate, reference, config, hours)
+    return plan | {"candidates": plan["candidates"][:NEXT_SHOWN]}
 
 
 def _warnings(cells: Cells, fits: dict[str, dict[str, Any]], results: list[dict[str, Any]]) -> list[str]:

@@ -79,6 +79,10 @@ def rank_runs(
     for name in (candidate, reference):
         if name not in cells.variants:
             raise ValueError(f"{name!r} has no runs; there are: {', '.join(cells.variants)}")
+    if missing := {"flops", "seconds"} - set(cells.table):
+        raise ValueError(
+            f"the table has no {' and no '.join(sorted(missing))}: planning needs FLOPs and seconds"
+        )
     noise = measure_noise(cells)
     if noise.dof == 0:
         raise ValueError(
@@ -181,7 +185,7 @@ class Problem:
             counts = np.array([place.runs[v] for v in present], dtype=float)
             together = np.minimum.outer(counts, counts) / np.outer(counts, counts)
             seeds = self.covariance[np.ix_(present, present)] * together
-            omega = seeds + self.misfit**2 * np.eye(len(present))
+            omega = seeds + (self.misfit**2 + 1e-16) * np.eye(len(present))
             J = np.stack([self._slope(v, place.flops) for v in present])
             information += J.T @ np.linalg.solve(omega, J)
         g = self._derivative(self._log_gain)

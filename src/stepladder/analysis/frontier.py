@@ -47,7 +47,8 @@ def isoflop(
     """Approach 2: a parabola of loss in log N at each budget; power laws through their minima.
 
     The bootstrap resamples rows within each profile. A usable profile whose parabola fails in a draw is left
-    out of that draw, and a draw left with fewer than two profiles is dropped and counted.
+    out of that draw, and a draw left with fewer than two profiles is dropped and counted. Few rows to a
+    profile make wide intervals: a draw may then have barely three sizes.
 
     Args:
         draws: bootstrap draws; 0 for none.
@@ -150,8 +151,8 @@ class Profile:
         c0, c1, c2 = np.linalg.solve(gram, moments[:, :, None])[:, :, 0].T
         with np.errstate(divide="ignore", invalid="ignore"):  # a straight line has no extremum
             at, low = -c1 / (2 * c2), c0 - c1**2 / (4 * c2)
-        found = (centre + half * at, self.y.mean() + low, c2)
-        return tuple(np.where(enough, value, np.nan) for value in found)  # type: ignore[return-value]
+        at, low, c2 = (np.where(enough, value, np.nan) for value in (at, low, c2))
+        return centre + half * at, self.y.mean() + low, c2
 
     def resampled_minima(self, generator: np.random.Generator, draws: int) -> Array:
         """(B,) log N* of resampled rows; NaN where the draw's parabola is unusable."""
@@ -310,9 +311,11 @@ class Runs:
         """Raises:
         ValueError: all rows share one budget.
         """
-        keys = ["parameters", "run"] if "run" in table else ["parameters"]
+        table = table.assign(size=gap_groups(np.log(table["parameters"].to_numpy(dtype=float)), SAME_SIZE))
+        keys = ["size", "run"] if "run" in table else ["size"]
         # Of rows at the same point of a run the lowest counts, as among runs.
         lowest = table.sort_values("loss", kind="stable").drop_duplicates([*keys, "flops"])
+        lowest["parameters"] = lowest.groupby("size")["parameters"].transform("median")
         grouped = lowest.sort_values("flops").groupby(keys)[["flops", "loss", "tokens", "parameters"]]
         curves = [np.log(rows.to_numpy(dtype=float).T) for _, rows in grouped]
         start, end = min(c[0, 0] for c in curves), max(c[0, -1] for c in curves)

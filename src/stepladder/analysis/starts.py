@@ -118,7 +118,8 @@ def regress(design: Design, theta: Array, log_loss: Array) -> Array:
     if len(logs) == 0:
         return theta
     logs_of_terms = (theta @ design.matrix.reshape(K * M, P).T).reshape(-1, K, M) + design.offset
-    terms = np.exp(logs_of_terms - np.atleast_2d(log_loss)[:, None])
+    # An absurd start stays absurd, and finite.
+    terms = np.exp(np.minimum(logs_of_terms - np.atleast_2d(log_loss)[:, None], 300.0))
     free = design.matrix[:, :, logs].transpose(2, 0, 1)  # (Q, K, M): 1 where the coefficient is in the term
     basis = np.einsum("skm,qkm->sqm", terms, free)
     known = np.where(free.sum(axis=0) > 0, 0.0, terms).sum(axis=1)  # pinned terms

@@ -65,6 +65,14 @@ class Climb:
         return fingerprint(ANALYSIS)
 
     @cached_property
+    def held_out_runs(self) -> list[str]:
+        """Runs of the largest rungs, which the analysis predicts before it uses them."""
+        sizes = {run.rung: run.model.n_layers for run in self.runs.values()}
+        count = self.ladder.analysis.holdout_rungs
+        held = sorted(sizes, key=sizes.__getitem__)[-count:] if count else []
+        return [name for name, run in self.runs.items() if run.rung in held]
+
+    @cached_property
     def digest(self) -> str:
         """Changes when any run or any assumption of the plan does."""
         parts = [run.sha256 for run in self.runs.values()]
@@ -103,6 +111,11 @@ class Climb:
     def priority(self, run: str) -> int:
         """Dearer runs first, so that the ladder does not end on one core waiting for the top rung."""
         return self._rank.get(run, 0)
+
+
+def file_digest(path: Path) -> str:
+    """sha256 of a file, 16 hex digits; empty where there is none."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path.exists() else ""
 
 
 def _resources(execution: Execution) -> dict[str, int | str]:

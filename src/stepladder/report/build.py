@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from stepladder.report import findings, ledger
+from stepladder.report import beyond, findings, ledger
 from stepladder.report.figures.laws import gain_figure, loss_figure
 from stepladder.report.figures.running import mfu_figure, time_figure, training_figure
 from stepladder.report.format import percent
@@ -83,6 +83,12 @@ def report_context(
         "held_out": findings.held_out_table(fit),
         "predicted": bool(fit["held_out"] and fit["held_out"]["predictions"]),
         "held_out_refused": (fit["held_out"] or {"reason": fit["reason"] or "no rung is held out"})["reason"],
+        "record": beyond.record_sentence(comparison),
+        "left_out": beyond.left_out_table(fit),
+        "beyond": beyond.beyond_table(comparison),
+        "settle": beyond.settle_table(comparison),
+        "wanted": beyond.wanted(comparison),
+        "next": beyond.next_table(comparison),
         "sensitivity": findings.sensitivity_table(comparison, fit),
         "noise": findings.noise_table(comparison),
         "noise_unknown": fit["noise"]["reason"],
