@@ -163,7 +163,8 @@ def _fit_frontier(
 def _fit_ladder(path: Path, axis: str, settings: str, columns: str, any_units: bool) -> dict[str, Any]:
     from stepladder.analysis.fit import fit as fit_variants
 
-    return fit_variants(_runs(path, columns, any_units), axis, _config(settings))
+    config = _config(settings)
+    return fit_variants(_runs(path, columns, any_units), axis, config)
 
 
 def compare(

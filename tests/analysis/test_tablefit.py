@@ -122,7 +122,7 @@ def test_derivatives_are_those_of_the_objective(name, norm):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_no_worse_than_a_plain_multi_start(seed):
-    """The objective written out plainly, by L-BFGS-B from 48 points: residuals far beyond delta, as in practice."""
+    """The objective written out plainly, by L-BFGS-B from 48 points; residuals far beyond delta."""
     table = noisy("chinchilla", 0.01, seed)
     n, d, y = (np.log(table[key].to_numpy()) for key in ("parameters", "tokens", "loss"))
 

@@ -1,0 +1,135 @@
+"""The commands on plain tables, as a person types them."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from ladders import runs_table
+from typer.testing import CliRunner
+
+from stepladder.cli import app
+
+
+def stepladder(*words, fails=False):
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    assert (result.exit_code != 0) is fails, result.output
+    return result.output
+
+
+@pytest.fixture
+def points(tmp_path):
+    """Rows of Chinchilla's law, the columns named otherwise."""
+    generator = np.random.default_rng(0)
+    N = np.geomspace(5e7, 5e9, 40)
+    D = N * np.exp(generator.uniform(np.log(5), np.log(200), 40))
+    loss = (1.8172 + 482.01 * N**-0.3478 + 2085.43 * D**-0.3658) * np.exp(
+        0.002 * generator.standard_normal(40)
+    )
+    path = tmp_path / "points.csv"
+    pd.DataFrame({"N": N, "D": D, "val_loss": loss}).to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture
+def ladder(tmp_path):
+    runs = runs_table({"dense-baseline": 1.0, "dense-tst": 1.3}, sigma=0.003)
+    path = tmp_path / "runs.csv"
+    names = {"accelerator_seconds": "seconds"}
+    runs[["variant", "rung", "seed", "loss", "flops", *names]].rename(columns=names).to_csv(path, index=False)
+    return path
+
+
+COLUMNS = "loss=val_loss,parameters=N,tokens=D"
+
+
+def test_fit_and_predict(points, tmp_path):
+    out = tmp_path / "fit.json"
+    words = [
+        "--law",
+        "chinchilla",
+        "--columns",
+        COLUMNS,
+        "--bootstrap",
+        100,
+        "--drop-highest",
+        2,
+        "--out",
+        out,
+    ]
+    shown = stepladder("fit", points, *words, "--plot", tmp_path / "fit.png")
+    assert "alpha" in shown and "converged" in shown and (tmp_path / "fit.png").stat().st_size > 10_000
+    found = json.loads(out.read_text())
+    keys = {"parameters", "standard_errors", "intervals", "objective", "converged", "n", "starts", "seconds"}
+    assert keys <= set(found) and found["n"] == 38 and found["converged"]
+    assert found["parameters"]["alpha"] == pytest.approx(0.3478, abs=0.1)
+    stepladder("predict", out, "--at", "parameters=7e9,tokens=1.4e11", "--out", tmp_path / "p.json")
+    (row,) = json.loads((tmp_path / "p.json").read_text())
+    assert row["run_interval"][0] < row["interval"][0] < row["predicted"] < row["interval"][1]
+    assert "give tokens" in stepladder("predict", out, "--at", "parameters=7e9", fails=True)
+
+
+def test_compare_and_next(ladder, tmp_path):
+    out, law = tmp_path / "cmp.json", tmp_path / "flops.json"
+    stepladder(
+        "compare",
+        ladder,
+        "--baseline",
+        "dense-baseline",
+        "--candidate",
+        "dense-tst",
+        "--axis",
+        "flops",
+        "--out",
+        out,
+    )
+    (found,) = json.loads(out.read_text())["comparisons"]
+    assert found["candidate"] == "dense-tst" and set(found["gains"]) == {"flops"}
+    settings = json.dumps({"baseline": "dense-baseline", "bootstrap_draws": 200})
+    stepladder("fit", ladder, "--settings", settings, "--out", law)
+    words = ["--hours", 0.5, "--baseline", "dense-baseline", "--candidate", "dense-tst", "--target", 1e14]
+    assert "one rung up (new)" in stepladder("next", ladder, law, *words)
+
+
+def test_by_variant_with_a_common_floor(ladder, tmp_path):
+    out = tmp_path / "fit.json"
+    stepladder(
+        "fit",
+        ladder,
+        "--law",
+        "compute",
+        "--by",
+        "variant",
+        "--share",
+        "E",
+        "--cluster",
+        "rung,seed",
+        "--out",
+        out,
+    )
+    found = json.loads(out.read_text())
+    assert set(found["parameters"]) == {
+        "E",
+        *(f"{p}[dense-{r}]" for p in ("A", "alpha") for r in ("baseline", "tst")),
+    }
+    assert "name one with --variant" in stepladder("predict", out, "--at", "flops=1e13", fails=True)
+    stepladder("predict", out, "--at", "flops=1e13", "--variant", "dense-tst")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--law", "nope"], "no law 'nope'"),
+        (["--law", "compute", "--columns", COLUMNS], "no column 'flops'"),
+        (["--law", "chinchilla"], "did you mean val_loss"),
+        (["--law", "chinchilla", "--columns", COLUMNS, "--pin", "E"], "NAME=NUMBER"),
+        (["--law", "chinchilla", "--columns", COLUMNS, "--pin", "Q=1"], "no parameter Q"),
+        (["--law", "chinchilla", "--columns", COLUMNS, "--norm", "l1"], "--norm l1"),
+        (["--settings", '{"baseline": "x", "confidence": 2}'], "confidence = 2"),
+        (["--settings", '{"baseline": "x"}'], "no cost axis"),
+    ],
+)
+def test_errors_are_for_people(points, tmp_path, words, message):
+    shown = stepladder("fit", points, *words, "--out", tmp_path / "fit.json", fails=True)
+    assert message in shown and "Traceback" not in shown
+    assert not (tmp_path / "fit.json").exists()
