@@ -9,10 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
+from stepladder.analysis.bootstrap import bca_interval
+from stepladder.analysis.identify import NotIdentified
 from stepladder.analysis.laws import LAWS, make_design
 from stepladder.analysis.solve import Robust, derivatives, objective, slopes, solve
 from stepladder.analysis.starts import search
-from stepladder.analysis.tablefit import NotIdentified, Options, bca_interval, fit_table, inputs_of
+from stepladder.analysis.tablefit import Options, fit_table, inputs_of
 
 TRUE = {
     "compute": {"E": 1.7, "A": 1500.0, "alpha": 0.16},

@@ -289,53 +289,24 @@ def make_design(
     log_units = {n: float(np.log(units[n])) if units else float(v.mean()) for n, v in logs.items()}
     M = len(next(iter(logs.values())))
     member = np.zeros(M, dtype=np.int64) if group is None else group
-    index: dict[tuple[str, int], int] = {}
-    names: list[str] = []
-    bases: list[Parameter] = []
-    for parameter in law.parameters:
-        if parameter.name in pinned:
-            continue
-        one = not groups or parameter.name in shared
-        for g, label in enumerate(groups or ("",)):
-            if one and g > 0:
-                index[parameter.name, g] = index[parameter.name, 0]
-                continue
-            index[parameter.name, g] = len(names)
-            names.append(parameter.name if one else f"{parameter.name}[{label}]")
-            bases.append(parameter)
+    index, names, bases = _columns(law, groups, shared, pinned)
     P, K, rows = len(names), len(law.terms), np.arange(M)
     matrix, offset = np.zeros((K, M, P)), np.zeros((K, M))
-    restore, moved = np.eye(P), np.zeros(P)
     for k, term in enumerate(law.terms):
         free = term.coefficient not in pinned
         if free:
-            matrix[k, rows, [index[term.coefficient, g] for g in member]] = 1.0
-        elif pinned[term.coefficient] < 0:
-            raise ValueError(
-                f"{term.coefficient} is pinned at {pinned[term.coefficient]:g}; it must not be negative"
-            )
+            matrix[k, rows, index[term.coefficient][member]] = 1.0
         else:
             with np.errstate(divide="ignore"):
                 offset[k] = np.log(pinned[term.coefficient])
         for name, sign, power in term.powers:
             # A pinned coefficient is meant in the inputs' own units.
-            shift = sign * log_units[name] if free else 0.0
-            x = sign * logs[name] - shift
+            x = sign * (logs[name] - (log_units[name] if free else 0.0))
             if power in pinned:
                 offset[k] += pinned[power] * x
             else:
-                matrix[k, rows, [index[power, g] for g in member]] += x
-            if not free:
-                continue
-            if term.coefficient in shared and power not in shared and power not in pinned and groups:
-                raise ValueError(f"{term.coefficient} can be shared only together with {power}")
-            for c, p in {
-                (index[term.coefficient, g], index.get((power, g), -1)) for g in range(len(groups) or 1)
-            }:
-                if power in pinned:
-                    moved[c] -= shift * pinned[power]
-                else:
-                    restore[c, p] -= shift
+                matrix[k, rows, index[power][member]] += x
+    restore, moved = _restoring(law, index, P, shared, pinned, log_units)
     return Design(
         law=law,
         names=tuple(names),
@@ -346,3 +317,58 @@ def make_design(
         moved=moved,
         units={name: float(np.exp(value)) for name, value in log_units.items()},
     )
+
+
+def _columns(
+    law: Law, groups: Sequence[str], shared: Collection[str], pinned: Mapping[str, float]
+) -> tuple[dict[str, npt.NDArray[np.int64]], list[str], list[Parameter]]:
+    """The column of theta of each free parameter in each group, then the columns' names and parameters.
+
+    Raises:
+        ValueError: a coefficient is pinned below 0.
+    """
+    index: dict[str, npt.NDArray[np.int64]] = {}
+    names: list[str] = []
+    bases: list[Parameter] = []
+    for parameter in law.parameters:
+        name = parameter.name
+        if name in pinned:
+            if parameter.positive and pinned[name] < 0:
+                raise ValueError(f"{name} is pinned at {pinned[name]:g}; it must not be negative")
+            continue
+        labels = [name] if not groups or name in shared else [f"{name}[{label}]" for label in groups]
+        here = np.arange(len(names), len(names) + len(labels))
+        index[name] = here if len(labels) > 1 else np.repeat(here, max(1, len(groups)))
+        names += labels
+        bases += [parameter] * len(labels)
+    return index, names, bases
+
+
+def _restoring(
+    law: Law,
+    index: Mapping[str, npt.NDArray[np.int64]],
+    P: int,
+    shared: Collection[str],
+    pinned: Mapping[str, float],
+    log_units: Mapping[str, float],
+) -> tuple[Array, Array]:
+    """The linear map of `Design.natural`: a coefficient moves by its exponents times the logs of the units.
+
+    Raises:
+        ValueError: a coefficient is shared by groups whose exponents differ: it would mean another law in
+            other units.
+    """
+    restore, moved = np.eye(P), np.zeros(P)
+    for term in law.terms:
+        if term.coefficient in pinned:
+            continue
+        for name, sign, power in term.powers:
+            columns = index[term.coefficient]
+            if power in pinned:
+                moved[np.unique(columns)] -= sign * log_units[name] * pinned[power]
+                continue
+            if term.coefficient in shared and power not in shared and len(index[power]) > 1:
+                raise ValueError(f"{term.coefficient} can be shared only together with {power}")
+            for c, p in set(zip(columns.tolist(), index[power].tolist(), strict=True)):
+                restore[c, p] -= sign * log_units[name]
+    return restore, moved

@@ -13,29 +13,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy import stats
 
+from stepladder.analysis.bootstrap import Bootstrap, bca_interval, delta_errors
 from stepladder.analysis.cells import finite, percentile_interval
+from stepladder.analysis.identify import NotIdentified, condition, refuse_fit, refuse_rows
 from stepladder.analysis.laws import Array, Design, Law, make_design
-from stepladder.analysis.solve import Robust, slopes, solve
-from stepladder.analysis.starts import CANDIDATES, Found, search, search_nearby
-
-CHECKED = 0.05
-"""Share of bootstrap draws that are also searched from other starts; if that finds better optima, all are."""
+from stepladder.analysis.solve import Robust
+from stepladder.analysis.starts import CANDIDATES, Found, search
 
 FLOOR_SHARES = (0.0, 0.25, 0.5, 0.75, 0.9, 0.98)
 """Floors of the sensitivity table, as shares of the smallest loss."""
-
-COLLINEAR = 0.02
-"""Tokens that follow from parameters within this relative error are one budget: nothing tells their powers
-apart."""
-
-ILL = 1e8
-"""Condition number of the scaled derivatives beyond which parameters are not told apart."""
-
-
-class NotIdentified(ValueError):
-    """The rows cannot tell the law's parameters; the message says why and what would."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +77,9 @@ def fit_table(table: pd.DataFrame, law: Law, options: Options) -> dict[str, Any]
     found = search(design, y, options.robust)
     refuse_fit(design, found, y)
     residual = y - design.predict(found.theta[None])[0]
-    drawn = Bootstrap.draw(design, y, found, table, options)
+    drawn = Bootstrap.draw(
+        design, y, found, options.robust, table, options.clusters, options.draws, options.seed
+    )
     uncertain = _uncertainty(design, y, found, drawn, options)
     values = design.natural(found.theta[None])[0]
     result = {
@@ -139,132 +128,6 @@ def _named(design: Design, values: Array) -> dict[str, float | None]:
     return {name: finite(value) for name, value in zip(design.names, values, strict=True)}
 
 
-def refuse_rows(
-    design: Design, inputs: Mapping[str, Array], group: npt.NDArray[np.int64] | None, groups: Sequence[str]
-) -> None:
-    """Raises:
-    NotIdentified: too few distinct rows, or inputs that do not vary, or that vary together.
-    """
-    stack = np.log(np.stack(list(inputs.values()), axis=1))
-    for g, label in enumerate(groups or ("",)):
-        where = f" of {label}" if label else ""
-        mine = stack if group is None else stack[group == g]
-        for name, column in zip(inputs, mine.T, strict=True):
-            if np.ptp(column) < 1e-9:
-                raise NotIdentified(
-                    f"all rows{where} have the same {name}: its power cannot be told; add rows that vary it"
-                )
-        own = sum(1 for name in design.names if not groups or name.endswith(f"[{label}]"))
-        distinct = len(np.unique(mine.round(9), axis=0))
-        if distinct < own:
-            raise NotIdentified(
-                f"{distinct} distinct rungs{where} cannot tell {own} parameters of {design.law.formula}: "
-                "add rungs, pin a parameter (--pin E=1.7) or share some (--share E)"
-            )
-        names = list(inputs)
-        if {"parameters", "tokens"} <= set(names) and "tokens" in _powers(design):
-            n, d = (mine[:, names.index(key)] for key in ("parameters", "tokens"))
-            slope, intercept = np.polyfit(n, d, 1)
-            if np.std(d - slope * n - intercept) < COLLINEAR:
-                raise NotIdentified(
-                    f"tokens{where} are a fixed power of parameters (one budget only), so the powers of "
-                    "size and data cannot be told apart: add a budget, or fit the compute law"
-                )
-    total = len(np.unique(np.column_stack([stack, np.zeros(len(stack)) if group is None else group]), axis=0))
-    if total < len(design.names):
-        raise NotIdentified(
-            f"{total} distinct rungs cannot tell {len(design.names)} parameters: add rungs, or pin or "
-            "share some"
-        )
-
-
-def _powers(design: Design) -> set[str]:
-    """Inputs with a free exponent."""
-    free = {base.name for base in design.bases}
-    return {name for term in design.law.terms for name, _, power in term.powers if power in free}
-
-
-def refuse_fit(design: Design, found: Found, log_loss: Array) -> None:
-    """Raises:
-    NotIdentified: the best fit does without a parameter, or cannot tell some apart.
-    """
-    for p, (name, base) in enumerate(zip(design.names, design.bases, strict=True)):
-        if found.theta[p] <= design.low[p] or found.theta[p] >= design.high[p]:
-            at = np.exp(design.low[p]) if base.positive else found.theta[p]
-            if base.name == "E":
-                raise NotIdentified(
-                    f"the rows do not bound {name} from below: the best fit has none. Pin it (--pin "
-                    "E=1.7), share it among variants (--share E), or add larger rungs"
-                )
-            raise NotIdentified(
-                f"{name} ended at its bound {at:g}: the rows do not identify it. Pin it, or fit a law "
-                "with fewer parameters"
-            )
-    _, share = design.predict_shares(found.theta[None])
-    for term, part in zip(design.law.terms, share[0], strict=True):
-        if part.max() < 1e-6:
-            raise NotIdentified(
-                f"the best fit does without {term.coefficient}: fit a law with fewer parameters"
-            )
-    number = condition(design, found.theta)
-    # Where every row is met exactly there is nothing that could be told apart better.
-    if number > ILL and found.objective > 1e-20 * len(log_loss):
-        raise NotIdentified(
-            f"the parameters cannot be told apart (condition number {number:.1e}): add rungs or budgets "
-            "that differ more, or pin one (--pin E=1.7)"
-        )
-
-
-def condition(design: Design, theta: Array) -> float:
-    """Condition number of the derivatives of log loss, each scaled to length 1, at the solver's units."""
-    jacobian = slopes(design, design.predict_shares(theta[None])[1])[0]
-    jacobian = jacobian * np.where(design.is_positive_power, theta, 1.0)[:, None]
-    length = np.linalg.norm(jacobian, axis=1, keepdims=True)
-    singular = np.linalg.svd(jacobian / np.maximum(length, 1e-300), compute_uv=False)
-    return float(min(singular[0] / max(singular[-1], 1e-300), 1e300))
-
-
-@dataclass(frozen=True)
-class Bootstrap:
-    """Refits to resampled clusters, and to all clusters but one."""
-
-    theta: Array
-    """(B, P)."""
-    converged: npt.NDArray[np.bool_]
-    """(B,)."""
-    left_out: Array
-    """(G, P): fits without one cluster each."""
-    cluster: npt.NDArray[np.int64]
-    """(M,) cluster of each row."""
-    other_optima: float
-    """Share of the draws that were checked in which another start ended lower."""
-
-    @classmethod
-    def draw(
-        cls, design: Design, log_loss: Array, found: Found, table: pd.DataFrame, options: Options
-    ) -> Bootstrap | None:
-        """None when no draws are asked for or there are too few clusters to resample."""
-        columns = list(options.clusters)
-        cluster = (
-            table.groupby(columns, sort=False).ngroup().to_numpy() if columns else np.arange(len(table))
-        ).astype(np.int64)
-        G = int(cluster.max()) + 1
-        if options.draws == 0 or len(design.names) >= G:
-            return None
-        generator = np.random.default_rng(options.seed)
-        weight = generator.multinomial(G, np.full(G, 1 / G), size=options.draws)[:, cluster].astype(float)
-        start = found.theta[None]
-        drawn = solve(design, log_loss, np.repeat(start, options.draws, axis=0), options.robust, weight)
-        checked = max(1, int(CHECKED * options.draws))
-        other = search_nearby(design, log_loss, options.robust, start, weight[:checked])
-        lower = float((other.objective < drawn.objective[:checked] * (1 - 1e-6)).mean())
-        if lower > 0:
-            drawn = search_nearby(design, log_loss, options.robust, start, weight)
-        without = 1.0 - np.eye(G)[:, cluster]
-        jackknife = solve(design, log_loss, np.repeat(start, G, axis=0), options.robust, without)
-        return cls(drawn.theta, drawn.converged, jackknife.theta, cluster, lower)
-
-
 def _uncertainty(
     design: Design, log_loss: Array, found: Found, drawn: Bootstrap | None, options: Options
 ) -> dict[str, Any]:
@@ -292,49 +155,6 @@ def _uncertainty(
             "other_optima": drawn.other_optima,
         },
     }
-
-
-def bca_interval(draws: Array, point: float, left_out: Array, confidence: float) -> list[float]:
-    """Bias-corrected and accelerated interval (Efron 1987, J. Am. Stat. Assoc. 82:171).
-
-    Args:
-        draws: (B,) bootstrap values of a statistic whose value is `point`.
-        left_out: (G,) its values without one cluster each.
-    """
-    below = ((draws < point).sum() + 0.5 * (draws == point).sum()) / len(draws)
-    bias = stats.norm.ppf(np.clip(below, 1 / (len(draws) + 1), 1 - 1 / (len(draws) + 1)))
-    influence = left_out.mean() - left_out
-    spread = (influence**2).sum()
-    acceleration = (influence**3).sum() / (6 * spread**1.5) if spread > 0 else 0.0
-    z = bias + stats.norm.ppf([(1 - confidence) / 2, (1 + confidence) / 2])
-    levels = stats.norm.cdf(bias + z / np.maximum(1 - acceleration * z, 1e-3))
-    low, high = np.quantile(draws, levels)
-    return [float(low), float(high)]
-
-
-def delta_errors(
-    design: Design, log_loss: Array, theta: Array, robust: Robust, cluster: npt.NDArray[np.int64]
-) -> Array:
-    """(P,) standard errors by the delta method: the clustered sandwich of an M-estimator (Huber 1967).
-
-    Where the loss is linear its second derivative is zero nearly everywhere, and its expectation is what
-    counts: delta times the density of residuals at 0, estimated in a window (Powell 1991).
-    """
-    log_prediction, share = design.predict_shares(theta[None])
-    jacobian, residual = slopes(design, share)[0], log_prediction[0] - log_loss
-    _, first, second, _ = robust(residual)
-    if robust.norm == "huber":
-        scale = 1.4826 * float(np.median(np.abs(residual)))
-        window = max(robust.delta, 1.1 * scale * len(residual) ** -0.2)
-        second = np.where(np.abs(residual) <= window, min(1.0, robust.delta / window), 0.0)
-    scores = np.zeros((int(cluster.max()) + 1, len(theta)))
-    np.add.at(scores, cluster, (jacobian * first).T)
-    bread = np.linalg.pinv((jacobian * second) @ jacobian.T, rcond=1e-14, hermitian=True)
-    G = len(scores)
-    covariance = bread @ (scores.T @ scores) @ bread * G / max(1, G - len(theta))
-    natural = design.natural(theta[None])[0]
-    slope = np.where(design.is_log, natural, 1.0)[:, None] * design.restore
-    return np.asarray(np.sqrt(np.maximum(np.einsum("pq,qr,pr->p", slope, covariance, slope), 0.0)))
 
 
 def allocation(
