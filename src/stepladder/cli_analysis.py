@@ -151,12 +151,13 @@ def _fit_frontier(
     confidence: float,
     targets: list[float] | None,
 ) -> dict[str, Any]:
-    from stepladder.analysis import frontier
+    from stepladder.analysis.envelope import envelope
+    from stepladder.analysis.isoflop import isoflop
     from stepladder.analysis.tables import drop_highest, parse_columns, read_table, select
 
     needed = ["loss", "flops", "parameters", "tokens"]
     table = drop_highest(select(read_table(path), needed, parse_columns(columns), (), any_units), drop)
-    method = frontier.isoflop if name == "isoflop" else frontier.envelope
+    method = isoflop if name == "isoflop" else envelope
     return method(table, draws=draws, seed=seed, confidence=confidence, targets=targets or ())
 
 

@@ -6,7 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stepladder.analysis.frontier import SAME_SIZE, Profile, envelope, gap_groups, isoflop
+from stepladder.analysis.envelope import envelope
+from stepladder.analysis.frontier import SAME_SIZE, gap_groups
+from stepladder.analysis.isoflop import Profile, isoflop
 
 E, A, B, ALPHA, BETA = 1.8172, 482.01, 2085.43, 0.3478, 0.3658
 EXPONENT = BETA / (ALPHA + BETA)
