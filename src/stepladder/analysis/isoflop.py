@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from stepladder.analysis.cells import finite
-from stepladder.analysis.frontier import SAME_SIZE, gap_groups, summary
+from stepladder.analysis.frontier import SAME_SIZE, gap_groups, power_laws, summary
 from stepladder.analysis.laws import Array
 
 FLAT = 1e-12
