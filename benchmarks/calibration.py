@@ -202,6 +202,10 @@ def main() -> None:
                 continue
             row = summarise(scenario, options.ladders, options.draws, pool)
             rows.append(row)
+            if options.out:  # after each, so that an interrupted run keeps what it has
+                options.out.write_text(
+                    json.dumps({"draws": options.draws, "scenarios": rows}, indent=1) + "\n"
+                )
             cover = "  ".join(f"{k} {100 * v['coverage']:.1f} %" for k, v in row["coverage"].items())
             print(
                 f"{row['name']}: {cover} | equal promoted {100 * row['equal_promoted']:.1f} %, "
@@ -209,8 +213,6 @@ def main() -> None:
                 f"({row['seconds']:.0f} s)",
                 flush=True,
             )
-    if options.out:
-        options.out.write_text(json.dumps({"draws": options.draws, "scenarios": rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from scipy import stats
 
 from stepladder.analysis.laws import Array
 
-MISFIT_LEVEL = 0.2
+MISFIT_LEVEL = 0.05
 """Level of the test for lack of fit."""
 
 COLUMNS = {"flops": "flops", "seconds": "accelerator_seconds", "tokens": "tokens"}
