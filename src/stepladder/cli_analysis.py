@@ -195,7 +195,7 @@ def compare(
 
     with explained():
         table = _runs(runs, columns, any_units)
-        given = json.loads(settings)
+        given = _settings(settings)
         if baseline:
             given["baseline"] = baseline
         if target:
@@ -209,12 +209,15 @@ def compare(
             if unknown := {*candidate, config.baseline} - set(table["variant"]):
                 there = ", ".join(dict.fromkeys(table["variant"]))
                 raise ValueError(f"no runs of {', '.join(sorted(unknown))}; there are: {there}")
-            table = table[table["variant"].isin([*candidate, config.baseline])]
+            if not fits:  # fits that are given were made from all variants
+                table = table[table["variant"].isin([*candidate, config.baseline])]
         if fits:
-            by_axis = {path.stem: json.loads(path.read_text()) for path in fits}
+            by_axis = {fit["axis"]: fit for fit in map(_read_fit, fits)}
         else:
             by_axis = {name: fit_variants(table, name, config) for name in config.verdict.axes}
         result = compare_variants(table, by_axis, config)
+        if candidate:
+            result["comparisons"] = [c for c in result["comparisons"] if c["candidate"] in candidate]
         if record:
             from stepladder.analysis.predict import check_record
 
@@ -267,9 +270,9 @@ def next_runs(
     from stepladder.report.console import print_next
 
     with explained():
-        config = _config(json.dumps({"baseline": baseline} | json.loads(settings)))
+        config = _config(json.dumps({"baseline": baseline} | _settings(settings)))
         table = _runs(runs, columns, any_units)
-        result = rank_runs(table, _read_json(fit), candidate, baseline, config, hours, target)
+        result = rank_runs(table, _read_fit(fit), candidate, baseline, config, hours, target)
     if out:
         write_json(out, result)
     print_next(result)
@@ -331,7 +334,7 @@ def _plain(error: BaseException) -> str:
 def _config(settings: str) -> Any:
     from stepladder.analysis.config import AnalysisConfig
 
-    return AnalysisConfig.model_validate_json(settings)
+    return AnalysisConfig.model_validate_json(json.dumps(_settings(settings)))
 
 
 def _runs(path: Path, columns: str, any_units: bool) -> pd.DataFrame:
@@ -347,6 +350,26 @@ def _read_json(path: Path) -> Any:
         return json.loads(path.read_text())
     except ValueError:
         raise ValueError(f"{path}: not JSON; give a file that `stepladder fit` wrote") from None
+
+
+def _read_fit(path: Path) -> dict[str, Any]:
+    """A ladder's fit."""
+    found = _read_json(path)
+    if not isinstance(found, dict) or "axis" not in found:
+        raise ValueError(
+            f"{path}: not the fit of a ladder; give what `stepladder fit RUNS` wrote, law ladder"
+        )
+    return found
+
+
+def _settings(text: str) -> dict[str, Any]:
+    try:
+        given = json.loads(text)
+    except ValueError:
+        given = None
+    if not isinstance(given, dict):
+        raise ValueError(f"--settings {text}: write a JSON object, such as '{{\"confidence\": 0.9}}'")
+    return given
 
 
 def _names(text: str) -> list[str]:

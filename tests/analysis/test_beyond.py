@@ -138,7 +138,7 @@ def registered(tmp_path):
     file = tmp_path / "result.json"
     file.write_text("{}")
     planned = runs[held].drop(columns=["loss", "accelerator_seconds", "tokens"])
-    record = preregister(runs[~held], planned, CONFIG, "code", {"a/run": file})
+    record = preregister(runs[~held], planned, CONFIG, "code", dict.fromkeys(runs[~held]["id"], file))
     return json.loads(json.dumps(record, allow_nan=False)), runs
 
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
+from stepladder.analysis.cells import finite
 from stepladder.analysis.laws import Array, Design
 from stepladder.analysis.solve import Robust, slopes, solve
 from stepladder.analysis.starts import Found, search_nearby
@@ -47,6 +48,8 @@ class Bootstrap:
         clusters: Sequence[str],
         draws: int,
         seed: int,
+        group: npt.NDArray[np.int64] | None = None,
+        groups: Sequence[str] = (),
     ) -> Bootstrap | None:
         """None when no draws are asked for or there are too few clusters to resample."""
         columns = list(clusters)
@@ -65,18 +68,38 @@ class Bootstrap:
         lower = float((other.objective < drawn.objective[:checked] * (1 - 1e-6)).mean())
         if lower > 0:
             drawn = search_nearby(design, log_loss, robust, start, weight)
+        theta = forget_untold(design, drawn.theta, weight, group, groups)
         without = 1.0 - np.eye(G)[:, cluster]
         jackknife = solve(design, log_loss, np.repeat(start, G, axis=0), robust, without)
-        return cls(drawn.theta, drawn.converged, jackknife.theta, cluster, lower)
+        return cls(theta, drawn.converged, jackknife.theta, cluster, lower)
 
 
-def bca_interval(draws: Array, point: float, left_out: Array, confidence: float) -> list[float]:
+def forget_untold(
+    design: Design,
+    theta: Array,
+    weight: Array,
+    group: npt.NDArray[np.int64] | None,
+    groups: Sequence[str],
+) -> Array:
+    """theta (B, P) with NaN for the own parameters of a group of which a draw (weights (B, M)) has fewer
+    rows than parameters: left where the search began, they would look like certainty."""
+    theta = theta.copy()
+    for g, label in enumerate(groups):
+        own = np.array([name.endswith(f"[{label}]") for name in design.names])
+        untold = (weight[:, group == g] > 0).sum(axis=1) < own.sum()
+        theta[np.ix_(untold, own)] = np.nan
+    return theta
+
+
+def bca_interval(draws: Array, point: float, left_out: Array, confidence: float) -> list[float | None]:
     """Bias-corrected and accelerated interval (Efron 1987, J. Am. Stat. Assoc. 82:171).
 
     Args:
         draws: (B,) bootstrap values of a statistic whose value is `point`.
         left_out: (G,) its values without one cluster each.
     """
+    if not np.isfinite(draws).all() or not np.isfinite(left_out).all():
+        return [None, None]
     below = ((draws < point).sum() + 0.5 * (draws == point).sum()) / len(draws)
     bias = stats.norm.ppf(np.clip(below, 1 / (len(draws) + 1), 1 - 1 / (len(draws) + 1)))
     influence = left_out.mean() - left_out
@@ -85,7 +108,7 @@ def bca_interval(draws: Array, point: float, left_out: Array, confidence: float)
     z = bias + stats.norm.ppf([(1 - confidence) / 2, (1 + confidence) / 2])
     levels = stats.norm.cdf(bias + z / np.maximum(1 - acceleration * z, 1e-3))
     low, high = np.quantile(draws, levels)
-    return [float(low), float(high)]
+    return [finite(low), finite(high)]
 
 
 def delta_errors(

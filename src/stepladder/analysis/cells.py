@@ -51,6 +51,13 @@ class Cells:
         """(M,) place on the ladder."""
         return np.asarray(self.table["step"], dtype=np.int64)
 
+    @cached_property
+    def seeds(self) -> list[npt.NDArray[np.int64]]:
+        """Of each cell."""
+        places = self.runs.groupby(["variant", "rung", "budget"])["seed"].unique()
+        keys = zip(self.table["variant"], self.table["rung"], self.table["budget"], strict=True)
+        return [np.sort(np.asarray(places[key], dtype=np.int64)) for key in keys]
+
     def of(self, variant: str) -> pd.DataFrame:
         """The cells of one variant, smallest first; the index is the cell's number."""
         return self.table[self.table["variant"] == variant]
@@ -112,7 +119,7 @@ class Noise:
     """(V, V) of the log losses of one (rung, seed) cluster: variants that read the same batches in the same
     order have noise in common."""
     dof: int
-    """Sum over rungs of seeds - 1."""
+    """Sum over rungs of seeds - 1, the least over variants and pairs of them that have any."""
 
     @property
     def sd(self) -> Array:
@@ -132,21 +139,43 @@ class Misfit:
 
 
 def measure_noise(cells: Cells, without: Collection[str] = ()) -> Noise:
-    """Pool the clusters (rung, seed) that all variants share, over rungs with at least two seeds.
+    """Pool deviations from the means of a rung over all rungs that have two seeds or more: variances over
+    each variant's own seeds, covariances over the seeds that two variants have in common.
+
+    A variant without a repeated seed is taken to be as noisy as the others on average, and pairs without
+    common repeated seeds to be as correlated as the other pairs.
 
     Args:
         without: rungs whose runs are not looked at, because they are being predicted.
     """
-    wide = cells.runs.pivot_table(
+    runs = cells.runs[~cells.runs["rung"].isin(list(without))]
+    wide = runs.pivot_table(
         index=["rung", "budget", "seed"], columns="variant", values="log_loss", aggfunc="mean"
-    )[cells.variants].dropna()
-    squares, dof = np.zeros((len(cells.variants),) * 2), 0
-    for (rung, _), group in wide.groupby(level=["rung", "budget"]):
-        if len(group) > 1 and rung not in without:
-            deviations = group.to_numpy() - group.to_numpy().mean(axis=0)
-            squares += deviations.T @ deviations
-            dof += len(group) - 1
-    return Noise(squares / max(dof, 1), dof)
+    ).reindex(columns=cells.variants)
+    V = len(cells.variants)
+    squares, dofs = np.zeros((V, V)), np.zeros((V, V), dtype=np.int64)
+    for _, group in wide.groupby(level=["rung", "budget"]):
+        values = group.to_numpy()
+        for v in range(V):
+            for w in range(v + 1):
+                both = values[:, [v, w]][np.isfinite(values[:, [v, w]]).all(axis=1)]
+                if len(both) > 1:
+                    deviations = both - both.mean(axis=0)
+                    squares[v, w] += deviations[:, 0] @ deviations[:, 1]
+                    dofs[v, w] += len(both) - 1
+    known = dofs > 0
+    if not np.diag(known).any():
+        return Noise(np.zeros((V, V)), 0)
+    pooled = squares / np.maximum(dofs, 1)
+    variance = np.diag(pooled)
+    variance = np.where(np.diag(known), variance, variance[np.diag(known)].mean())
+    sd = np.sqrt(variance)
+    scale = np.maximum(np.outer(sd, sd), 1e-300)
+    below = np.tril(known, -1)
+    typical = float((pooled / scale)[below].mean()) if below.any() else 0.0
+    correlation = np.tril(np.where(known, pooled / scale, typical), -1)
+    correlation = np.clip(correlation + correlation.T, -1, 1) + np.eye(V)
+    return Noise(correlation * np.outer(sd, sd), int(dofs[np.tril(known)].min()))
 
 
 def measure_misfit(
@@ -185,7 +214,7 @@ def draw_losses(
     if noise.dof == 0:
         return None
     generator = np.random.default_rng(seed)
-    V, n = len(cells.variants), cells.table["n"].to_numpy()
+    V = len(cells.variants)
     # Not positive definite when there are fewer clusters than variants: no Cholesky.
     values, vectors = np.linalg.eigh(noise.covariance)
     root = vectors * np.sqrt(np.maximum(values, 0))
@@ -193,9 +222,12 @@ def draw_losses(
     replicates = np.repeat(cells.log_loss[None], draws, axis=0)
     for step in np.unique(cells.step):
         here = np.flatnonzero(cells.step == step)
-        clusters = generator.standard_normal((draws, int(n[here].max()), V)) @ root.T
+        # Variants share the noise of the seeds that both of them ran, and of no others.
+        seeds = np.unique(np.concatenate([cells.seeds[cell] for cell in here]))
+        clusters = generator.standard_normal((draws, len(seeds), V)) @ root.T
         for cell in here:
-            replicates[:, cell] += scale[:, 0] * clusters[:, : n[cell], cells.variant[cell]].mean(axis=1)
+            mine = np.searchsorted(seeds, cells.seeds[cell])
+            replicates[:, cell] += scale[:, 0] * clusters[:, mine, cells.variant[cell]].mean(axis=1)
     if misfit is not None and misfit.sd > 0:
         spread = misfit.sd * generator.standard_normal(replicates.shape)
         if misfit.dof:

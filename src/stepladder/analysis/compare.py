@@ -64,6 +64,12 @@ def redraw(cells: Cells, fit: dict[str, Any], config: AnalysisConfig) -> Array |
     """The replicates (B, M) that `fit` was bootstrapped on."""
     if not fit["misfit"]:
         return None
+    made_from = {"runs": len(cells.runs), "draws": config.bootstrap_draws, "seed": config.seed}
+    if fit["made_from"] != made_from or list(fit["laws"]) != cells.variants:
+        raise ValueError(
+            f"the fit on {fit['axis']} was made from other runs or settings ({fit['made_from']}, here "
+            f"{made_from}): make it again"
+        )
     misfit = Misfit(fit["misfit"]["sd_log_loss"], fit["misfit"]["dof"])
     return draw_losses(cells, measure_noise(cells), config.bootstrap_draws, config.seed, misfit)
 
@@ -103,6 +109,10 @@ def _compare_pair(
     if not first["reason"]:
         needed = seeds_needed(cells, reference, first["laws"][reference]["parameters"], test, config)
     predicted = [row for row in held if row["variant"] in (candidate, reference)]
+    if {row["variant"] for row in predicted} != {candidate, reference}:
+        predicted = []  # the gain stands on both
+    top = cells.table["label"].iloc[int(cells.step.argmax())]
+    at_top = {name for name in (candidate, reference) if top in set(cells.of(name)["label"])}
     n_rungs = len(set(cells.of(candidate)["rung"]) & set(cells.of(reference)["rung"]))
     return {
         "candidate": candidate,
@@ -111,7 +121,7 @@ def _compare_pair(
         "seed_test": test,
         "seeds_needed": needed,
         "next_runs": _next_runs(cells, first, candidate, reference, config),
-        **decide(gains, n_rungs, test, predicted, config.verdict),
+        **decide(gains, n_rungs, len(at_top) == 2, test, predicted, config.verdict),
     }
 
 
@@ -125,7 +135,10 @@ def _next_runs(
     if fit["reason"] or not fit["noise"]["dof"]:
         return None
     hours = float(cells.runs["accelerator_seconds"].sum()) / 3600
-    plan = rank_runs(cells.runs, fit, candidate, reference, config, hours)
+    try:
+        plan = rank_runs(cells.runs, fit, candidate, reference, config, hours)
+    except ValueError:  # a gain that is infinite or undefined: the verdict says so
+        return None
     return plan | {"candidates": plan["candidates"][:NEXT_SHOWN]}
 
 

@@ -33,6 +33,9 @@ leave open from being infinite."""
 LEAST = 1e-3
 """A run that narrows the interval by less is not worth planning."""
 
+UNKNOWN = 20.0
+"""Half-width of the interval of ln EG beyond which linearised laws say nothing."""
+
 STEP = 1e-5
 """Of numerical derivatives."""
 
@@ -47,6 +50,8 @@ class Place:
     flops: float
     runs: tuple[int, int]
     """Of reference and candidate."""
+    both: int = 0
+    """Seeds that both ran."""
     new: bool = False
 
 
@@ -73,6 +78,10 @@ def rank_runs(
     Raises:
         ValueError: no fit, no seed noise, or unknown variants.
     """
+    if fit.get("axis") != "flops":
+        raise ValueError(
+            "give the fit of the ladder on FLOPs: fits/flops.json, or `stepladder fit RUNS --out F`"
+        )
     if fit["reason"]:
         raise ValueError(f"there is no fit to plan from: {fit['reason']}")
     cells = make_cells(runs)
@@ -83,6 +92,8 @@ def rank_runs(
         raise ValueError(
             f"the table has no {' and no '.join(sorted(missing))}: planning needs FLOPs and seconds"
         )
+    if reason := next(filter(None, (fit["laws"][name]["reason"] for name in (candidate, reference))), None):
+        raise ValueError(f"nothing to plan from: {reason}")
     noise = measure_noise(cells)
     if noise.dof == 0:
         raise ValueError(
@@ -92,6 +103,11 @@ def rank_runs(
     problem = Problem.of(cells, noise, fit, candidate, reference, goal)
     now = problem.sd(problem.places)
     quantile = float(stats.t.ppf((1 + config.confidence) / 2, noise.dof))
+    if not 0 < quantile * now < UNKNOWN:
+        raise ValueError(
+            f"by these laws the gain at {goal:.3g} FLOPs is infinite, undefined or quite unknown: nothing can be "
+            "planned from their slopes"
+        )
     rows = [problem.describe(option, now, quantile) for option in problem.options(goal)]
     affordable = [row for row in rows if row["accelerator_hours"] <= hours]
     affordable.sort(key=lambda row: -row["narrowing_per_hour"])
@@ -124,7 +140,8 @@ class Problem:
     """(2, 2) of one seed's log losses."""
     misfit: float
     target: float
-    shared_floor: bool
+    floor: Any
+    """"shared", "free" or the pinned E."""
     hours_law: dict[str, tuple[float, float]]
     """Variant to (slope, intercept) of log hours on log FLOPs."""
 
@@ -138,11 +155,16 @@ class Problem:
         wide = table.pivot_table(index="step", columns="variant", values="n", aggfunc="sum").fillna(0)
         flops = table.groupby("step")["flops"].mean()
         labels = table.drop_duplicates("step").set_index("step")["label"]
+        seeds: dict[str, dict[int, set[int]]] = {name: {} for name in names}
+        for cell, owner, step in zip(table.index.to_list(), table["variant"], table["step"], strict=True):
+            seeds[owner][step] = set(cells.seeds[cell].tolist())
+        empty: set[int] = set()
         places = tuple(
             Place(
                 labels[step],
                 float(flops[step]),
                 (int(wide.loc[step, reference]), int(wide.loc[step, candidate])),
+                len(seeds[reference].get(step, empty) & seeds[candidate].get(step, empty)),
             )
             for step in flops.index
         )
@@ -161,7 +183,7 @@ class Problem:
             covariance=covariance,
             misfit=max(fit["misfit"]["sd_log_loss"], LEAST_MISFIT * float(np.diag(covariance).mean()) ** 0.5),
             target=target,
-            shared_floor=fit["floor"] == "shared",
+            floor=fit["floor"],
             hours_law=hours_law,
         )
 
@@ -183,7 +205,9 @@ class Problem:
             if not present:
                 continue
             counts = np.array([place.runs[v] for v in present], dtype=float)
-            together = np.minimum.outer(counts, counts) / np.outer(counts, counts)
+            overlap = np.full((len(present), len(present)), float(place.both))
+            np.fill_diagonal(overlap, counts)
+            together = overlap / np.outer(counts, counts)
             seeds = self.covariance[np.ix_(present, present)] * together
             omega = seeds + (self.misfit**2 + 1e-16) * np.eye(len(present))
             J = np.stack([self._slope(v, place.flops) for v in present])
@@ -211,8 +235,11 @@ class Problem:
 
     def with_runs(self, place: Place, added: tuple[int, int]) -> tuple[Place, ...]:
         """All places after `added` runs at one of them."""
-        more = replace(place, runs=(place.runs[0] + added[0], place.runs[1] + added[1]))
-        others = tuple(p for p in self.places if p.label != place.label)
+        # A single run takes a seed that the other variant has already, where there is one left.
+        unpaired = place.runs[added.index(0)] > place.both if 0 in added else True
+        runs = (place.runs[0] + added[0], place.runs[1] + added[1])
+        more = replace(place, runs=runs, both=place.both + int(unpaired), new=False)
+        others = tuple(p for p in self.places if p is not place)
         return (*others, more)
 
     def describe(self, option: tuple[Place, tuple[int, int]], now: float, quantile: float) -> dict[str, Any]:
@@ -246,7 +273,7 @@ class Problem:
             if not rows:
                 break
             row, (place, added) = max(rows, key=lambda pair: pair[0]["narrowing_per_hour"])
-            problem = replace(problem, places=problem.with_runs(replace(place, new=False), added))
+            problem = replace(problem, places=problem.with_runs(place, added))
             spent += row["accelerator_hours"]
             chosen.append({"rung": row["rung"], "flops": row["flops"], "runs": row["runs"]})
         after = problem.sd(problem.places)
@@ -260,11 +287,12 @@ class Problem:
     def _vector(self) -> Array:
         """Parameters: per variant log A and log alpha, then one E or one per variant."""
         logs = [np.log(self.laws[name][key]) for name in self.names for key in ("A", "alpha")]
-        floors = [self.laws[name]["E"] for name in (self.names[:1] if self.shared_floor else self.names)]
+        owners = {"shared": self.names[:1], "free": self.names}.get(self.floor, ())
+        floors = [self.laws[name]["E"] for name in owners]
         return np.array([*logs, *floors])
 
     def _laws(self, vector: Array) -> dict[str, dict[str, float]]:
-        floors = [vector[4], vector[-1]]
+        floors = [vector[4], vector[-1]] if len(vector) > 4 else [self.floor] * 2
         A, alpha = np.exp(vector[[0, 2]]), np.exp(vector[[1, 3]])
         return {
             name: {"A": float(A[v]), "alpha": float(alpha[v]), "E": float(floors[v])}

@@ -85,10 +85,12 @@ def crossover(
     laws = {name: fit["laws"][name]["parameters"] for name in (candidate, reference)}
     difference = predict(laws[candidate], unit, grid) - predict(laws[reference], unit, grid)
     point = float(first_crossing(difference[None], grid)[0])
+    after = float(difference[int(np.searchsorted(grid, point))]) if np.isfinite(point) else np.nan
     result: dict[str, Any] = {
         "searched": [float(grid[0]), float(grid[-1])],
         "cost": finite(point),
-        "better_above": None if np.isnan(point) else (candidate if difference[-1] < 0 else reference),
+        "better_above": None if np.isnan(point) else (candidate if after < 0 else reference),
+        "crossings": int((np.diff(np.sign(difference)) != 0).sum()),
         "interval": None,
         "share": None,
     }

@@ -49,6 +49,7 @@ def fit(runs: pd.DataFrame, axis: str, config: AnalysisConfig) -> dict[str, Any]
         "huber_delta": config.huber_delta,
         "confidence": config.confidence,
         "n_runs": len(cells.runs),
+        "made_from": {"runs": len(cells.runs), "draws": config.bootstrap_draws, "seed": config.seed},
         "n_cells": len(cells.table),
         "noise": {
             "dof": noise.dof,

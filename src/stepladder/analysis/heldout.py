@@ -47,6 +47,7 @@ def fit_cells(
         config.floor if floor is None else floor,
         config.huber_delta,
         near,
+        len(cells.variants),
     )
 
 
@@ -120,6 +121,7 @@ def predict_rungs(
             {
                 "variant": row["variant"],
                 "rung": row["rung"],
+                "budget": row["budget"],
                 "label": row["label"],
                 "cost": row[axis],
                 "n": row["n"],

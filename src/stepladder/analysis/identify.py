@@ -24,7 +24,11 @@ class NotIdentified(ValueError):
 
 
 def refuse_rows(
-    design: Design, inputs: Mapping[str, Array], group: npt.NDArray[np.int64] | None, groups: Sequence[str]
+    design: Design,
+    inputs: Mapping[str, Array],
+    group: npt.NDArray[np.int64] | None,
+    groups: Sequence[str],
+    shared: Sequence[str] = (),
 ) -> None:
     """Raises:
     NotIdentified: too few distinct rows, or inputs that do not vary, or that vary together.
@@ -33,8 +37,9 @@ def refuse_rows(
     for g, label in enumerate(groups or ("",)):
         where = f" of {label}" if label else ""
         mine = stack if group is None else stack[group == g]
+        told = _powers(design, () if g == 0 and not groups else shared)
         for name, column in zip(inputs, mine.T, strict=True):
-            if np.ptp(column) < 1e-9:
+            if name in told and np.ptp(column) < 1e-9:
                 raise NotIdentified(
                     f"all rows{where} have the same {name}: its power cannot be told; add rows that vary it"
                 )
@@ -46,7 +51,7 @@ def refuse_rows(
                 "add rungs, pin a parameter (--pin E=1.7) or share some (--share E)"
             )
         names = list(inputs)
-        if {"parameters", "tokens"} <= set(names) and "tokens" in _powers(design):
+        if {"parameters", "tokens"} <= told:
             n, d = (mine[:, names.index(key)] for key in ("parameters", "tokens"))
             slope, intercept = np.polyfit(n, d, 1)
             if np.std(d - slope * n - intercept) < COLLINEAR:
@@ -62,9 +67,9 @@ def refuse_rows(
         )
 
 
-def _powers(design: Design) -> set[str]:
-    """Inputs with a free exponent."""
-    free = {base.name for base in design.bases}
+def _powers(design: Design, shared: Sequence[str]) -> set[str]:
+    """Inputs with a free exponent that is not shared."""
+    free = {base.name for base in design.bases} - set(shared)
     return {name for term in design.law.terms for name, _, power in term.powers if power in free}
 
 
@@ -85,8 +90,9 @@ def refuse_fit(design: Design, found: Found, log_loss: Array) -> None:
                 "with fewer parameters"
             )
     _, share = design.predict_shares(found.theta[None])
+    free = {base.name for base in design.bases}
     for term, part in zip(design.law.terms, share[0], strict=True):
-        if part.max() < 1e-6:
+        if term.coefficient in free and part.max() < 1e-6:
             raise NotIdentified(
                 f"the best fit does without {term.coefficient}: fit a law with fewer parameters"
             )

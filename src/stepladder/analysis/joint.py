@@ -60,6 +60,7 @@ def fit_laws(
     floor: Floor,
     delta: float,
     near: Fits | None = None,
+    variants: int | None = None,
 ) -> Fits:
     """Fit every replicate.
 
@@ -69,13 +70,16 @@ def fit_laws(
         variant: (M,) variant of each cell, 0 to V-1.
         floor: "shared", "free" or a pinned E in nats/token.
         delta: Huber's delta on log loss.
+        variants: V, where the last variants may have no cell left; default: as `variant` has.
         near: the point estimate from the same cells; replicates then need fewer starts.
 
     Raises:
         ValueError: the cells cannot identify the parameters; the message says why.
     """
     cost, log_loss = np.asarray(cost, dtype=float), np.atleast_2d(log_loss)
-    V = int(variant.max()) + 1
+    if len(cost) == 0:
+        raise ValueError("no rung is left to fit")
+    V = int(variant.max()) + 1 if variants is None else variants
     _check_identified(cost, variant, V, floor)
     pinned = {} if isinstance(floor, str) else {"E": float(floor)}
     if near is None and pinned and floor >= np.exp(log_loss.min()):

@@ -17,6 +17,9 @@ from stepladder.analysis.config import AnalysisConfig
 from stepladder.analysis.heldout import by_size, predict_rungs
 from stepladder.analysis.laws import LAWS, Array
 
+SAME_COST = 0.01
+"""Relative difference up to which a run is at the compute that was predicted."""
+
 SEED = 0
 """Of the noise that prediction intervals add."""
 
@@ -34,6 +37,8 @@ def predict_points(
     Raises:
         ValueError: an input is missing, or the variant is unknown.
     """
+    if not ("axis" in fit or "formula" in fit):
+        raise ValueError("this fit has no law of the loss to predict from: fit compute, chinchilla, ...")
     named = _of_ladder(fit, variant) if "axis" in fit else _of_table(fit, variant)
     rows = []
     for point in points:
@@ -81,8 +86,9 @@ def _noise(noise: Array | float, draws: int) -> Array:
 
 def _of_table(fit: dict[str, Any], variant: str | None) -> dict[str, Any]:
     law = LAWS[fit["law"]]()
-    if fit["groups"] and variant not in fit["groups"]:
-        raise ValueError(f"the fit has laws of {', '.join(fit['groups'])}: name one with --variant")
+    if variant not in (fit["groups"] or [None]):
+        laws = f"laws of {', '.join(fit['groups'])}: name one with" if fit["groups"] else "one law: leave out"
+        raise ValueError(f"the fit has {laws} --variant")
 
     def key(name: str) -> str:
         return f"{name}[{variant}]" if f"{name}[{variant}]" in fit["parameters"] else name
@@ -91,8 +97,7 @@ def _of_table(fit: dict[str, Any], variant: str | None) -> dict[str, Any]:
     drawn = None
     if fit["draws"]:
         drawn = {
-            name: np.array(fit["draws"][key(name)]) if key(name) in fit["draws"] else np.array([values[name]])
-            for name in law.names
+            name: np.array(fit["draws"].get(key(name), [values[name]]), dtype=float) for name in law.names
         }
     residuals = np.array(fit["residuals"]["values"])
     free = max(1, len(residuals) - len(fit["parameters"]))
@@ -135,7 +140,9 @@ def _on(axis: str) -> Any:
 def planned_runs(plan: Mapping[str, Any], ids: Sequence[str]) -> pd.DataFrame:
     """The runs `ids` of a plan.json, with the columns of runs.parquet that a prediction needs."""
     rows = pd.DataFrame([run for run in plan["runs"] if run["id"] in set(ids)])
-    return rows.assign(learning_rate_factor=1.0, budget_multiple=1.0)
+    rows = rows.assign(learning_rate_factor=1.0, budget_multiple=1.0)
+    # In a sweep a cell keeps its best factor: one run a seed is what will be compared.
+    return rows.drop_duplicates(["variant", "rung", "budget", "seed"])
 
 
 def preregister(
@@ -163,7 +170,12 @@ def preregister(
     found = predict_rungs(cells, "flops", config, rungs, config.bootstrap_draws)
     if found["reason"]:
         raise ValueError(f"nothing to pre-register: {found['reason']}")
-    kept = ("variant", "rung", "label", "cost", "n", "predicted", "interval")
+    losses = dict(zip(done["id"], done["loss"].astype(float), strict=True))
+    inputs = {
+        run: {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "loss": losses[run]}
+        for run, path in sorted(results.items())
+    }
+    kept = ("variant", "rung", "budget", "label", "cost", "n", "predicted", "interval")
     record = {
         "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "rungs": rungs,
@@ -172,9 +184,7 @@ def preregister(
         "settings": config.model_dump(mode="json"),
         "analysis_code": code,
         "n_runs": len(done),
-        "inputs": {
-            run: hashlib.sha256(path.read_bytes()).hexdigest() for run, path in sorted(results.items())
-        },
+        "inputs": inputs,
         "predictions": [{key: row[key] for key in kept} for row in found["predictions"]],
     }
     return record | {"sha256": digest(record)}
@@ -187,34 +197,63 @@ def digest(record: Mapping[str, Any]) -> str:
 
 
 def check_record(record: dict[str, Any], runs: pd.DataFrame) -> dict[str, Any]:
-    """Whether a prediction record is whole, was made before its runs began, and came true."""
+    """Whether a prediction record is as it was made, rests on the runs that there are, was made before the
+    predicted runs began, and came true.
+
+    The record's own sha256 shows accidents. Against a forger only a copy of it elsewhere helps.
+    """
     held = runs[runs["rung"].isin(record["rungs"])]
-    cells = make_cells(runs)
-    rows = []
-    for row in record["predictions"]:
-        mine = cells.table[
-            (cells.table["variant"] == row["variant"]) & (cells.table["label"] == row["label"])
-        ]
-        observed = float(mine["loss"].iloc[0]) if len(mine) else None
-        inside = None
-        if observed is not None and row["interval"]:
-            low, high = row["interval"]
-            inside = bool((low is None or low <= observed) and (high is None or observed <= high))
-        error = None if observed is None else observed / row["predicted"] - 1
-        rows.append(row | {"observed": observed, "relative_error": error, "inside": inside})
-    first = str(held["lineage_started"].min()) if "lineage_started" in held and len(held) else None
-    judged = [row["inside"] for row in rows if row["inside"] is not None]
+    rows = [_check_prediction(row, held) for row in record["predictions"]]
+    losses = dict(zip(runs["id"], runs["loss"], strict=True))
+    changed = [run for run, made in record["inputs"].items() if losses.get(run) != made["loss"]]
+    started = _times(held["lineage_started"]) if "lineage_started" in held else None
+    first = min(started) if started else None
+    judged = [row["inside"] for row in rows]
+    known = bool(judged) and None not in judged
     return {
         "made_at": record["made_at"],
         "sha256": record["sha256"],
         "whole": digest(record) == record["sha256"],
-        "first_run_started": first,
-        "before": None if first is None else _time(record["made_at"]) <= _time(first),
+        "inputs_changed": changed,
+        "first_run_started": first.isoformat() if first else None,
+        "before": None if first is None else _time(record["made_at"]) <= first,
         "n_runs": record["n_runs"],
         "rungs": record["rungs"],
         "predictions": rows,
-        "came_true": all(judged) if judged else None,
+        "came_true": all(judged) if known else None,
     }
+
+
+def _check_prediction(row: dict[str, Any], held: pd.DataFrame) -> dict[str, Any]:
+    """A prediction with what came: `reason` where they cannot be compared."""
+    mine = held[
+        (held["variant"] == row["variant"])
+        & (held["rung"] == row["rung"])
+        & (held["budget"] == row["budget"])
+    ]
+    empty = {"observed": None, "relative_error": None, "inside": None}
+    if mine.empty:
+        return row | empty | {"reason": "has not run"}
+    cells = make_cells(mine).table
+    n, cost = int(cells["n"].iloc[0]), float(cells["flops"].iloc[0])
+    if n != row["n"]:
+        return row | empty | {"reason": f"{n} seeds ran, {row['n']} were predicted"}
+    if abs(cost / row["cost"] - 1) > SAME_COST:
+        return row | empty | {"reason": f"ran at {cost:.3g} FLOPs, predicted at {row['cost']:.3g}"}
+    observed = float(cells["loss"].iloc[0])
+    found = {"observed": observed, "relative_error": observed / row["predicted"] - 1, "inside": None}
+    if not row["interval"]:
+        return row | found | {"reason": "no interval was predicted"}
+    low, high = row["interval"]
+    inside = (low is None or low <= observed) and (high is None or observed <= high)
+    return row | found | {"inside": inside, "reason": None}
+
+
+def _times(texts: pd.Series) -> list[datetime] | None:
+    """None where any is missing: what is not known did not begin later."""
+    if texts.empty or texts.isna().any():
+        return None
+    return [_time(str(text)) for text in texts]
 
 
 def _time(text: str) -> datetime:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -65,11 +65,14 @@ def fit_table(table: pd.DataFrame, law: Law, options: Options) -> dict[str, Any]
         ValueError: a shared or pinned name is not a parameter, or a pin is impossible.
     """
     start = time.perf_counter()
+    if options.draws == 1:
+        raise ValueError("one bootstrap draw has no spread: ask for none (0) or for many")
+    options = replace(options, pinned=without_effect(law, options.pinned))
     groups, group = _groups(table, options.by)
     inputs = inputs_of(law, table)
     design = make_design(law, inputs, group, groups, options.shared, options.pinned)
     y = np.log(table["loss"].to_numpy(dtype=float))
-    refuse_rows(design, inputs, group, groups)
+    refuse_rows(design, inputs, group, groups, options.shared)
     if options.pinned.get("E", 0.0) >= np.exp(y.min()):
         raise NotIdentified(
             f"E is pinned at {options.pinned['E']:g}, not below the smallest loss {np.exp(y.min()):.4g}"
@@ -78,7 +81,7 @@ def fit_table(table: pd.DataFrame, law: Law, options: Options) -> dict[str, Any]
     refuse_fit(design, found, y)
     residual = y - design.predict(found.theta[None])[0]
     drawn = Bootstrap.draw(
-        design, y, found, options.robust, table, options.clusters, options.draws, options.seed
+        design, y, found, options.robust, table, options.clusters, options.draws, options.seed, group, groups
     )
     uncertain = _uncertainty(design, y, found, drawn, options)
     values = design.natural(found.theta[None])[0]
@@ -124,6 +127,14 @@ def _groups(table: pd.DataFrame, by: str | None) -> tuple[list[str], npt.NDArray
     return list(names), codes.astype(np.int64)
 
 
+def without_effect(law: Law, pinned: Mapping[str, float]) -> dict[str, float]:
+    """`pinned`, and with them the exponents of terms whose coefficient is pinned at 0: nothing depends on
+    them."""
+    used = {power for term in law.terms if pinned.get(term.coefficient) != 0 for _, _, power in term.powers}
+    idle = {power for term in law.terms for _, _, power in term.powers} - used
+    return {power: 1.0 for power in sorted(idle)} | dict(pinned)
+
+
 def _named(design: Design, values: Array) -> dict[str, float | None]:
     return {name: finite(value) for name, value in zip(design.names, values, strict=True)}
 
@@ -140,7 +151,7 @@ def _uncertainty(
     left_out = design.natural(drawn.left_out)
     named = list(enumerate(design.names))
     return {
-        "standard_errors": {name: float(values[:, p].std(ddof=1)) for p, name in named},
+        "standard_errors": {name: finite(float(np.nanstd(values[:, p], ddof=1))) for p, name in named},
         "standard_errors_delta": sandwich,
         "intervals": {name: percentile_interval(values[:, p], options.confidence) for p, name in named},
         "intervals_bca": {
@@ -172,10 +183,10 @@ def allocation(
         return beta / (alpha + beta), (alpha * A / (beta * B)) ** (1 / (alpha + beta))
 
     (a,), (scale,) = exponents(values[None])
-    result: dict[str, Any] = {"a": float(a), "b": float(1 - a), "G": float(scale)}
+    result: dict[str, Any] = {"a": finite(a), "b": finite(1 - a), "G": finite(scale)}
     if drawn is not None:
         a_drawn, scale_drawn = exponents(design.natural(drawn.theta))
-        result["standard_errors"] = {"a": float(a_drawn.std(ddof=1))}
+        result["standard_errors"] = {"a": finite(float(np.nanstd(a_drawn, ddof=1)))}
         result["intervals"] = {
             "a": percentile_interval(a_drawn, confidence),
             "b": percentile_interval(1 - a_drawn, confidence),
@@ -207,7 +218,7 @@ def floor_sensitivity(
 def _drawn(design: Design, drawn: Bootstrap) -> dict[str, Any]:
     """Bootstrap parameters, for whoever predicts: eight digits are more than they carry."""
     values = design.natural(drawn.theta)
-    return {name: [float(f"{v:.8g}") for v in values[:, p]] for p, name in enumerate(design.names)}
+    return {name: [finite(float(f"{v:.8g}")) for v in values[:, p]] for p, name in enumerate(design.names)}
 
 
 def _warnings(design: Design, found: Found, drawn: Bootstrap | None) -> list[str]:

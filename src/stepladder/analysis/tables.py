@@ -61,6 +61,8 @@ def read_table(path: Path) -> pd.DataFrame:
             raise ValueError("not a .csv, .csv.gz, .tsv or .parquet file")
     except Exception as error:
         raise ValueError(f"{path}: {str(error).splitlines()[0]}") from None
+    if not name.endswith(".parquet") and not isinstance(table.index, pd.RangeIndex):
+        raise ValueError(f"{path}: rows have more fields than the heading")
     if table.empty:
         raise ValueError(f"{path}: no rows")
     return table
@@ -108,8 +110,8 @@ def select(
             raise ValueError(_missing(name, column, list(map(str, table.columns))))
     result = pd.DataFrame(chosen)
     for name in chosen:
-        if name not in TEXT and name in CANONICAL:
-            result[name] = _numbers(result[name], name)
+        number = name in CANONICAL and name not in TEXT
+        result[name] = _numbers(result[name], name) if number else _names(result[name], name)
     _refuse_duplicates(result, table)
     if not any_units:
         _refuse_units(result)
@@ -135,7 +137,8 @@ def rows_of(bad: pd.Series) -> str:
 
 
 def _missing(name: str, column: str, there: list[str]) -> str:
-    near = difflib.get_close_matches(column, there, n=2, cutoff=0.5)
+    lower = {other.lower(): other for other in there}
+    near = [lower[m] for m in difflib.get_close_matches(column.lower(), lower, n=2, cutoff=0.5)]
     hint = f"; did you mean {' or '.join(near)}?" if near else "."
     unit, example = CANONICAL.get(name, "as named"), near[0] if near else "COLUMN"
     return (
@@ -154,11 +157,20 @@ def _numbers(values: pd.Series, name: str) -> pd.Series:
         checks.append(("zero or negative", numbers <= 0))
     if name == "active_fraction":
         checks.append(("above 1", numbers > 1))
+    if name == "seed":
+        checks.append(("not a whole number", numbers != numbers.round()))
     for problem, bad in checks:
         if bad.any():
             shown = ", ".join(f"{value:g}" for value in numbers[bad].head(SHOWN))
             raise ValueError(f"{name} is {problem} in {rows_of(bad)} ({shown}): correct or remove them")
-    return numbers
+    # As floats: 6 x parameters x tokens overflows integers.
+    return numbers if name == "seed" else numbers.astype(float)
+
+
+def _names(values: pd.Series, name: str) -> pd.Series:
+    if values.isna().any():
+        raise ValueError(f"{name} is missing in {rows_of(values.isna())}: fill it in or remove the rows")
+    return values.astype(str)
 
 
 def _refuse_duplicates(result: pd.DataFrame, table: pd.DataFrame) -> None:

@@ -13,6 +13,7 @@ AXIS_NAMES = {"flops": "FLOPs", "seconds": "time", "tokens": "tokens"}
 def decide(
     gains: dict[str, dict[str, Any]],
     n_rungs: int,
+    both_at_top: bool,
     test: dict[str, Any],
     held_out: list[dict[str, Any]],
     rule: Verdict,
@@ -25,6 +26,7 @@ def decide(
     Args:
         gains: cost axis to `gain.gain`'s result.
         n_rungs: rungs that candidate and reference share.
+        both_at_top: whether both ran the ladder's largest rung.
         test: `seeds.seed_test`'s result.
         held_out: the predictions of candidate and reference on the FLOPs axis: the gain stands on both.
     """
@@ -57,6 +59,7 @@ def decide(
             hopeless.append(f"EG on {name} is below {rule.minimal_gain:g} with all of its interval")
     enough = n_rungs >= rule.minimal_rungs
     criteria.append(_criterion(f"at least {rule.minimal_rungs} rungs", n_rungs, rule.minimal_rungs, enough))
+    criteria.append(_criterion("both ran the ladder's largest rung", both_at_top, True, both_at_top))
     p = test["p_better"]
     criteria.append(
         _criterion(

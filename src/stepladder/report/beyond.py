@@ -78,14 +78,21 @@ def record_sentence(comparison: dict[str, Any]) -> str:
     rungs, when = ", ".join(record["rungs"]), record["made_at"]
     head = f"On record since {when}, from {record['n_runs']} runs (sha256 {record['sha256'][:12]}…)"
     if not record["whole"]:
-        return f"{head}: the record has been changed since it was made, so it proves nothing."
+        return f"{head}: the record is not as it was made, so it shows nothing."
+    if changed := record["inputs_changed"]:
+        return (
+            f"{head}: {len(changed)} of those runs have other losses now ({changed[0]}), so it shows nothing."
+        )
+    reasons = [
+        f"{row['variant']} {row['label']} {row['reason']}" for row in record["predictions"] if row["reason"]
+    ]
+    if reasons:
+        return f"{head}: not to be judged, because {reasons[0]}."
     if record["before"] is None:
-        return f"{head}: {rungs} has not run yet."
+        return f"{head}: not to be judged, because it is not known when the runs of {rungs} began."
     if not record["before"]:
         return f"{head}: but {rungs} began at {record['first_run_started']}, before it was made."
-    inside = [row["inside"] for row in record["predictions"] if row["inside"] is not None]
-    if not inside:
-        return f"{head}, before {rungs} began: without intervals, so it can neither come true nor fail."
+    inside = [row["inside"] for row in record["predictions"]]
     verdict = "came true" if all(inside) else "did not come true"
     count = f"{sum(inside)} of {len(inside)} losses lie inside their intervals"
     return f"{head}, before {rungs} began: it {verdict}, {count}."

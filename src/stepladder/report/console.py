@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from stepladder.report import format as fmt
@@ -50,7 +51,9 @@ def print_fit(fit: dict[str, Any]) -> None:
     errors, intervals = fit.get("standard_errors") or {}, fit.get("intervals") or {}
     for name, value in fit["parameters"].items():
         unit = fit.get("units", {}).get(name, "")
-        table.add_row(name, number(value), number(errors.get(name), 3), ends(intervals.get(name)), unit)
+        table.add_row(
+            escape(name), number(value), number(errors.get(name), 3), ends(intervals.get(name)), unit
+        )
     console.print(table)
     if "objective" in fit:
         console.print(
@@ -72,7 +75,7 @@ def print_fit(fit: dict[str, Any]) -> None:
             f"D* = {si(row['tokens'])} tokens {ends(row['tokens_interval'])}"
         )
     for warning in fit.get("warnings", []):
-        console.print(f"[yellow]warning:[/] {warning}")
+        console.print(f"[yellow]warning:[/] {escape(warning)}")
 
 
 def print_comparison(result: dict[str, Any]) -> None:
@@ -93,7 +96,7 @@ def print_comparison(result: dict[str, Any]) -> None:
     for pair in result["comparisons"]:
         console.print(f"{pair['candidate']}: {pair['verdict']}, {pair['because']}")
     for warning in result["warnings"]:
-        console.print(f"[yellow]warning:[/] {warning}")
+        console.print(f"[yellow]warning:[/] {escape(warning)}")
 
 
 def print_predictions(rows: list[dict[str, Any]]) -> None:
