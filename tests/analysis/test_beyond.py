@@ -1,13 +1,14 @@
 """Beyond the ladder: targets, crossings, next runs, predictions on record."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
 import pytest
 from ladders import ALPHA, FLOPS, A, E, runs_table
 
-from stepladder.analysis.cells import make_cells
+from stepladder.analysis.cells import Noise, draw_losses, make_cells, measure_noise
 from stepladder.analysis.compare import compare
 from stepladder.analysis.config import AnalysisConfig
 from stepladder.analysis.design import rank_runs
@@ -181,3 +182,80 @@ def test_misfit_is_seen_where_it_is_larger_than_noise():
 
     assert width(wide) > 2 * width(law)
     assert make_cells(runs).table["n"].eq(2).all()
+
+
+def test_only_common_seeds_cancel():
+    """Noise in common to the variants of a seed: with other numbers nothing is."""
+    runs = runs_table({BASELINE: 1.0, IDEA: 1.0}, sigma=0.005, seeds=dict.fromkeys(FLOPS, 4), seed=5)
+    apart = runs.assign(seed=runs["seed"] + 2 * (runs["variant"] == IDEA))
+    for table, common in ((runs, 4), (apart, 2)):
+        cells = make_cells(table)
+        noise = Noise(np.array([[1.0, 0.99], [0.99, 1.0]]) * 1e-4, 1000)
+        drawn = draw_losses(cells, noise, 20_000, seed=0)
+        assert drawn is not None
+        difference = drawn[:, 0] - drawn[:, len(FLOPS)]
+        # Of 4 + 4 runs, `common` pairs cancel all but 1 % of their variance.
+        expected = 1e-4 * (2 * 4 - 2 * 0.99 * common) / 16
+        assert difference.var() == pytest.approx(expected, rel=0.1)
+
+
+def test_one_variant_without_repeats_leaves_the_others_their_noise():
+    gains = {BASELINE: 1.0, IDEA: 1.2, "moe-baseline": 1.5}
+    runs = runs_table(gains, sigma=0.004, seeds=TWO_SEEDS)
+    single = runs[(runs["variant"] != "moe-baseline") | (runs["seed"] == 0)]
+    noise = measure_noise(make_cells(single))
+    assert noise.dof == 4
+    assert noise.sd[2] == pytest.approx(np.sqrt((noise.sd[:2] ** 2).mean()))
+    np.testing.assert_allclose(
+        noise.covariance[:2, :2], measure_noise(make_cells(runs)).covariance[:2, :2], rtol=1e-12
+    )
+
+
+def test_who_did_not_run_the_largest_rung_is_not_promoted():
+    runs = runs_table(
+        {BASELINE: 1.0, IDEA: 1.5}, sigma=0.001, seeds=TWO_SEEDS | {"d1": 2}, rungs=FLOPS | {"d1": 8e9}
+    )
+    config = CONFIG.model_copy(update={"verdict": CONFIG.verdict.model_copy(update={"axes": ("flops",)})})
+
+    def verdict(table):
+        return compare(table, {"flops": fit(table, "flops", config)}, config)["comparisons"][0]
+
+    assert verdict(runs)["verdict"] == "promote"
+    less = verdict(runs[(runs["variant"] != IDEA) | (runs["rung"] != "d5")])
+    assert less["verdict"] == "hold"
+    failed = {c["name"] for c in less["criteria"] if not c["passed"]}
+    assert "both ran the ladder's largest rung" in failed and any("held-out" in name for name in failed)
+
+
+def test_fits_of_other_runs_are_refused():
+    runs = runs_table({BASELINE: 1.0, IDEA: 1.5}, sigma=0.001, seeds=TWO_SEEDS)
+    config = CONFIG.model_copy(update={"verdict": CONFIG.verdict.model_copy(update={"axes": ("flops",)})})
+    law = fit(runs, "flops", config)
+    with pytest.raises(ValueError, match="made from other runs or settings"):
+        compare(runs, {"flops": law}, config.model_copy(update={"seed": 7}))
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda t: t[(t["variant"] != IDEA) | (t["rung"] != "d5")], "has not run"),
+        (lambda t: t[(t["seed"] == 0) | (t["rung"] != "d5")], "1 seeds ran, 2 were predicted"),
+        (
+            lambda t: t.assign(flops=t["flops"].where(t["rung"] != "d5", t["flops"] * 50)),
+            "ran at 1.5e.14 FLOPs",
+        ),
+    ],
+)
+def test_a_record_is_judged_on_what_it_predicted(registered, change, reason):
+    record, runs = registered
+    found = check_record(record, change(runs))
+    assert found["came_true"] is None
+    assert any(re.match(reason, row["reason"] or "") for row in found["predictions"])
+
+
+def test_a_record_rests_on_the_runs_it_was_made_from(registered):
+    record, runs = registered
+    off = runs.assign(loss=runs["loss"].where(runs["rung"] != "d2", runs["loss"] * 1.3))
+    assert len(check_record(record, off)["inputs_changed"]) == 4
+    unknown = runs.assign(lineage_started=runs["lineage_started"].where(runs["variant"] != IDEA, None))
+    assert check_record(record, unknown)["before"] is None

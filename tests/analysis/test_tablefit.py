@@ -286,3 +286,23 @@ def test_units_do_not_matter(E, A, alpha, size):
     assert found["alpha"] == pytest.approx(alpha, rel=1e-5)
     assert found["E"] == pytest.approx(E, rel=1e-5)
     assert np.log(found["A"]) == pytest.approx(np.log(A) + alpha * np.log(1e20 * size), rel=1e-5)
+
+
+def test_a_term_that_is_pinned_at_zero_is_gone():
+    """Chinchilla's law without data is a power of size above a floor, also where tokens never vary."""
+    table = exact("chinchilla").assign(loss=lambda t: 1.8 + 400 * t["parameters"] ** -0.34, tokens=1e10)
+    found = fit_table(table, LAWS["chinchilla"](), Options(pinned={"B": 0.0}, draws=0))["parameters"]
+    assert found == pytest.approx({"E": 1.8, "A": 400.0, "alpha": 0.34}, rel=1e-6)
+
+
+def test_a_group_that_a_draw_loses_is_unknown_in_it():
+    """Three rows of one variant: many draws have fewer, and its parameters are unknown there, not certain."""
+    many = noisy("compute", 0.003).assign(variant="dense")
+    few_rows = noisy("compute", 0.003, seed=1).iloc[[0, 9, 20]].assign(variant="moe")
+    options = Options(by="variant", shared=("E",), draws=200)
+    found = fit_table(pd.concat([many, few_rows], ignore_index=True), LAWS["compute"](), options)
+    assert found["draws"]["alpha[moe]"].count(None) > 5 and found["draws"]["alpha[dense]"].count(None) == 0
+    assert found["intervals"]["alpha[moe]"] == [None, None] and found["intervals_bca"]["alpha[moe]"] == [
+        None,
+        None,
+    ]

@@ -122,3 +122,16 @@ def test_a_ladder_needs_no_more_than_names_loss_and_cost():
     twice.loc[1, "seed"] = 0
     with pytest.raises(ValueError, match="lines 2, 3 are the same in variant, rung, seed"):
         as_runs(twice, columns)
+
+
+def test_whole_numbers_do_not_overflow():
+    """6 x parameters x tokens of a 10B model is beyond 64-bit integers."""
+    table = GOOD.assign(parameters=[10**10] * 6, tokens=[2 * 10**11 + i for i in range(6)], flops=1.2e22)
+    assert len(select(table.astype({"parameters": int, "tokens": int}), NEEDED, {})) == 6
+
+
+def test_names_may_be_numbers_but_not_missing():
+    table = GOOD.assign(variant=[1, 1, 1, 2, 2, 2])
+    assert list(select(table, ["loss", "variant"], {})["variant"]) == list("111222")
+    with pytest.raises(ValueError, match="variant is missing in line 3"):
+        select(table.assign(variant=["a", None, "a", "b", "b", "b"]), ["loss", "variant"], {})

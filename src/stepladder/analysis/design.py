@@ -105,8 +105,8 @@ def rank_runs(
     quantile = float(stats.t.ppf((1 + config.confidence) / 2, noise.dof))
     if not 0 < quantile * now < UNKNOWN:
         raise ValueError(
-            f"by these laws the gain at {goal:.3g} FLOPs is infinite, undefined or quite unknown: nothing can be "
-            "planned from their slopes"
+            f"by these laws the gain at {goal:.3g} FLOPs is infinite, undefined or quite unknown: nothing "
+            "can be planned from their slopes"
         )
     rows = [problem.describe(option, now, quantile) for option in problem.options(goal)]
     affordable = [row for row in rows if row["accelerator_hours"] <= hours]

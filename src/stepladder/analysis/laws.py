@@ -248,7 +248,10 @@ class Design:
 
     def natural(self, theta: Array) -> Array:
         """(B, P) parameters as the law's formula has them, from the solver's theta (B, P)."""
-        values = theta @ self.restore.T + self.moved
+        unknown = np.isnan(theta)
+        values = np.where(unknown, 0.0, theta) @ self.restore.T + self.moved
+        # What is unknown of one group must not spread to the others.
+        values[(unknown.astype(float) @ (self.restore != 0).T) > 0] = np.nan
         with np.errstate(over="ignore"):
             return np.where(self.is_log, np.exp(values), values)
 
