@@ -17,6 +17,9 @@ from stepladder.analysis.config import AnalysisConfig
 from stepladder.analysis.heldout import by_size, predict_rungs
 from stepladder.analysis.laws import LAWS, Array
 
+RECORD_VERSION = 1
+"""Of the fields of a prediction record."""
+
 SAME_COST = 0.01
 """Relative difference up to which a run is at the compute that was predicted."""
 
@@ -177,6 +180,7 @@ def preregister(
     }
     kept = ("variant", "rung", "budget", "label", "cost", "n", "predicted", "interval")
     record = {
+        "version": RECORD_VERSION,
         "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "rungs": rungs,
         "axis": "flops",
@@ -201,7 +205,12 @@ def check_record(record: dict[str, Any], runs: pd.DataFrame) -> dict[str, Any]:
     predicted runs began, and came true.
 
     The record's own sha256 shows accidents. Against a forger only a copy of it elsewhere helps.
+
+    Raises:
+        ValueError: the record is of another version.
     """
+    if record.get("version") != RECORD_VERSION:
+        raise ValueError(f"the prediction record has version {record.get('version')}, not {RECORD_VERSION}")
     held = runs[runs["rung"].isin(record["rungs"])]
     rows = [_check_prediction(row, held) for row in record["predictions"]]
     losses = dict(zip(runs["id"], runs["loss"], strict=True))
