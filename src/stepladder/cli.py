@@ -119,6 +119,16 @@ def train(
     ranks: Annotated[
         int, typer.Option(min=1, help="Processes that train together, one per accelerator: started here.")
     ] = 1,
+    engine: Annotated[
+        str,
+        typer.Option(
+            help="Engine settings as 'name=value name=value': compile, sharding, micro_batch_sequences, "
+            "keep_checkpoints, max_skipped_steps; see the execution section of a ladder."
+        ),
+    ] = "",
+    compile_cache: Annotated[
+        Path | None, typer.Option(help="Folder where compiled code is kept between runs.")
+    ] = None,
 ) -> None:
     """Train one run, evaluate it, write result.json last. Goes on from its checkpoint if it has one."""
     from stepladder.ladder.code import run_fingerprint
@@ -136,8 +146,13 @@ def train(
         from stepladder.training.launch import start_ranks
 
         start_ranks(ranks)
+    from stepladder.training.engine import EngineSettings
     from stepladder.training.run import train as train_run
 
+    try:
+        settings = EngineSettings.from_text(engine)
+    except ValueError as error:
+        raise fail(f"--engine {engine!r}: {error}") from None
     train_run(
         run,
         manifest=manifest,
@@ -146,6 +161,8 @@ def train(
         threads=threads,
         checkpoint_seconds=checkpoint_seconds,
         device=device,
+        settings=settings,
+        compile_cache=compile_cache,
     )
 
 

@@ -98,7 +98,7 @@ def test_starts_as_the_identity(shape):
     """Zero projections into the residual stream: logits are those of the embeddings alone."""
     model = Transformer(shape, seed=0)
     x = F.embedding(text(2, 16), model.embedding)
-    expected = model.head(F.rms_norm(x, x.shape[-1:], eps=1e-6))
+    expected = F.linear(F.rms_norm(x, x.shape[-1:], eps=1e-6), model.head)
     torch.testing.assert_close(model(x)[0], expected)
 
 

@@ -20,7 +20,8 @@ from stepladder.ladder.cost import parameters
 from stepladder.ladder.spec import RunSpec
 from stepladder.training.evaluate import evaluate, windows
 from stepladder.training.events import read_events, steps_from_events
-from stepladder.training.loop import Trainer, places, read_batch
+from stepladder.training.feed import places, read_batch
+from stepladder.training.loop import Trainer
 from stepladder.training.meter import NonFiniteLoss
 from stepladder.training.run import train
 from stepladder.training.stop import EXIT_STOPPED
@@ -155,7 +156,7 @@ def test_broken_newest_checkpoint_costs_only_time(finished, small_corpus, tmp_pa
         time.sleep(0.005)
     process.kill()
     process.join()
-    newest = max(tmp_path.glob("checkpoints/step-*/tensors.safetensors"))
+    newest = max(tmp_path.glob("checkpoints/step-*/*.distcp"))
     newest.write_bytes(newest.read_bytes()[:-8])
     result = run(spec, small_corpus, tmp_path)
     assert result["losses"] == undisturbed["losses"]

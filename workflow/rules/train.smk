@@ -34,3 +34,4 @@ rule train:
         " --machine '{input.machine}'"
         f" --device {'cpu' if CLIMB.ladder.execution.accelerator == 'cpu' else 'cuda'}"
         " --threads {threads} --ranks {resources.tasks} --checkpoint-seconds {resources.checkpoint_seconds}"
+        " --engine '{resources.engine}' --compile-cache {RESULTS}/compiled"

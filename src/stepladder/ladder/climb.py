@@ -125,6 +125,7 @@ def _resources(execution: Execution) -> dict[str, int | str]:
         "mem_mb": execution.memory_mb,
         "tasks": execution.accelerators_per_run,
         "checkpoint_seconds": f"{execution.checkpoint_seconds:g}",
+        "engine": execution.engine,
     }
     if execution.nodes_per_run > 1:
         values["nodes"] = execution.nodes_per_run

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 from stepladder.data.config import vocab_size
 from stepladder.ladder.code import run_fingerprint
 from stepladder.ladder.config import Budget, Ladder, Rung, Steps, part_settings
-from stepladder.ladder.cost import parameters, training_flops_per_position
+from stepladder.ladder.cost import parameters, recipe_flops_per_position, training_flops_per_position
 from stepladder.ladder.load import LadderError, error_at
 from stepladder.ladder.parts import PhaseShape, load
 from stepladder.ladder.rules import Size
@@ -194,7 +194,8 @@ def _resolve_run(
 
     recipe = load("recipes", variant.recipe)
     shapes = recipe.phases(variant.recipe_config, model.sequence_length, sequences)
-    phases = resolve_phases(shapes, model, size.c, sequences)
+    options = variant.recipe_config.model_dump(mode="json")
+    phases = resolve_phases(shapes, model, size.c, sequences, variant.recipe, options)
     steps = sum(phase.steps for phase in phases)
 
     rates = ladder.optimizer.learning_rate
@@ -210,9 +211,7 @@ def _resolve_run(
         budget_multiple=multiple,
         seed=seed,
         model=model,
-        recipe=RecipeSpec(
-            name=variant.recipe, options=variant.recipe_config.model_dump(mode="json"), phases=phases
-        ),
+        recipe=RecipeSpec(name=variant.recipe, options=options, phases=phases),
         optimizer=_optimizer(ladder, rate * factor),
         schedule=_schedule(ladder, steps),
         data=data,
@@ -224,7 +223,12 @@ def _resolve_run(
 
 
 def resolve_phases(
-    shapes: list[PhaseShape], model: ModelSpec, flops: float, sequences: int
+    shapes: list[PhaseShape],
+    model: ModelSpec,
+    flops: float,
+    sequences: int,
+    recipe: str,
+    options: dict[str, Any],
 ) -> tuple[PhaseSpec, ...]:
     """Steps per phase, such that all phases together cost `flops` (to the nearest step).
 
@@ -232,8 +236,8 @@ def resolve_phases(
         ValueError: the budget is too small for the recipe's phases.
     """
     step_flops = [
-        shape.sequences * shape.positions * training_flops_per_position(model, shape.positions)
-        for shape in shapes
+        s.sequences * s.positions * recipe_flops_per_position(model, recipe, options, s.positions)
+        for s in shapes
     ]
     mean = sum(shape.fraction * cost for shape, cost in zip(shapes, step_flops, strict=True))
     total = round(flops / mean)
@@ -246,7 +250,14 @@ def resolve_phases(
                 f"{shape.name!r} gets {count}; raise `budgets` or lower the batch"
             )
     return tuple(
-        PhaseSpec(name=s.name, steps=n, bag_size=s.bag_size, sequences=s.sequences, positions=s.positions)
+        PhaseSpec(
+            name=s.name,
+            steps=n,
+            bag_size=s.bag_size,
+            sequences=s.sequences,
+            positions=s.positions,
+            targets=s.targets or s.bag_size,
+        )
         for s, n in zip(shapes, counts, strict=True)
     )
 
@@ -263,7 +274,7 @@ def _sequences(ladder: Ladder, rung: Rung, model: ModelSpec, size: Size) -> int:
 def _optimizer(ladder: Ladder, learning_rate: float) -> OptimizerSpec:
     o = ladder.optimizer
     return OptimizerSpec(
-        name="adamw",
+        name=o.name,
         learning_rate=learning_rate,
         beta1=o.beta1,
         beta2=o.beta2,

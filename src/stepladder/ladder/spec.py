@@ -55,6 +55,8 @@ class PhaseSpec(Spec):
     """Tokens whose embeddings are averaged into one input position; 1 is ordinary training."""
     sequences: int
     positions: int
+    targets: int
+    """Tokens that one position predicts, from the end of its own bag on."""
 
 
 class RecipeSpec(Spec):
@@ -82,9 +84,12 @@ class RecipeSpec(Spec):
 
 
 class OptimizerSpec(Spec):
-    """AdamW with decoupled weight decay; decay is not applied to norms, nor to embeddings."""
+    """AdamW with decoupled weight decay; decay is not applied to norms, nor to embeddings.
 
-    name: Literal["adamw"]
+    With `muon`, Muon instead for the matrices of the layers, at the same rate and decay.
+    """
+
+    name: Literal["adamw", "muon"]
     learning_rate: float
     """Peak learning rate."""
     beta1: float
