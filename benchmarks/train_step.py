@@ -119,7 +119,7 @@ def our_step(trainer: Trainer) -> Callable[[Tensor, Tensor], Tensor]:
     """Stepladder's step at a constant learning rate."""
 
     def step(inputs: Tensor, targets: Tensor) -> Tensor:
-        return trainer.update(trainer.forward_backward(inputs, targets), 0).loss
+        return trainer.update(trainer.gradients(inputs, targets), 0).loss
 
     return step
 
@@ -128,8 +128,9 @@ def make_trainer(d_model: int, architecture: str = "dense", recipe: str = "basel
     """Our model of a rung."""
     layers, heads = RUNGS[d_model]
     d_ff = round_up(8 * d_model / 3)
+    weights = {"balance_loss_weight": 0.01, "z_loss_weight": 0.0, "bias_rate": 0.0}
     moe = {"n_experts": 8, "top_k": 2, "n_shared_experts": 0, "d_expert": d_ff // 2, "every": 1}
-    phase = PhaseSpec(name="-", steps=1, bag_size=1, sequences=SEQUENCES, positions=POSITIONS)
+    phase = PhaseSpec(name="-", steps=1, bag_size=1, sequences=SEQUENCES, positions=POSITIONS, targets=1)
     spec = RunSpec(
         id="benchmark",
         variant=f"{architecture}-{recipe}",
@@ -149,7 +150,7 @@ def make_trainer(d_model: int, architecture: str = "dense", recipe: str = "basel
             tied_embeddings=False,
             qk_norm=True,
             rope_theta=10_000.0,
-            options=moe | {"balance_loss_weight": 0.01} if architecture == "moe" else {},
+            options=moe | weights if architecture == "moe" else {},
         ),
         recipe=RecipeSpec(name=recipe, options={}, phases=(phase,)),
         optimizer=OptimizerSpec(

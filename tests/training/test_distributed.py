@@ -39,7 +39,7 @@ def train_rank(environment: dict[str, str], spec: RunSpec, manifest: Path, folde
 
 
 def start(spec: RunSpec, manifest: Path, folder: Path, *own: dict) -> list[multiprocessing.Process]:
-    """Ranks, two to a machine, forked from a process that has imported torch already; `own` settings by rank."""
+    """Ranks, two to a machine, forked from a process that has torch already; `own` settings by rank."""
     own = own or ({}, {})
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["stepladder.training.run"])
