@@ -108,7 +108,9 @@ class Attention(Function):
             qk = qk_unit * qk_gain
         q = x_ND.new_empty(n, B, K, G, t, C)
         k = x_ND.new_empty(B, K, T, C)
-        _turn(qk[:, :, :H].view(B, n, t, K, G, C), turn_TC.view(n, t, 1, 1, -1), _rows(q))
+        # Queries carry the factor of the scores, so that the products below need none.
+        scaled_TC = turn_TC * C**-0.5
+        _turn(qk[:, :, :H].view(B, n, t, K, G, C), scaled_TC.view(n, t, 1, 1, -1), _rows(q))
         _turn(qk[:, :, H:], turn_TC.unsqueeze(1), k.transpose(1, 2))
         v = qkv[:, :, H + K :].transpose(1, 2).contiguous()
         q, k, v = q.view(n, B * K, G * t, C), k.view(B * K, T, C), v.view(B * K, T, C)
@@ -116,8 +118,10 @@ class Attention(Function):
         probabilities = []
         for i in range(n):
             seen = _seen(i, t, window)
-            mask = _mask(t, seen.start, seen.stop, window, G, q.dtype)
-            p = torch.baddbmm(mask, q[i], k[:, seen].transpose(1, 2), alpha=C**-0.5)
+            p = torch.bmm(q[i], k[:, seen].transpose(1, 2))
+            # without a window all earlier blocks are visible: only the last t columns hide something
+            masked = slice(-t, None) if window is None else slice(None)
+            p[:, :, masked] += _mask(t, seen.stop - p[0, :, masked].shape[1], seen.stop, window, G, q.dtype)
             torch.softmax(p, -1, out=p)
             torch.bmm(p, v[:, seen], out=o[i])
             probabilities.append(p)
@@ -146,15 +150,19 @@ class Attention(Function):
             seen, p = _seen(i, t, ctx.window), probabilities[i]
             d_s = torch.bmm(d_o[i], v[:, seen].transpose(1, 2))
             torch._softmax_backward_data(d_s, p, -1, p.dtype, grad_input=d_s)
-            add = 0 if i == n - 1 and ctx.window is None else 1
-            d_q[i].baddbmm_(d_s, k[:, seen], beta=0, alpha=C**-0.5)
-            d_v[:, seen].baddbmm_(p.transpose(1, 2), d_o[i], beta=add)
-            d_k[:, seen].baddbmm_(d_s.transpose(1, 2), q[i], beta=add, alpha=C**-0.5)
+            torch.bmm(d_s, k[:, seen], out=d_q[i])
+            if i == n - 1 and ctx.window is None:
+                torch.bmm(p.transpose(1, 2), d_o[i], out=d_v)
+                torch.bmm(d_s.transpose(1, 2), q[i], out=d_k)
+            else:  # baddbmm_ into a part would run one product per head
+                d_v[:, seen] += torch.bmm(p.transpose(1, 2), d_o[i])
+                d_k[:, seen] += torch.bmm(d_s.transpose(1, 2), q[i])
 
         d_qkv = unit.new_empty(B, T, H + 2 * K, C)
         d_qk = d_qkv[:, :, : H + K] if qk_gain is None else unit.new_empty(B, T, H + K, C)
         d_q_BntKGC = d_qk[:, :, :H].view(B, n, t, K, G, C)
-        _turn(_rows(d_q.view(n, B, K, G, t, C)), back_TC.view(n, t, 1, 1, -1), d_q_BntKGC)
+        scaled_TC = back_TC * C**-0.5
+        _turn(_rows(d_q.view(n, B, K, G, t, C)), scaled_TC.view(n, t, 1, 1, -1), d_q_BntKGC)
         _turn(d_k.view(B, K, T, C).transpose(1, 2), back_TC.unsqueeze(1), d_qk[:, :, H:])
         d_qkv[:, :, H + K :] = d_v.view(B, K, T, C).transpose(1, 2)
         d_gain_q = d_gain_k = None
