@@ -71,10 +71,8 @@ class MixtureOfExperts(Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, d_y, d_balance, d_z_loss, _load, _entropy):
-        h_ND, unit, factor, p_EN, gate_Nk, total_N1, expert_Nk, order_M, token_M, load_E, ends_E = (
-            ctx.saved_tensors[:11]
-        )
-        logsumexp_N, x_MD, gate, up, silu, hidden, y_MD, share_M1 = ctx.saved_tensors[11:]
+        h_ND, unit, factor, p_EN, gate_Nk, total_N1, expert_Nk, order_M, token_M, *rest = ctx.saved_tensors
+        load_E, ends_E, logsumexp_N, x_MD, gate, up, silu, hidden, y_MD, share_M1 = rest
         gain_D, router_ED, gate_up, down = ctx.weights
         if d_y is None:  # only the router's losses were differentiated
             d_y = h_ND.new_zeros(ctx.shape)
