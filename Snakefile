@@ -33,6 +33,13 @@ wildcard_constraints:
 include: "workflow/rules/plan.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
+
+
+if CLIMB.sweep:
+
+    include: "workflow/rules/tune.smk"
+
+
 include: "workflow/rules/analyze.smk"
 include: "workflow/rules/report.smk"
 

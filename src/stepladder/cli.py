@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from stepladder import cli_analysis as analysis
+from stepladder import cli_sweep
 from stepladder.shell import Out, fail, write_json
 
 app = typer.Typer(
@@ -28,6 +29,7 @@ Threads = Annotated[int, typer.Option(min=1, help="CPU threads.")]
 
 
 analysis.register(app)
+app.command()(cli_sweep.tune)
 
 
 @app.command()
@@ -39,7 +41,7 @@ def check(ladder: Annotated[str, typer.Argument(help="Name in configs/ladders, o
         climb = Climb.open(ladder)
     except LadderError as error:
         raise fail(error) from None
-    for run in climb.runs:
+    for run in climb.every_run:
         typer.echo(run)
 
 
@@ -56,11 +58,9 @@ def price(
 
     from stepladder.ladder.climb import Climb, LadderError
     from stepladder.ladder.hardware import accelerators
-    from stepladder.ladder.plan import make_plan
 
     try:
-        climb = Climb.open(ladder)
-        plan = make_plan(climb.ladder, list(climb.runs.values()), accelerators(hardware))
+        plan = Climb.open(ladder).price(accelerators(hardware))
     except (LadderError, ValueError) as error:
         raise fail(error) from None
     write_json(out, plan)
@@ -172,10 +172,11 @@ def collect(
     runs: Annotated[Path, typer.Option(help="Parquet to write: one row per run.")],
     steps: Annotated[Path, typer.Option(help="Parquet to write: one row per logged step.")],
 ) -> None:
-    """Gather the results of all planned runs into two tables."""
+    """Gather the results of all planned runs into two tables. Those of a sweep stay out: `tune` has them."""
     from stepladder.analysis.collect import collect as collect_results
 
-    planned = {run["id"]: run["flops"] for run in json.loads(plan.read_text())["runs"]}
+    rows = json.loads(plan.read_text())["runs"]
+    planned = {run["id"]: run["flops"] for run in rows if not run["sweep"]}
     results = [plan.parent / "runs" / run / "result.json" for run in planned]
     runs_table, steps_table = collect_results(results, planned)
     runs_table.to_parquet(runs)

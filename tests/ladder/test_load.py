@@ -36,6 +36,33 @@ BROKEN = {
         ("baseline: dense-b", "baseline: sparse-b"),
         ["analysis.baseline", "dense-baseline"],
     ),
+    "sweep of an unknown rung": (
+        ("shape:", "sweep: {rungs: [d9], learning_rate_factors: [0.5, 1, 2]}\nshape:"),
+        ["sweep.rungs[0]", '"d9"', "this ladder has: d2, d3"],
+    ),
+    "sweep of too few factors": (
+        ("shape:", "sweep: {rungs: [d2], learning_rate_factors: [0.5, 1]}\nshape:"),
+        ["sweep.learning_rate_factors", "at least 3"],
+    ),
+    "sweep of descending factors": (
+        ("shape:", "sweep: {rungs: [d2], learning_rate_factors: [2, 1, 0.5]}\nshape:"),
+        ["sweep", "learning_rate_factors [2, 1, 0.5]", "smallest first"],
+    ),
+    "sweep without the ruled batch": (
+        ("shape:", "sweep: {rungs: [d2], learning_rate_factors: [0.5, 1, 2], batch_factors: [2]}\nshape:"),
+        ["sweep", "batch_factors [2]", "add 1"],
+    ),
+    "sweep with an unknown choice": (
+        ("shape:", "sweep: {rungs: [d2], learning_rate_factors: [0.5, 1, 2], apply: yes}\nshape:"),
+        ["sweep.apply", "'unswept', 'all' or 'none'"],
+    ),
+    "two sweeps": (
+        (
+            "shape:",
+            "learning_rate_factors: [1, 2]\nsweep: {rungs: [d2], learning_rate_factors: [0.5, 1, 2]}\nshape:",
+        ),
+        ["learning_rate_factors", "factors of its own"],
+    ),
     "bad yaml": (("budgets: [1]", "budgets: [1"), ["line", "not valid YAML"]),
     "warmup and decay": (
         ("  batch:", "  warmup_fraction: 0.9\n  batch:"),
@@ -96,7 +123,9 @@ def test_a_missing_ladder_lists_those_that_exist():
         find_ladder("no-such-ladder")
 
 
-@pytest.mark.parametrize("name", ["smoke", "laptop", "laptop-lr-sweep", "tst-dense", "tst-moe"])
+@pytest.mark.parametrize(
+    "name", ["smoke", "laptop", "laptop-lr-sweep", "smoke-sweep", "tst-dense", "tst-moe"]
+)
 def test_shipped_ladders_expand(name):
     path = find_ladder(name)
     assert expand(load_ladder(path), path)

@@ -189,6 +189,7 @@ def plan_of(runs: pd.DataFrame) -> dict:
         row["seconds"] = row["flops"] / 3.5e10 + 10
         row["accelerator_hours"] = row["seconds"] / 3600
         row["price"] = None
+        row["sweep"] = False
         row["disk_bytes"] = 24 * row["parameters_total"]
     hours = sum(row["accelerator_hours"] for row in rows)
     return {

@@ -11,6 +11,7 @@ rule report:
         comparison=f"{RESULTS}/comparison.json",
         plan=f"{RESULTS}/plan.json",
         manifest=f"{RESULTS}/data/manifest.json",
+        rates=CLIMB.learning_rates if CLIMB.sweep else [],
     output:
         report(
             f"{RESULTS}/report.pdf", caption="../report/report.rst", category="Verdict"

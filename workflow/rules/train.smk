@@ -10,7 +10,13 @@
 def spec_within_limit(run):
     if CLIMB.over_limit:
         raise WorkflowError(CLIMB.over_limit)
-    return CLIMB.runs[run].to_json()
+    return CLIMB.spec(run).to_json()
+
+
+# Runs at predicted rates wait for the sweep. Its outcome is `ancient`, and a checkpoint's: Snakemake looks at
+# the specs again when it is there, so that those alone are trained whose rate has come out differently.
+def learning_rates(run):
+    return ancient(checkpoints.tune.get().output.rates) if run in CLIMB.tuned else []
 
 
 rule train:
@@ -21,6 +27,7 @@ rule train:
             if CLIMB.ladder.execution.accelerator == "cpu"
             else []
         ),
+        rates=lambda wildcards: learning_rates(wildcards.run),
     output:
         result=f"{RESULTS}/runs/{{run}}/result.json",
     priority: lambda wildcards: CLIMB.priority(wildcards.run)

@@ -14,10 +14,18 @@ from stepladder.ladder.code import ANALYSIS, fingerprint, preparation_fingerprin
 from stepladder.ladder.config import Execution, Ladder
 from stepladder.ladder.cost import training_flops
 from stepladder.ladder.expand import expand
-from stepladder.ladder.hardware import accelerators
+from stepladder.ladder.hardware import Accelerator, accelerators
 from stepladder.ladder.load import LadderError, find_ladder, load_ladder
 from stepladder.ladder.plan import make_plan, over_limit
 from stepladder.ladder.spec import RunSpec
+from stepladder.ladder.sweep import (
+    SweepRun,
+    read_rates,
+    sweep_digest,
+    sweep_runs,
+    takes_predicted_rate,
+    with_rate,
+)
 
 __all__ = ["Climb", "LadderError"]
 
@@ -29,6 +37,10 @@ class Climb:
     path: Path
     ladder: Ladder
     runs: dict[str, RunSpec]
+    """Of the ladder proper: what laws and verdicts rest on. Specs of tuned runs hold the ruled rate; `spec`
+    has the final one."""
+    sweep: dict[str, SweepRun]
+    """Of the sweep. Some of them are runs of the ladder, too."""
 
     @classmethod
     def open(cls, name: str) -> Climb:
@@ -39,7 +51,60 @@ class Climb:
         """
         path = find_ladder(str(name))
         ladder = load_ladder(path)
-        return cls(path=path, ladder=ladder, runs={run.id: run for run in expand(ladder, path)})
+        return cls(
+            path=path,
+            ladder=ladder,
+            runs={run.id: run for run in expand(ladder, path)},
+            sweep={run.spec.id: run for run in sweep_runs(ladder, path)},
+        )
+
+    @cached_property
+    def every_run(self) -> dict[str, RunSpec]:
+        """The ladder's runs and those of its sweep."""
+        return self.runs | {name: run.spec for name, run in self.sweep.items() if name not in self.runs}
+
+    @cached_property
+    def tuned(self) -> frozenset[str]:
+        """Runs whose learning rate the sweep predicts."""
+        rungs = {rung.label for rung in self.ladder.rungs if takes_predicted_rate(self.ladder, rung)}
+        return frozenset(name for name, run in self.runs.items() if run.rung in rungs)
+
+    @cached_property
+    def learning_rates(self) -> Path:
+        """What `stepladder tune` writes."""
+        return Path("results", self.ladder.name, "learning_rates.json")
+
+    @cached_property
+    def sweep_digest(self) -> str:
+        """Changes when the sweep, or what is predicted from it, does."""
+        return sweep_digest(self.ladder, list(self.sweep.values()), list(self.runs.values()))
+
+    def spec(self, run: str) -> RunSpec:
+        """The final spec of a run: a tuned one has the predicted rate.
+
+        Raises:
+            FileNotFoundError: the rate is not known, because the sweep is not analysed yet.
+        """
+        spec = self.every_run[run]
+        if run not in self.tuned:
+            return spec
+        rates = read_rates(self.learning_rates, self.sweep_digest)
+        return with_rate(spec, rates[spec.variant, spec.rung, spec.budget])
+
+    def price(self, table: dict[str, Accelerator]) -> dict[str, Any]:
+        """The plan of all runs, those of the sweep marked. The rates of tuned runs are not known to it.
+
+        Raises:
+            ValueError: the accelerator's speed is unknown.
+        """
+        plan = make_plan(self.ladder, list(self.every_run.values()), table)
+        rows = [
+            row
+            | {"sweep": row["id"] not in self.runs}
+            | ({"learning_rate": None} if row["id"] in self.tuned else {})
+            for row in plan["runs"]
+        ]
+        return plan | {"runs": rows}
 
     @cached_property
     def data(self) -> str:
@@ -75,20 +140,21 @@ class Climb:
     @cached_property
     def digest(self) -> str:
         """Changes when any run or any assumption of the plan does."""
-        parts = [run.sha256 for run in self.runs.values()]
+        parts = [run.sha256 for run in self.every_run.values()]
         parts += [f"{self.ladder.version} {self.ladder.question}"]
         parts += [self.ladder.plan.model_dump_json(), self.ladder.execution.model_dump_json()]
         parts += [rung.execution.model_dump_json() for rung in self.ladder.rungs]
+        parts += [self.ladder.sweep.model_dump_json()] if self.ladder.sweep else []
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
     @cached_property
     def over_limit(self) -> str | None:
         """What to tell the owner of a ladder that is dearer than its `max_accelerator_hours`, else None."""
-        return over_limit(make_plan(self.ladder, list(self.runs.values()), accelerators()))
+        return over_limit(self.price(accelerators()))
 
     @cached_property
     def _rank(self) -> dict[str, int]:
-        costs = {run.id: training_flops(run.model, run.recipe) for run in self.runs.values()}
+        costs = {run.id: training_flops(run.model, run.recipe) for run in self.every_run.values()}
         return {run: rank for rank, run in enumerate(sorted(costs, key=costs.__getitem__))}
 
     @cached_property
@@ -97,7 +163,7 @@ class Climb:
 
     def execution(self, run: str) -> Execution:
         """Where and how a run executes: the ladder's section with the rung's own fields."""
-        return self._execution[self.runs[run].rung] if run in self.runs else self.ladder.execution
+        return self._execution[self.every_run[run].rung] if run in self.every_run else self.ladder.execution
 
     def resources(self) -> dict[str, Callable[[Any], int | str]]:
         """Snakemake resources of training jobs: one function of the wildcards each. Only those that some rung
@@ -109,8 +175,9 @@ class Climb:
         return _resources(self.execution(wildcards.run)).get(name, "")
 
     def priority(self, run: str) -> int:
-        """Dearer runs first, so that the ladder does not end on one core waiting for the top rung."""
-        return self._rank.get(run, 0)
+        """Dearer runs first, so that the ladder does not end on one core waiting for the top rung; before
+        them the sweep, for which tuned runs wait."""
+        return self._rank.get(run, 0) + (len(self._rank) if run in self.sweep and self.tuned else 0)
 
 
 def file_digest(path: Path) -> str:

@@ -11,7 +11,7 @@ from stepladder.data.config import vocab_size
 from stepladder.ladder.code import run_fingerprint
 from stepladder.ladder.config import Budget, Ladder, Rung, Steps, part_settings
 from stepladder.ladder.cost import parameters, recipe_flops_per_position, training_flops_per_position
-from stepladder.ladder.load import LadderError, error_at
+from stepladder.ladder.load import LadderError, Location, error_at
 from stepladder.ladder.parts import PhaseShape, load
 from stepladder.ladder.rules import Size
 from stepladder.ladder.spec import (
@@ -41,11 +41,12 @@ class Variant(NamedTuple):
     recipe_config: Any
 
 
-def expand(ladder: Ladder, path: str | Path = "ladder") -> list[RunSpec]:
+def expand(ladder: Ladder, path: str | Path = "ladder", where: Location | None = None) -> list[RunSpec]:
     """All runs of `ladder`, in the order rung, variant, budget, learning-rate factor, seed.
 
     Args:
         path: the ladder's file, for error messages.
+        where: key of the file that errors are about; by default the rung's.
 
     Raises:
         LadderError: a rung's shape, recipe or budget is impossible.
@@ -65,7 +66,7 @@ def expand(ladder: Ladder, path: str | Path = "ladder") -> list[RunSpec]:
                 raise
             except ValueError as error:
                 message = f"rung {rung.label}, variant {variant.name}: {error}"
-                raise error_at(path, ("rungs", index), message) from None
+                raise error_at(path, where or ("rungs", index), message) from None
     return runs
 
 

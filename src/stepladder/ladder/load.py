@@ -111,6 +111,14 @@ def _check_whole(path: Path, raw: Any, ladder: Ladder) -> None:
         values = list(getattr(ladder, axis))
         if len(values) != len(set(map(str, values))):
             complain((axis,), "lists a value twice: each would be the same run")
+    swept = ladder.sweep.rungs if ladder.sweep else ()
+    for i, name in enumerate(swept):
+        if name not in labels:
+            complain(("sweep", "rungs", i), f"no such rung; this ladder has: {', '.join(labels)}")
+        if name in swept[:i]:
+            complain(("sweep", "rungs", i), "a rung is swept once: remove the repetition")
+    if ladder.sweep and ladder.learning_rate_factors != (1.0,):
+        complain(("learning_rate_factors",), "the section `sweep` has factors of its own: remove these")
     for name in ladder.optimizer.learning_rate.by_variant:
         if name not in ladder.variants:
             where = ("optimizer", "learning_rate", "by_variant", name)

@@ -10,9 +10,11 @@ from matplotlib.figure import Figure
 from stepladder.report import beyond, findings, ledger
 from stepladder.report.figures.laws import gain_figure, loss_figure
 from stepladder.report.figures.running import mfu_figure, time_figure, training_figure
+from stepladder.report.figures.sweep import bowls_figure, rates_figure
 from stepladder.report.format import percent
 from stepladder.report.results import Results
 from stepladder.report.style import save_svg, variant_styles
+from stepladder.report.sweep import off_optimum, sweep_context
 from stepladder.report.typeset import typeset
 
 
@@ -20,7 +22,8 @@ def build_report(results_dir: Path, out: Path, ladder: dict[str, Any], plan: dic
     """Draw figures/*.svg in `results_dir` and typeset the report.
 
     Args:
-        results_dir: holds runs.parquet, steps.parquet, fits/, comparison.json and data/manifest.json.
+        results_dir: holds runs.parquet, steps.parquet, fits/, comparison.json, data/manifest.json, and of a
+            ladder with a sweep learning_rates.json.
         out: the PDF.
         ladder: the validated ladder file as plain data.
         plan: the contents of plan.json.
@@ -31,7 +34,7 @@ def build_report(results_dir: Path, out: Path, ladder: dict[str, Any], plan: dic
     Raises:
         FileNotFoundError: a result is missing.
     """
-    results = Results.read(results_dir)
+    results = Results.read(results_dir, sweep=bool(ladder.get("sweep")))
     drawn = draw(results, ladder)
     files = {
         f"{name}.svg": save_svg(figure, results_dir / "figures" / f"{name}.svg")
@@ -47,12 +50,18 @@ def draw(results: Results, ladder: dict[str, Any]) -> dict[str, Figure | None]:
     styles = variant_styles(variants)
     runs, comparison = results.judged, results.comparison
     steps = results.steps[results.steps["id"].isin(runs["id"])]
-    return {
+    figures = {
         "loss": loss_figure(runs, results.fits["flops"], styles, comparison["baseline"]),
         "gain": gain_figure(comparison["comparisons"], styles),
         "training": training_figure(steps, rungs, styles),
         "mfu": mfu_figure(runs, rungs, styles),
         "time": time_figure(runs, rungs, variants),
+    }
+    if results.tuning is None:
+        return figures
+    return figures | {
+        "bowls": bowls_figure(results.tuning, styles),
+        "rates": rates_figure(results.tuning, styles),
     }
 
 
@@ -61,6 +70,7 @@ def report_context(
 ) -> dict[str, Any]:
     """What report.typ prints: strings, tables and figure names, no bare numbers."""
     runs, comparison, fit = results.runs, results.comparison, results.fits["flops"]
+    off = off_optimum(results.tuning) if results.tuning else []
     finished = runs["lineage_finished"].max() if "lineage_finished" in runs else None
     return {
         "title": f"{ladder['name']}, version {ladder['version']}",
@@ -98,7 +108,8 @@ def report_context(
         "costs": ledger.costs_table(runs, plan),
         "provenance": ledger.provenance_table(runs, results.manifest, ladder),
         "rules": ledger.rules_table(ladder),
-        "warnings": ledger.warnings_list(runs, comparison["warnings"]),
+        "warnings": ledger.warnings_list(runs, comparison["warnings"]) + off,
+        "sweep": sweep_context(results.tuning, plan) if results.tuning else None,
         "figures": {name: _figure(name, figure, results) for name, figure in drawn.items()},
     }
 
@@ -109,5 +120,6 @@ def _figure(name: str, figure: Figure | None, results: Results) -> dict[str, str
     reasons = {
         "gain": f"no gain could be computed: {results.fits['flops']['reason']}.",
         "mfu": "MFU is not known, because the peak rate of this hardware is not.",
+        "rates": "no bowl has its lowest point inside the sweep.",
     }
     return {"missing": reasons[name]}

@@ -65,7 +65,8 @@ def _rungs(runs: list[dict[str, Any]], currency: str | None) -> dict[str, Any]:
     """One line per rung, variant and budget; seeds and learning rates of a sweep are added up."""
     groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
     for run in runs:
-        groups.setdefault((run["rung"], run["variant"], str(run["budget"])), []).append(run)
+        budget = f"{run['budget']} sweep" if run["sweep"] else str(run["budget"])
+        groups.setdefault((run["rung"], run["variant"], budget), []).append(run)
     rows = []
     rungs = list(dict.fromkeys(run["rung"] for run in runs))
     for (rung, variant, budget), members in sorted(groups.items(), key=lambda item: rungs.index(item[0][0])):

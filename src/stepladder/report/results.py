@@ -24,10 +24,15 @@ class Results:
     fits: dict[str, dict[str, Any]]
     comparison: dict[str, Any]
     manifest: dict[str, Any]
+    tuning: dict[str, Any] | None = None
+    """learning_rates.json, of a ladder with a sweep."""
 
     @classmethod
-    def read(cls, folder: Path) -> Results:
+    def read(cls, folder: Path, sweep: bool = False) -> Results:
         """Read results/<ladder>/.
+
+        Args:
+            sweep: whether the ladder has one.
 
         Raises:
             FileNotFoundError: a file is missing; all of them are made by the workflow.
@@ -39,6 +44,7 @@ class Results:
             fits={axis: _json(folder / "fits" / f"{axis}.json") for axis in AXES},
             comparison=_json(folder / "comparison.json"),
             manifest=_json(folder / "data" / "manifest.json"),
+            tuning=_json(folder / "learning_rates.json") if sweep else None,
         )
 
     @cached_property

@@ -29,7 +29,7 @@ def print_plan(plan: dict[str, Any]) -> None:
         table.add_row(
             row["rung"],
             row["variant"],
-            row["budget"],
+            row["budget"] + (" sweep" if row["sweep"] else ""),
             str(len(rows)),
             si(row["parameters_active_non_embedding"]),
             si(row["parameters_total"]),
@@ -76,9 +76,9 @@ def duration(hours: float) -> str:
 
 
 def _groups(runs: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    """Seeds and learning rates together."""
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for run in runs:
-        groups.setdefault(
-            (run["rung"], run["variant"], run["budget"], f"{run['learning_rate']:g}"), []
-        ).append(run)
+        key = (run["rung"], run["variant"], run["budget"], run["sweep"], run["steps"])
+        groups.setdefault(key, []).append(run)
     return list(groups.values())

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from stepladder.ladder.climb import Climb
 from stepladder.ladder.hardware import accelerators
-from stepladder.ladder.plan import make_plan
 from stepladder.ladder.spec import RunSpec
+from stepladder.ladder.sweep import with_rate
 from stepladder.status.files import is_of, read_log, read_result
 from stepladder.status.jobs import Found, ask_slurm, error_line, newest_submissions, read_job, with_state
 from stepladder.status.judge import judge
@@ -21,15 +21,30 @@ from stepladder.status.summary import summarise
 def status_of(climb: Climb, plan: Plan) -> Status:
     """The ladder's status now, by the files below this folder and one question to Slurm."""
     results = Path("results") / climb.ladder.name
-    facts = {spec.id: read_facts(spec, results / "runs" / spec.id) for spec in climb.runs.values()}
-    jobs, slurm = jobs_of(climb, results, facts, newest_submissions())
+    specs = specs_of(climb)
+    facts = {spec.id: read_facts(spec, results / "runs" / spec.id) for spec in specs}
+    jobs, slurm = jobs_of(specs, results, facts, newest_submissions())
     now = time.time()
     planned = {row["id"]: row for row in plan["runs"]}
     runs = [
         _judge(spec, planned[spec.id], replace(facts[spec.id], job=jobs.get(spec.id)), now, results)
-        for spec in climb.runs.values()
+        for spec in specs
     ]
-    return summarise(climb.ladder.name, climb.ladder.version, runs, now, slurm)
+    shown = [run if run.id in climb.runs else replace(run, rung=f"{run.rung} sweep") for run in runs]
+    return summarise(climb.ladder.name, climb.ladder.version, shown, now, slurm)
+
+
+def specs_of(climb: Climb) -> list[RunSpec]:
+    """What the ladder asks for now. Runs whose rate waits for the sweep are there at rate 0: no result is of
+    that spec, so that an earlier one shows as stale."""
+    specs = []
+    for name, unresolved in climb.every_run.items():
+        try:
+            spec = climb.spec(name)
+        except FileNotFoundError:
+            spec = with_rate(unresolved, 0.0)
+        specs.append(spec)
+    return specs
 
 
 def plan_of(climb: Climb) -> Plan:
@@ -40,9 +55,9 @@ def plan_of(climb: Climb) -> Plan:
         steps = {row["id"]: row["steps"] for row in plan["runs"]}
     except (OSError, ValueError, KeyError):
         steps = {}
-    if steps == {spec.id: spec.recipe.steps for spec in climb.runs.values()}:
+    if steps == {spec.id: spec.recipe.steps for spec in climb.every_run.values()}:
         return plan
-    return make_plan(climb.ladder, list(climb.runs.values()), accelerators())
+    return climb.price(accelerators())
 
 
 def read_facts(spec: RunSpec, run_dir: Path) -> Facts:
@@ -58,11 +73,11 @@ def read_facts(spec: RunSpec, run_dir: Path) -> Facts:
 
 
 def jobs_of(
-    climb: Climb, results: Path, facts: dict[str, Facts], found: Found
+    specs: list[RunSpec], results: Path, facts: dict[str, Facts], found: Found
 ) -> tuple[dict[str, Job], str | None]:
     """Jobs of the runs that are not done, and what is wrong with Slurm if it could not be asked."""
     unfinished = {}
-    for spec in climb.runs.values():
+    for spec in specs:
         result = facts[spec.id].result
         output = str(results / "runs" / spec.id / "result.json")
         if output in found and (result is None or result.spec_sha256 != spec.sha256):
@@ -74,6 +89,8 @@ def jobs_of(
 def _judge(spec: RunSpec, planned: dict, facts: Facts, now: float, results: Path) -> RunStatus:
     """Judge a run; logs are read of failed ones only."""
     run = judge(spec, planned, facts, now)
+    if run.state == "pending" and spec.optimizer.learning_rate == 0:
+        return replace(run, reason="its learning rate waits for the sweep")
     if run.state != "failed":
         return run
     if facts.job is not None and run.log:

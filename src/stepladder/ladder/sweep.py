@@ -1,0 +1,185 @@
+"""The sweep of a ladder: which runs it takes, which runs train at the rates that come out, and how those get
+into their specs.
+
+Until the sweep is analysed the specs of tuned runs hold the ruled rate; `with_rate` makes them final. What is
+analysed, and how, is in `stepladder.analysis.sweep`.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cache
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from stepladder.ladder.config import Ladder, Rung, Sweep
+from stepladder.ladder.cost import parameters, training_flops_per_position
+from stepladder.ladder.expand import TOKENS_PER_PARAMETER, expand
+from stepladder.ladder.load import error_at
+from stepladder.ladder.rules import Size
+from stepladder.ladder.spec import RunSpec
+
+Rates = dict[tuple[str, str, str], float]
+"""(variant, rung, budget) to the factor on the ruled rate."""
+
+
+@dataclass(frozen=True)
+class SweepRun:
+    """One run of the sweep. Its id is that of a run of the ladder where the two are the same."""
+
+    spec: RunSpec
+    factor: float
+    """On the ruled learning rate."""
+    batch_factor: float
+    """On the ruled batch."""
+
+
+def sweep_runs(ladder: Ladder, path: Path) -> list[SweepRun]:
+    """All runs of the ladder's sweep; none without one.
+
+    Raises:
+        LadderError: the budget or a batch is impossible on a rung.
+    """
+    sweep = ladder.sweep
+    if sweep is None:
+        return []
+    found: list[SweepRun] = []
+    for rung in (rung for rung in ladder.rungs if rung.label in sweep.rungs):
+        for architecture, recipe in product(ladder.architectures, ladder.recipes):
+            narrow = _narrow(ladder, sweep, rung, architecture, recipe)
+            batches: dict[int, float] = {}
+            ruled = expand(narrow, path, ("sweep",))[0].recipe.phases[-1].sequences
+            for factor in sweep.batch_factors:
+                sequences = max(1, round(factor * ruled))
+                if sequences in batches:
+                    raise error_at(
+                        path,
+                        ("sweep", "batch_factors"),
+                        f"{batches[sequences]:g} and {factor:g} are the same batch of {sequences} on rung "
+                        f"{rung.label} (ruled: {ruled}): remove one, or sweep a rung with larger batches",
+                    )
+                batches[sequences] = factor
+                found += _at_batch(ladder, narrow, path, sequences, factor)
+    return found
+
+
+def _narrow(ladder: Ladder, sweep: Sweep, rung: Rung, architecture: str, recipe: str) -> Ladder:
+    """The ladder of one rung and one variant, with the sweep's axes."""
+    axes = {
+        "budgets": (sweep.budget if sweep.budget is not None else ladder.budgets[0],),
+        "seeds": sweep.seeds or ladder.seeds,
+    }
+    return ladder.model_copy(
+        update={
+            "rungs": (rung.model_copy(update=axes),),
+            "architectures": {architecture: ladder.architectures[architecture]},
+            "recipes": {recipe: ladder.recipes[recipe]},
+            "learning_rate_factors": sweep.learning_rate_factors,
+        }
+    )
+
+
+def _at_batch(
+    ladder: Ladder, narrow: Ladder, path: Path, sequences: int, batch_factor: float
+) -> list[SweepRun]:
+    (rung,) = narrow.rungs
+    if batch_factor != 1:
+        own = rung.set.model_copy(update={"batch_sequences": sequences})
+        narrow = narrow.model_copy(update={"rungs": (rung.model_copy(update={"set": own}),)})
+    runs = []
+    for spec in expand(narrow, path, ("sweep",)):
+        factor = spec.learning_rate_factor
+        head = f"{spec.variant}/{spec.rung}/{spec.budget}/"
+        if batch_factor != 1:
+            name = f"lr{factor:g}-batch{batch_factor:g}/"
+        elif factor != 1 or takes_predicted_rate(ladder, rung):
+            name = f"lr{factor:g}/"
+        else:
+            name = ""  # the ladder's own run
+        spec = spec.model_copy(update={"id": f"{head}{name}seed{spec.seed}"})
+        runs.append(SweepRun(spec, factor, batch_factor))
+    return runs
+
+
+def takes_predicted_rate(ladder: Ladder, rung: Rung) -> bool:
+    """Whether runs of this rung train at the rate that the sweep predicts."""
+    sweep = ladder.sweep
+    if sweep is None or sweep.apply == "none" or rung.set.learning_rate is not None:
+        return False
+    return sweep.apply == "all" or rung.label not in sweep.rungs
+
+
+def quantity_name(ladder: Ladder) -> str:
+    """The measure of scale along which the optimum is fitted: that of the ladder's default rule."""
+    rule = ladder.optimizer.learning_rate.default
+    if rule.rule == "power":
+        return rule.of
+    return "c" if rule.rule == "deepseek" else "n"
+
+
+def quantity(spec: RunSpec, name: str) -> float:
+    """A run's value of `n`, `d`, `c` or `d_model`; see `stepladder.ladder.rules.Size`."""
+    return float(getattr(size_of(spec), name))
+
+
+def rule_rate(ladder: Ladder, spec: RunSpec) -> float:
+    """The learning rate that the ladder's rule gives a run, whatever its rung overrides."""
+    rates = ladder.optimizer.learning_rate
+    return rates.by_variant.get(spec.variant, rates.default).learning_rate(size_of(spec))
+
+
+def size_of(spec: RunSpec) -> Size:
+    """What rules may depend on, of a resolved run."""
+    n = parameters(spec.model).active_non_embedding
+    positions = spec.budget_multiple * TOKENS_PER_PARAMETER * n
+    flops = positions * training_flops_per_position(spec.model)
+    return Size(n=n, d=positions, c=flops, d_model=spec.model.d_model)
+
+
+def sweep_digest(ladder: Ladder, sweep: list[SweepRun], runs: list[RunSpec]) -> str:
+    """Changes when anything does that the predicted rates depend on: 16 hex digits."""
+    parts = [] if ladder.sweep is None else [ladder.sweep.model_dump_json()]
+    parts += [f"{run.spec.sha256} {run.factor} {run.batch_factor}" for run in sweep]
+    parts += [f"{run.id} {run.optimizer.learning_rate!r} {run.model.model_dump_json()}" for run in runs]
+    parts += [quantity_name(ladder), str(ladder.analysis.confidence)]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def read_rates(path: Path, digest: str) -> Rates:
+    """The factors that `stepladder tune` found, of the sweep with this digest.
+
+    Raises:
+        FileNotFoundError: the sweep is not analysed yet; what there is may be of another one.
+    """
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        raise _not_there(path) from None
+    made_from, rates = _read_rates(path, stat.st_mtime_ns, stat.st_size)
+    if made_from != digest:
+        raise _not_there(path)
+    return rates
+
+
+# The unnamed arguments tell versions of the file apart: it is asked for once per run.
+@cache
+def _read_rates(path: Path, _mtime_ns: int, _size: int) -> tuple[str, Rates]:
+    found: dict[str, Any] = json.loads(path.read_bytes())
+    rows = [row for row in found["rates"] if row["applied"]]
+    return found["made_from"], {(r["variant"], r["rung"], r["budget"]): r["factor"] for r in rows}
+
+
+def _not_there(path: Path) -> FileNotFoundError:
+    # Snakemake recognises the path, and resolves the spec later, when `tune` has run.
+    return FileNotFoundError(errno.ENOENT, "the ladder's sweep is not analysed yet", str(path))
+
+
+def with_rate(spec: RunSpec, factor: float) -> RunSpec:
+    """The spec at `factor` times its ruled learning rate."""
+    rate = spec.optimizer.learning_rate * factor
+    optimizer = spec.optimizer.model_copy(update={"learning_rate": rate})
+    return spec.model_copy(update={"optimizer": optimizer, "learning_rate_factor": factor})

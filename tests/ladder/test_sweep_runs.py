@@ -1,0 +1,179 @@
+"""A sweep within a ladder: which runs it takes, which wait for it, and what their specs become."""
+
+import json
+
+import pytest
+
+from stepladder.ladder.climb import Climb, LadderError
+from stepladder.ladder.hardware import accelerators
+from stepladder.ladder.sweep import quantity, quantity_name, read_rates
+
+SWEEP = "sweep:\n  rungs: [d2]\n  learning_rate_factors: [0.5, 1, 2]\nshape:"
+
+
+@pytest.fixture
+def climb(edit):
+    """Open the ladder with a sweep of rung d2, further edited."""
+
+    def open_(*changes: tuple[str, str]) -> Climb:
+        return Climb.open(str(edit(("shape:", SWEEP), *changes)))
+
+    return open_
+
+
+@pytest.fixture
+def tuned(climb, tmp_path, monkeypatch):
+    """A climb whose sweep said: three halves of the rule at d3."""
+    monkeypatch.chdir(tmp_path)
+    found = climb()
+    write_rates(found)
+    return found
+
+
+def write_rates(climb, factor=1.5, made_from=None):
+    rows = [
+        {"variant": v, "rung": r, "budget": "1x", "factor": factor, "applied": r == "d3"}
+        for v in climb.ladder.variants
+        for r in ("d2", "d3")
+    ]
+    climb.learning_rates.parent.mkdir(parents=True, exist_ok=True)
+    climb.learning_rates.write_text(json.dumps({"made_from": made_from or climb.sweep_digest, "rates": rows}))
+
+
+def test_every_combination_of_the_swept_rung(climb):
+    found = climb()
+    assert len(found.sweep) == 4 * 3 * 2 and {run.spec.rung for run in found.sweep.values()} == {"d2"}
+    base = found.runs["moe-tst/d2/1x/seed1"].optimizer.learning_rate
+    twice = found.sweep["moe-tst/d2/1x/lr2/seed1"]
+    assert twice.factor == 2 and twice.spec.optimizer.learning_rate == 2 * base
+
+
+def test_the_ruled_runs_are_the_ladders_own(climb):
+    found = climb()
+    shared = set(found.sweep) & set(found.runs)
+    assert shared == {name for name in found.runs if "/d2/" in name}
+    assert all(found.sweep[name].spec == found.runs[name] for name in shared)
+    assert len(found.every_run) == len(found.runs) + len(found.sweep) - len(shared)
+
+
+def test_a_sweep_changes_nothing_of_the_ladders_runs(climb, edit):
+    with_sweep = climb().runs
+    assert with_sweep == Climb.open(str(edit())).runs
+
+
+@pytest.mark.parametrize(("choice", "rungs"), [("unswept", {"d3"}), ("all", {"d2", "d3"}), ("none", set())])
+def test_which_rungs_train_at_the_prediction(climb, choice, rungs):
+    found = climb(("2]\nshape", f"2]\n  apply: {choice}\nshape"))
+    assert {found.runs[name].rung for name in found.tuned} == rungs
+    ruled = "dense-tst/d2/1x/lr1/seed0" if "d2" in rungs else "dense-tst/d2/1x/seed0"
+    assert ruled in found.sweep, "a run at the prediction is another one than that at the ruled rate"
+
+
+def test_a_rate_of_its_own_is_kept(climb):
+    found = climb(("{depth: 3}", "{depth: 3, set: {learning_rate: 0.5}}"))
+    assert not found.tuned
+
+
+def test_seeds_and_budget_of_the_sweep(climb):
+    found = climb(("2]\nshape", "2]\n  seeds: [7]\n  budget: 0.5\nshape"))
+    assert len(found.sweep) == 4 * 3 and not set(found.sweep) & set(found.runs)
+    assert {(run.spec.seed, run.spec.budget) for run in found.sweep.values()} == {(7, "0.5x")}
+
+
+def test_batches_keep_the_compute(climb):
+    found = climb(("2]\nshape", "2]\n  batch_factors: [0.5, 1, 2]\nshape"))
+    assert len(found.sweep) == 4 * 3 * 3 * 2
+    half, one = (found.sweep[f"dense-baseline/d2/1x/{lr}seed0"].spec for lr in ("lr1-batch0.5/", ""))
+    assert (half.recipe.phases[0].sequences, one.recipe.phases[0].sequences) == (4, 8)
+    assert half.recipe.positions == pytest.approx(one.recipe.positions, rel=0.01)
+    assert half.optimizer == one.optimizer
+
+
+def test_batches_that_are_one_are_explained(climb):
+    with pytest.raises(LadderError, match=r"sweep.batch_factors.*0.96 and 1 are the same batch of 8.*d2"):
+        climb(("2]\nshape", "2]\n  batch_factors: [0.96, 1]\nshape"))
+
+
+def test_an_impossible_sweep_points_at_the_sweep(climb):
+    with pytest.raises(LadderError, match=r"line 14: sweep: rung d2, variant dense-.*raise `budgets`"):
+        climb(("2]\nshape", "2]\n  budget: 0.0001\nshape"))
+
+
+def test_a_tuned_spec_has_the_rate(tuned):
+    ruled, spec = tuned.runs["dense-tst/d3/1x/seed0"], tuned.spec("dense-tst/d3/1x/seed0")
+    assert spec.optimizer.learning_rate == 1.5 * ruled.optimizer.learning_rate
+    assert spec.learning_rate_factor == 1.5 and spec.sha256 != ruled.sha256
+    assert tuned.spec("dense-tst/d2/1x/seed0") == tuned.runs["dense-tst/d2/1x/seed0"]
+
+
+def test_a_rate_is_not_known_before_the_sweep(climb, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = climb()
+    with pytest.raises(FileNotFoundError) as error:
+        found.spec("dense-tst/d3/1x/seed0")
+    assert error.value.filename == str(found.learning_rates), "Snakemake looks for its input's path"
+
+
+def test_rates_of_another_sweep_are_not_taken(tuned):
+    write_rates(tuned, made_from="0" * 16)
+    with pytest.raises(FileNotFoundError, match="not analysed"):
+        tuned.spec("dense-tst/d3/1x/seed0")
+    write_rates(tuned, factor=1.75)
+    assert tuned.spec("dense-tst/d3/1x/seed0").learning_rate_factor == 1.75, "the file is read anew"
+
+
+def test_rates_are_read_for_what_they_are_applied_to(tuned):
+    rates = read_rates(tuned.learning_rates, tuned.sweep_digest)
+    assert set(rates) == {(variant, "d3", "1x") for variant in tuned.ladder.variants}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("[0.5, 1, 2]", "[0.5, 1, 4]"),
+        ("value: 1e-2", "value: 2e-2"),
+        ("{depth: 3}", "{depth: 4}"),
+        ("2]\nshape", "2]\n  max_uncertainty: 2\nshape"),
+    ],
+)
+def test_what_the_rates_depend_on_changes_the_digest(climb, change):
+    assert climb().sweep_digest != climb(change).sweep_digest
+
+
+def test_what_they_do_not_depend_on_does_not(climb):
+    assert (
+        climb().sweep_digest == climb(("max_accelerator_hours: 1", "max_accelerator_hours: 2")).sweep_digest
+    )
+
+
+def test_the_plan_prices_the_sweep_and_knows_no_tuned_rate(climb):
+    plan = climb().price(accelerators("configs/hardware.yaml"))
+    rows = {row["id"]: row for row in plan["runs"]}
+    assert sum(row["sweep"] for row in rows.values()) == 4 * 2 * 2
+    assert rows["dense-tst/d2/1x/lr2/seed0"]["sweep"] and not rows["dense-tst/d2/1x/seed0"]["sweep"]
+    assert rows["dense-tst/d3/1x/seed0"]["learning_rate"] is None
+    assert rows["dense-tst/d2/1x/seed0"]["learning_rate"] == 0.01
+    assert plan["totals"]["runs"] == len(rows)
+
+
+def test_the_sweep_runs_first(climb):
+    found = climb()
+    swept = min(found.priority(name) for name in found.sweep)
+    assert swept > max(found.priority(name) for name in found.tuned)
+
+
+@pytest.mark.parametrize(
+    ("rule", "name"),
+    [
+        ("{rule: power, of: d_model, at: 32, value: 1e-2, exponent: -1}", "d_model"),
+        ("{rule: constant, value: 1e-2}", "n"),
+        ("{rule: deepseek}", "c"),
+    ],
+)
+def test_the_law_is_over_what_the_rule_is_over(climb, rule, name):
+    found = climb(("{rule: power, of: d_model, at: 32, value: 1e-2, exponent: -1}", rule))
+    assert quantity_name(found.ladder) == name
+    small, large = (quantity(found.runs[f"dense-tst/{rung}/1x/seed0"], name) for rung in ("d2", "d3"))
+    assert small < large
+    if name == "d_model":
+        assert (small, large) == (32, 48)

@@ -1,0 +1,15 @@
+# The sweep of a ladder that has one: bowls to the optimum's law to the rates of the other rungs (train.smk).
+# A failed `tune` says which factors or seeds to add; what ran is kept.
+checkpoint tune:
+    input:
+        expand(f"{RESULTS}/runs/{{run}}/result.json", run=CLIMB.sweep),
+    output:
+        rates=CLIMB.learning_rates,
+        table=f"{RESULTS}/sweep.parquet",
+    localrule: True
+    params:
+        ladder=CLIMB.path,
+        digest=CLIMB.sweep_digest,
+        code=CLIMB.analysis_code,
+    shell:
+        "stepladder tune {params.ladder} --results {RESULTS} --out {output.rates} --table {output.table}"
