@@ -129,8 +129,15 @@ def train(
     compile_cache: Annotated[
         Path | None, typer.Option(help="Folder where compiled code is kept between runs.")
     ] = None,
+    fork: Annotated[
+        str, typer.Option(help="result.json of the trunk that this run goes on from; '' to start at step 0.")
+    ] = "",
 ) -> None:
-    """Train one run, evaluate it, write result.json last. Goes on from its checkpoint if it has one."""
+    """Train one run, evaluate it, write result.json last. Goes on from its checkpoint if it has one.
+
+    A segment of a trunk (`stepladder check` lists runs, `snakemake plan` trunks) is trained but not
+    evaluated.
+    """
     from stepladder.ladder.code import run_fingerprint
     from stepladder.ladder.spec import RunSpec
 
@@ -163,6 +170,7 @@ def train(
         device=device,
         settings=settings,
         compile_cache=compile_cache,
+        fork=Path(fork) if fork else None,
     )
 
 
@@ -176,7 +184,7 @@ def collect(
     from stepladder.analysis.collect import collect as collect_results
 
     rows = json.loads(plan.read_text())["runs"]
-    planned = {run["id"]: run["flops"] for run in rows if not run["sweep"]}
+    planned = {run["id"]: run["flops"] for run in rows if not run["sweep"] and not run["trunk"]}
     results = [plan.parent / "runs" / run / "result.json" for run in planned]
     runs_table, steps_table = collect_results(results, planned)
     runs_table.to_parquet(runs)

@@ -26,6 +26,7 @@ from stepladder.ladder.sweep import (
     takes_predicted_rate,
     with_rate,
 )
+from stepladder.ladder.trunk import Trunks, find_trunks
 
 __all__ = ["Climb", "LadderError"]
 
@@ -64,6 +65,16 @@ class Climb:
         return self.runs | {name: run.spec for name, run in self.sweep.items() if name not in self.runs}
 
     @cached_property
+    def trunks(self) -> Trunks:
+        """What the ladder's runs have in common and is trained once; empty unless the ladder asks for it."""
+        return find_trunks(self.runs.values() if self.ladder.optimizer.trunk else ())
+
+    def fork(self, name: str) -> str:
+        """Id of the segment that a run or a segment goes on from; empty if it starts at step 0."""
+        parent = self.trunks.parent(name)
+        return parent.id if parent is not None else ""
+
+    @cached_property
     def tuned(self) -> frozenset[str]:
         """Runs whose learning rate the sweep predicts."""
         rungs = {rung.label for rung in self.ladder.rungs if takes_predicted_rate(self.ladder, rung)}
@@ -80,11 +91,13 @@ class Climb:
         return sweep_digest(self.ladder, list(self.sweep.values()), list(self.runs.values()))
 
     def spec(self, run: str) -> RunSpec:
-        """The final spec of a run: a tuned one has the predicted rate.
+        """The final spec of a run, or of a segment of a trunk: a tuned run has the predicted rate.
 
         Raises:
             FileNotFoundError: the rate is not known, because the sweep is not analysed yet.
         """
+        if run in self.trunks.segments:
+            return self.trunks.segments[run].spec
         spec = self.every_run[run]
         if run not in self.tuned:
             return spec
@@ -97,10 +110,13 @@ class Climb:
         Raises:
             ValueError: the accelerator's speed is unknown.
         """
-        plan = make_plan(self.ladder, list(self.every_run.values()), table)
+        segments = [segment.spec for segment in self.trunks.segments.values()]
+        runs = [*segments, *self.every_run.values()]
+        plan = make_plan(self.ladder, runs, table, {run.id: self.trunks.flops_trained(run) for run in runs})
         rows = [
             row
-            | {"sweep": row["id"] not in self.runs}
+            | {"trunk": row["id"] in self.trunks.segments}
+            | {"sweep": row["id"] not in self.runs and row["id"] not in self.trunks.segments}
             | ({"learning_rate": None} if row["id"] in self.tuned else {})
             for row in plan["runs"]
         ]
@@ -163,6 +179,8 @@ class Climb:
 
     def execution(self, run: str) -> Execution:
         """Where and how a run executes: the ladder's section with the rung's own fields."""
+        if run in self.trunks.segments:
+            return self._execution[self.trunks.segments[run].spec.rung]
         return self._execution[self.every_run[run].rung] if run in self.every_run else self.ladder.execution
 
     def resources(self) -> dict[str, Callable[[Any], int | str]]:

@@ -224,6 +224,9 @@ class Optimizer(Settings):
     decay_fraction: float = Field(default=0.2, ge=0, le=1)
     """Share of all steps, at the end (Hägele et al. 2024, arXiv 2405.18392: 10 to 20 %)."""
     decay_shape: Literal["linear", "one_minus_sqrt"] = "one_minus_sqrt"
+    trunk: bool = False
+    """Train what the budgets of a (variant, rung, seed) have in common once, and branch each off where it
+    begins to decay (Hägele et al. 2024). The warmup is then that of the smallest budget for all."""
     final: float = Field(default=0.0, ge=0, le=1)
     """Learning rate at the last step, as a share of the peak."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"

@@ -23,6 +23,7 @@ from stepladder.ladder.spec import (
     RunSpec,
     ScheduleSpec,
 )
+from stepladder.ladder.trunk import share_trunk
 
 TOKENS_PER_PARAMETER = 20
 """Tokens per active non-embedding parameter at budget 1x (Hoffmann et al. 2022, arXiv 2203.15556)."""
@@ -79,15 +80,18 @@ def _variants(ladder: Ladder) -> list[Variant]:
 def _expand_rung(ladder: Ladder, rung: Rung, variant: Variant, data: DataSpec) -> list[RunSpec]:
     model = resolve_model(ladder, rung, variant.architecture, variant.architecture_config)
     accelerators = ladder.execution_of(rung).accelerators_per_run
+    first, *others = rung.seeds or ladder.seeds
+    resolved = [
+        _resolve_run(ladder, rung, variant, data, model, budget, factor, first)
+        for budget in rung.budgets or ladder.budgets
+        for factor in ladder.learning_rate_factors
+    ]
     runs = []
-    for budget in rung.budgets or ladder.budgets:
-        for factor in ladder.learning_rate_factors:
-            first, *others = rung.seeds or ladder.seeds
-            spec = _resolve_run(ladder, rung, variant, data, model, budget, factor, first)
-            _check_shares(spec, accelerators)
-            runs.append(spec)
-            stem = spec.id.rpartition("/")[0]
-            runs += [spec.model_copy(update={"seed": seed, "id": f"{stem}/seed{seed}"}) for seed in others]
+    for spec in share_trunk(resolved) if ladder.optimizer.trunk else resolved:
+        _check_shares(spec, accelerators)
+        runs.append(spec)
+        stem = spec.id.rpartition("/")[0]
+        runs += [spec.model_copy(update={"seed": seed, "id": f"{stem}/seed{seed}"}) for seed in others]
     return runs
 
 

@@ -126,6 +126,10 @@ class DataSpec(Spec):
     """Weight of each domain's held-out loss in the target loss; they sum to 1."""
 
 
+TRUNK = "trunk"
+"""In place of a budget: a segment of a trunk, which is trained and not evaluated."""
+
+
 class RunSpec(Spec):
     """One training job. `id` is where its results live below the ladder's `runs/` folder."""
 

@@ -17,6 +17,7 @@ import torch
 
 from stepladder.ladder.cost import FLOPS_FORMULA, Convention, recomputed_flops, step_flops, training_flops
 from stepladder.ladder.spec import PhaseSpec, RunSpec
+from stepladder.ladder.trunk import flops_until
 from stepladder.training.hardware import Hardware
 
 STEP_CAUSES = ("data", "forward", "backward", "communication", "optimizer")
@@ -101,11 +102,7 @@ class Rates:
 
     def cumulative_flops(self, steps: int) -> float:
         """Model FLOPs of the run's first `steps` steps."""
-        flops = 0.0
-        for phase in self.spec.recipe.phases:
-            flops += min(phase.steps, steps) * self.flops_per_step(phase)
-            steps -= min(phase.steps, steps)
-        return flops
+        return flops_until(self.spec, steps)
 
     def of_step(self, phase: PhaseSpec, seconds: float) -> dict[str, float | None]:
         """Rates of one step that took `seconds`."""

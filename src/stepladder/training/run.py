@@ -20,7 +20,8 @@ import psutil
 import torch
 
 from stepladder.data.batches import Corpus
-from stepladder.ladder.spec import RunSpec
+from stepladder.ladder.spec import TRUNK, RunSpec
+from stepladder.ladder.trunk import flops_until
 from stepladder.training import accounting, hardware
 from stepladder.training.checkpoint import (
     Checkpoint,
@@ -36,6 +37,7 @@ from stepladder.training.evaluate import DomainLoss, evaluate
 from stepladder.training.events import lost_seconds, read_attempts, steps_from_events
 from stepladder.training.feed import Feed, Place, read_batch
 from stepladder.training.folder import holds_result, take_folder, write_atomically
+from stepladder.training.fork import Fork, read_fork
 from stepladder.training.journal import Journal
 from stepladder.training.lineage import trace, utc_now
 from stepladder.training.loop import Trainer
@@ -60,6 +62,7 @@ def train(
     log_seconds: float = 5.0,
     settings: EngineSettings | None = None,
     compile_cache: Path | None = None,
+    fork: Path | None = None,
 ) -> Path:
     """Train, evaluate and write result.json; goes on from the newest complete checkpoint.
 
@@ -76,6 +79,7 @@ def train(
         log_seconds: time between progress lines; step records are flushed as often.
         settings: of the engine; the defaults if None.
         compile_cache: folder where compiled code is kept between runs.
+        fork: result.json of the segment of a trunk that this run goes on from.
 
     Returns:
         Path of result.json.
@@ -96,10 +100,10 @@ def train(
     with join(world, own) as ranks:
         settings = settings or EngineSettings()
         run = Run(spec, manifest, run_dir, machine, threads, own, began, ranks, settings, compile_cache)
-        run.begin()
+        run.begin(fork)
         run.ledger.add("startup", time.time() - began)
         run.train_steps(stop, checkpoint_seconds, log_seconds)
-        return run.finish(run.evaluate())
+        return run.finish(None if spec.budget == TRUNK else run.evaluate())
 
 
 class Run:
@@ -146,12 +150,16 @@ class Run:
         if self.hardware.peak_flops_per_second is None:
             self.warnings.append(f"no peak FLOP/s, so no MFU: {self.hardware.source}")
 
-    def begin(self) -> None:
-        """Take over the newest complete checkpoint if there is one, and log how the attempt begins."""
+    def begin(self, fork: Path | None) -> None:
+        """Take over the newest complete checkpoint, or else the fork's, and log how the attempt begins."""
         checkpoint = self.find_checkpoint()
         warnings = self.warnings
+        found = read_fork(fork, self.spec, self.identity["data_sha256"]) if fork else None
+        self.parent = found.lineage if found else None
         if checkpoint is None:
             self.journal.write("start", **self.identity, began=self.ledger.begin)
+            if found:
+                self.branch_off(found)
         else:
             lost = lost_seconds(self.journal.path, checkpoint.state["time"]) if self.ranks.leads else 0.0
             self.take_over(checkpoint)
@@ -174,13 +182,23 @@ class Run:
         found: Checkpoint | None = self.ranks.tell(checkpoint)
         return found
 
-    def take_over(self, checkpoint: Checkpoint) -> None:
-        """Set weights, moments, step, ledger, counts and warnings to what was saved."""
-        state = checkpoint.state
+    def branch_off(self, fork: Fork) -> None:
+        """Go on from the end of a trunk, whose steps become this run's history; its seconds stay its own."""
+        self.load(fork.checkpoint)
+        self.journal.write_many("step", [record | {"inherited": True} for record in fork.steps])
+        self.journal.say(f"branched off {fork.lineage['path']} at step {self.step}/{self.spec.recipe.steps}")
+
+    def load(self, checkpoint: Checkpoint) -> None:
+        """Set the tensors and the step to what was saved."""
         tensors = self.trainer.state()
         read_tensors(checkpoint.path, tensors, self.ranks.background)
         self.trainer.load_state(tensors)
-        self.step = state["step"]
+        self.step = checkpoint.state["step"]
+
+    def take_over(self, checkpoint: Checkpoint) -> None:
+        """Set tensors, step, ledger, counts and warnings to what was saved."""
+        self.load(checkpoint)
+        state = checkpoint.state
         self.ledger = accounting.Ledger(self.ledger.begin, state["seconds"])
         self.started = state["started"]
         self.meter.counts = state["counts"]
@@ -324,32 +342,45 @@ class Run:
         self.report_save(self.saver.done())
         return losses
 
-    def finish(self, losses: dict[str, DomainLoss]) -> Path:
-        """Write result.json, last and atomically; returns its path."""
+    def finish(self, losses: dict[str, DomainLoss] | None) -> Path:
+        """Write result.json, last and atomically; returns its path.
+
+        Args:
+            losses: by domain; None for a segment of a trunk.
+        """
         with self.ledger.timed("checkpoint"):
             self.report_save(self.saver.wait())
         path = self.run_dir / "result.json"
         peak_memory = self.ranks.largest(hardware.peak_memory_bytes(self.device))
         hostnames = self.ranks.gather(socket.gethostname())
+        saved = checkpoint_path(self.run_dir / "checkpoints", self.step)
+        if losses is None and not saved.exists():
+            raise OSError(
+                f"{self.spec.id}: its end could not be saved, and branches need it: see the warnings"
+            )
         if self.ranks.leads:
             result = self.result(losses, peak_memory, hostnames)
             write_atomically(path, json.dumps(result, indent=1, allow_nan=False) + "\n")
             self.journal.write("end", loss=result["loss"], seconds=result["seconds"]["total"])
-            self.journal.say(f"done: loss {result['loss']:.4f}, {result['bits_per_byte']:.4f} bits per byte")
+            score = "" if losses is None else f": loss {result['loss']:.4f} nats per token"
+            self.journal.say(f"done{score}")
         return path
 
     def result(
-        self, losses: dict[str, DomainLoss], peak_memory_bytes: int, hostnames: list[str]
+        self, losses: dict[str, DomainLoss] | None, peak_memory_bytes: int, hostnames: list[str]
     ) -> dict[str, Any]:
         """Everything result.json holds; memory is that of the rank that used most."""
         log = self.journal.path
         return (
             identify(self.spec)
-            | score(self.spec, self.corpus, losses)
+            | ({"loss": None} if losses is None else score(self.spec, self.corpus, losses))
             | accounting.summarise(
                 self.spec, self.hardware, steps_from_events(log), self.trainer.model.recompute
             )
             | {
+                "flops_trained": flops_until(self.spec, self.spec.recipe.steps)
+                - (flops_until(self.spec, self.parent["step"]) if self.parent else 0.0),
+                "checkpoint": checkpoint_path(self.run_dir, self.step).name,
                 "accelerators": self.ranks.world.size,
                 "engine": {
                     "compiled": self.trainer.engine.compiles,
@@ -365,6 +396,6 @@ class Run:
                 "restarts": sum(record["event"] == "resume" for record in read_attempts(log)),
                 "warnings": self.warnings,
                 "lineage": trace(self.spec, self.corpus, self.hardware, self.threads, hostnames)
-                | {"started": self.started, "finished": utc_now()},
+                | {"started": self.started, "finished": utc_now(), "parent": self.parent},
             }
         )
