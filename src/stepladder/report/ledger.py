@@ -150,6 +150,33 @@ def provenance_table(runs: pd.DataFrame, manifest: dict[str, Any], ladder: dict[
     return table(["<", "<<"], rows)
 
 
+def health_table(runs: pd.DataFrame) -> dict[str, Any] | None:
+    """Runs with spikes, skipped or slow steps, and the first of what stood out; None if there are none."""
+    names = ["spikes", "skipped_steps", "slow_steps"]
+    columns = [f"health_{name}" for name in names]
+    if not set(columns) <= set(runs.columns):
+        return None
+    found = runs[runs[columns].sum(axis=1) > 0]
+    rows = [
+        [row.id, *(fmt.whole(getattr(row, column)) for column in columns), "; ".join(row.health_notes[:3])]
+        for row in found.itertuples()
+    ]
+    head = ["<Run", "Spikes", "Skipped steps", "Slow steps", "<<First of them"]
+    return table(head, rows) if rows else None
+
+
+def trunk_sentence(plan: dict[str, Any]) -> str:
+    """What trunks save; empty for a ladder without."""
+    totals = plan["totals"]
+    if not any(run.get("trunk") for run in plan["runs"]):
+        return ""
+    whole, trained = totals["flops_if_independent"], totals["flops"]
+    return (
+        f"Budgets share trunks: {fmt.flops(trained)} are trained in place of {fmt.flops(whole)}, "
+        f"{fmt.percent(1 - trained / whole)} less. Each run counts in full in laws and gains."
+    )
+
+
 def peaks(runs: pd.DataFrame) -> str:
     """The peak rates that MFU refers to: `102 GFLOP/s (fp32), 225 GFLOP/s (bf16)`."""
     columns = ["mfu_peak_flops_per_second", "mfu_dtype"]

@@ -18,6 +18,9 @@ from stepladder.training.progress import progress
 RECORDED_STEPS = 500
 """About how many steps of a run are written to events.jsonl, evenly spaced; all are checked."""
 
+MAX_NOTES = 10
+"""Spikes, skipped and slow steps of a run that its result tells."""
+
 MAX_REPORTED = 100
 """Slow steps and spikes of a run that are logged one by one; the others are only counted."""
 
@@ -47,8 +50,8 @@ class Meter:
         self.max_skipped_steps = max_skipped_steps
         self.clock = StepClock(trainer.device)
         self.pending: list[Step] = []
-        self.counts = {"spikes": 0, "skipped_steps": 0, "slow_steps": 0}
-        """Of the whole run; carried over restarts."""
+        self.health: dict[str, Any] = {"spikes": 0, "skipped_steps": 0, "slow_steps": 0, "notes": []}
+        """Of the whole run, carried over restarts: counts, and the first `MAX_NOTES` in words."""
         self.judges = {"loss": Judge(), "gradient_norm": Judge()}
         self.stopwatch = Stopwatch(self.ranks.world.rank)
 
@@ -126,19 +129,20 @@ class Meter:
             if math.isfinite(values.gradient_norm) and math.isfinite(values.loss):
                 finite.append((step.place, values))
                 continue
-            self.counts["skipped_steps"] += 1
+            self.health["skipped_steps"] += 1
             message = (
                 f"loss {values.loss} with gradient norm {values.gradient_norm} at step {step.place.step} "
                 f"({step.place.phase.name}); the batch came from {', '.join(self.documents(step.place))}"
             )
-            if self.counts["skipped_steps"] > self.max_skipped_steps:
+            if self.health["skipped_steps"] > self.max_skipped_steps:
                 message += (
-                    f"; {self.counts['skipped_steps']} steps were not finite and max_skipped_steps is "
+                    f"; {self.health['skipped_steps']} steps were not finite and max_skipped_steps is "
                     f"{self.max_skipped_steps}: try a lower learning rate"
                 )
                 self.journal.write("warning", message=message)
                 self.ranks.wait()  # a launcher kills all ranks when the first has failed
                 raise NonFiniteLoss(f"{self.spec.id}: {message}")
+            self.note(f"step {step.place.step} skipped: not finite")
             self.journal.write("skipped", step=step.place.step, message=message)
             self.journal.warn(f"step skipped: {message}")
         return finite
@@ -154,8 +158,8 @@ class Meter:
 
     def log_spike(self, kind: str, place: Place, outlier: Outlier) -> None:
         """Log one spike; a gradient norm is judged by its logarithm, because its noise is a factor."""
-        self.counts["spikes"] += 1
-        if self.counts["spikes"] > MAX_REPORTED:
+        self.health["spikes"] += 1
+        if self.health["spikes"] > MAX_REPORTED:
             return
         undo = math.exp if kind == "gradient_norm" else float
         found = {
@@ -166,6 +170,7 @@ class Meter:
             "median": undo(outlier.median),
             "z": outlier.z,
         }
+        self.note(f"{kind.replace('_', ' ')} {found['value']:.3g} at step {place.step} (z {outlier.z:.0f})")
         self.journal.write("spike", **found, documents=self.documents(place))
         self.journal.say(
             f"spike: {kind} {found['value']:.4g} at step {place.step}, median {found['median']:.4g} "
@@ -188,14 +193,20 @@ class Meter:
 
     def log_slow_step(self, slow: SlowStep) -> None:
         """Log one of them."""
-        self.counts["slow_steps"] += 1
-        if self.counts["slow_steps"] > MAX_REPORTED:
+        self.health["slow_steps"] += 1
+        if self.health["slow_steps"] > MAX_REPORTED:
             return
+        self.note(f"step {slow.step} took {slow.seconds:.2g} s on rank {slow.rank} ({slow.cause})")
         self.journal.write("slow_step", **slow._asdict())
         self.journal.say(
             f"slow step {slow.step} on rank {slow.rank}: {slow.seconds:.2f} s, usually "
             f"{slow.median_seconds:.3f} s; {slow.cause} took {slow.cause_seconds:.2f} s"
         )
+
+    def note(self, text: str) -> None:
+        """Keep one for the result."""
+        if len(self.health["notes"]) < MAX_NOTES:
+            self.health["notes"].append(text)
 
     def documents(self, place: Place) -> list[str]:
         """Where the text of a step's batch came from."""

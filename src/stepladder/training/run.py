@@ -9,6 +9,7 @@ Several ranks (`distributed.py`) go through the same code in step; the first rea
 
 from __future__ import annotations
 
+import copy
 import json
 import signal
 import socket
@@ -201,7 +202,7 @@ class Run:
         state = checkpoint.state
         self.ledger = accounting.Ledger(self.ledger.begin, state["seconds"])
         self.started = state["started"]
-        self.meter.counts = state["counts"]
+        self.meter.health = state["health"]
         self.warnings = state["warnings"] + [w for w in self.warnings if w not in state["warnings"]]
         if state["accelerators"] == self.ranks.world.size:  # else the share is another, and so is what fits
             self.trainer.micro_batch = state["micro_batch_sequences"]
@@ -307,7 +308,7 @@ class Run:
             "time": time.time(),
             "started": self.started,
             "seconds": self.ledger.totals(),
-            "counts": dict(self.meter.counts),
+            "health": copy.deepcopy(self.meter.health),
             "accelerators": self.ranks.world.size,
             "micro_batch_sequences": self.trainer.micro_batch,
             "recompute": self.trainer.model.recompute,
@@ -389,7 +390,7 @@ class Run:
                     or self.spec.recipe.phases[-1].sequences // self.ranks.world.size,
                     "activations_recomputed": self.trainer.model.recompute,
                 },
-                "health": self.meter.counts,
+                "health": self.meter.health,
                 "seconds": (seconds := self.ledger.totals()),
                 "goodput": accounting.goodput(seconds),
                 "peak_memory_bytes": peak_memory_bytes,
