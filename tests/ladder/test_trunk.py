@@ -40,27 +40,28 @@ def test_baseline_forks_where_it_begins_to_decay(dense):
     assert {name: (s.spec.recipe.steps, s.start) for name, s in trunks.segments.items()} == {
         f"{stem}/step40": (40, None),
         f"{stem}/step80": (80, f"{stem}/step40"),
+        f"{stem}/step160": (160, f"{stem}/step80"),
     }
-    assert [trunks.parents[run.id] for run in runs] == [f"{stem}/step{k}" for k in (40, 80, 80)]
-    # 40 + 40 steps of trunk, and 10 + 20 + 120 of branches, in place of 350
+    assert [trunks.parents[run.id] for run in runs] == [f"{stem}/step{k}" for k in (40, 80, 160)]
+    # 160 steps of trunk, and 10 + 20 + 40 of branches, in place of 350
     step = training_flops(dense.model, dense.recipe) / 12
     jobs = [*runs, *(segment.spec for segment in trunks.segments.values())]
     assert sum(trunks.flops_trained(job) for job in jobs) == pytest.approx(230 * step)
 
 
 def test_superposed_phases_are_shared_and_no_more(tst):
-    """A quarter of the steps is superposed: budgets of 40 and 80 steps part after 10, 80 and 160 after 20."""
+    """A quarter of the steps is superposed: budgets of 40, 80 and 160 steps part after 10, 20 and 40."""
     runs = [at_budget(tst, steps, steps // 4) for steps in (40, 80, 160)]
     trunks = find_trunks(runs)
-    assert [s.spec.recipe.steps for s in trunks.segments.values()] == [10, 20]
-    assert [trunks.parent(run.id).recipe.steps for run in runs] == [10, 20, 20]
+    assert [s.spec.recipe.steps for s in trunks.segments.values()] == [10, 20, 40]
+    assert [trunks.parent(run.id).recipe.steps for run in runs] == [10, 20, 40]
     assert all([p.name for p in s.spec.recipe.phases] == ["superposed"] for s in trunks.segments.values())
 
 
 def test_a_longer_budget_leaves_what_is_there_as_it_is(dense):
     few, more = (find_trunks(at_budget(dense, n) for n in budgets) for budgets in ((50, 100), (50, 100, 200)))
     assert few.segments.items() < more.segments.items()
-    assert few.parents["dense-baseline/d2/50/seed0"] == more.parents["dense-baseline/d2/50/seed0"]
+    assert few.parents.items() < more.parents.items()
 
 
 def test_different_runs_share_nothing(dense):
@@ -69,7 +70,8 @@ def test_different_runs_share_nothing(dense):
     other = dense.model_copy(update={"seed": 1})
     for changed in (hot, warm, other):
         assert common_steps(at_budget(dense, 50), at_budget(changed, 100)) == 0
-    assert find_trunks([at_budget(dense, 50), at_budget(hot, 100), at_budget(other, 70)]).segments == {}
+    segments = find_trunks([at_budget(dense, 50), at_budget(hot, 100), at_budget(other, 70)]).segments
+    assert [segment.start for segment in segments.values()] == [None] * 3
 
 
 @given(st.lists(st.integers(20, 400), min_size=1, max_size=6, unique=True), st.booleans())

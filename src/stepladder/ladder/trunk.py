@@ -102,17 +102,32 @@ def find_trunks(runs: Iterable[RunSpec]) -> Trunks:
 
 
 def _climb(family: list[RunSpec], found: Trunks) -> None:
-    """Add the trunk of runs that differ in budget alone, shortest first."""
+    """Add the trunk of runs that differ in budget alone, shortest first.
+
+    The longest has a segment of its own as well: a still longer one will go on from there.
+    """
     below: Segment | None = None
-    for run, longer in zip(family, [*family[1:], None], strict=True):
+    for run in family:
         if below is not None and common_steps(below.spec, run) < below.spec.recipe.steps:
             below = None
-        steps = common_steps(run, longer) if longer is not None else 0
+        steps = common_steps(run, _longer(run))
         if steps and (below is None or steps > below.spec.recipe.steps):
             below = Segment(prefix(run, steps), None if below is None else below.spec.id)
             found.segments[below.spec.id] = below
         if below is not None:
             found.parents[run.id] = below.spec.id
+
+
+def _longer(run: RunSpec) -> RunSpec:
+    """The same run with twice the steps."""
+    phases = tuple(p.model_copy(update={"steps": 2 * p.steps}) for p in run.recipe.phases)
+    decay = {"decay_steps": 2 * run.schedule.decay_steps}
+    return run.model_copy(
+        update={
+            "recipe": run.recipe.model_copy(update={"phases": phases}),
+            "schedule": run.schedule.model_copy(update=decay),
+        }
+    )
 
 
 def share_trunk(runs: list[RunSpec]) -> list[RunSpec]:
