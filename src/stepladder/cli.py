@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from stepladder import cli_analysis as analysis
-from stepladder import cli_sweep
+from stepladder import cli_mfu, cli_sweep
 from stepladder.shell import Out, fail, write_json
 
 app = typer.Typer(
@@ -30,6 +30,7 @@ Threads = Annotated[int, typer.Option(min=1, help="CPU threads.")]
 
 analysis.register(app)
 app.command()(cli_sweep.tune)
+app.command()(cli_mfu.mfu)
 
 
 @app.command()

@@ -43,7 +43,7 @@ from stepladder.training.journal import Journal
 from stepladder.training.lineage import trace, utc_now
 from stepladder.training.loop import Trainer
 from stepladder.training.meter import Meter, Step
-from stepladder.training.result import identify, score
+from stepladder.training.result import end_record, identify, score
 from stepladder.training.sharding import choose_sharding
 from stepladder.training.stop import EXIT_STOPPED, StopSignal, tell_progress, was_restarted
 
@@ -362,7 +362,7 @@ class Run:
         if self.ranks.leads:
             result = self.result(losses, peak_memory, hostnames)
             write_atomically(path, json.dumps(result, indent=1, allow_nan=False) + "\n")
-            self.journal.write("end", loss=result["loss"], seconds=result["seconds"]["total"])
+            self.journal.write("end", **end_record(result))
             score = "" if losses is None else f": loss {result['loss']:.4f} nats per token"
             self.journal.say(f"done{score}")
         return path
