@@ -86,7 +86,9 @@ def plan(path: Annotated[Path, typer.Argument(help="plan.json")]) -> None:
 
 @app.command()
 def data(
-    settings: Annotated[str, typer.Argument(help="source, tokenizer, validation_fraction as JSON.")],
+    settings: Annotated[
+        str, typer.Argument(help="source, tokenizer, validation_fraction, degenerate as JSON.")
+    ],
     out: Out,
 ) -> None:
     """Turn text into shuffled-by-index token shards with a manifest."""
@@ -95,7 +97,8 @@ def data(
 
     values = json.loads(settings)
     try:
-        prepare(values["source"], values["tokenizer"], values["validation_fraction"], out.parent)
+        drop = values.get("degenerate", "count") == "drop"
+        prepare(values["source"], values["tokenizer"], values["validation_fraction"], out.parent, drop)
     except DataError as error:
         raise fail(error) from None
 

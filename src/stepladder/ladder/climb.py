@@ -131,6 +131,7 @@ class Climb:
                 "source": data.source.model_dump(mode="json"),
                 "tokenizer": data.tokenizer.model_dump(mode="json"),
                 "validation_fraction": data.validation_fraction,
+                "degenerate": data.degenerate,
                 "code": preparation_fingerprint(),
             }
         )

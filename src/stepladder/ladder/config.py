@@ -288,6 +288,9 @@ class Data(Settings):
     tokenizer: TokenizerConfig
     validation_fraction: float = Field(default=0.05, gt=0, lt=1)
     """Share of documents held out, by content hash."""
+    degenerate: Literal["count", "drop"] = "count"
+    """What becomes of documents of one character, repetitive ones and ones that are no text: the manifest and
+    the report count them; `drop` also leaves them out. Limits: src/stepladder/data/quality.py."""
     max_validation_tokens: Positive = 200_000
     """Held-out tokens scored per domain."""
     domain_weights: dict[Name, Annotated[float, Field(gt=0)]] = Field(min_length=1)

@@ -56,7 +56,7 @@ def expand(ladder: Ladder, path: str | Path = "ladder", where: Location | None =
     data = DataSpec(
         source=ladder.data.source.model_dump(mode="json"),
         tokenizer=ladder.data.tokenizer.model_dump(mode="json"),
-        **ladder.data.model_dump(exclude={"source", "tokenizer"}),
+        **ladder.data.model_dump(exclude={"source", "tokenizer", "degenerate"}),
     )
     runs: list[RunSpec] = []
     for index, rung in enumerate(ladder.rungs):

@@ -142,6 +142,8 @@ def provenance_table(runs: pd.DataFrame, manifest: dict[str, Any], ladder: dict[
     if "lineage_started" in runs:
         rows.append(["Trained", f"{runs['lineage_started'].min()} to {runs['lineage_finished'].max()}"])
     rows += _manifest_rows(manifest)
+    if found := manifest.get("degenerate"):
+        rows.append(["Degenerate documents", _degenerate(found)])
     weights = ladder.get("data", {}).get("domain_weights")
     if weights:
         rows.append(
@@ -175,6 +177,16 @@ def trunk_sentence(plan: dict[str, Any]) -> str:
         f"Budgets share trunks: {fmt.flops(trained)} are trained in place of {fmt.flops(whole)}, "
         f"{fmt.percent(1 - trained / whole)} less. Each run counts in full in laws and gains."
     )
+
+
+def _degenerate(found: dict[str, Any]) -> str:
+    """How many documents are of one character, repetitive or no text, and where the first are."""
+    total = sum(found["by_flaw"].values())
+    if not total:
+        return "none found"
+    flaws = ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in found["by_flaw"].items() if n)
+    done = "left out" if found["dropped"] else "counted and kept"
+    return f"{total} {done} ({flaws}): {', '.join(found['examples'][:5])}"
 
 
 def peaks(runs: pd.DataFrame) -> str:
