@@ -1,11 +1,11 @@
 """Kill a run at random moments, restart it until it ends, and compare every bit with an undisturbed run.
 
-    python benchmarks/resume.py [--kills 50] [--ladder smoke] [--rung d2] [--seed 0] [--out results/resume.json]
+    python benchmarks/resume.py [--kills 50] [--ladder smoke] [--rung d2] [--out results/resume.json]
 
-Each trial starts `stepladder train` as a process of its own, kills it with SIGKILL at a moment drawn at random among
-three kinds (while a checkpoint is being written, while it evaluates, any time while it trains), and starts it
-again, without a kill, to its end. Equal: the held-out losses, the loss of every logged step, and every tensor of the
-last checkpoint. Exit status 1 if a single bit differs.
+Each trial starts `stepladder train` as a process of its own, kills it with SIGKILL at a moment drawn at
+random among three kinds (while a checkpoint is being written, while it evaluates, any time while it trains),
+and starts it again, without a kill, to its end. Equal: the held-out losses, the loss of every logged step,
+and every tensor of the last checkpoint. Exit status 1 if a single bit differs.
 """
 
 from __future__ import annotations
