@@ -33,7 +33,11 @@ TRAIN = (
     " --threads {threads} --ranks {resources.tasks} --checkpoint-seconds {resources.checkpoint_seconds}"
     " --engine '{resources.engine}' --compile-cache {RESULTS}/compiled"
 )
-MACHINE = ancient("results/machine.json") if CLIMB.ladder.execution.accelerator == "cpu" else []
+MACHINE = (
+    ancient("results/machine.json")
+    if CLIMB.ladder.execution.accelerator == "cpu"
+    else []
+)
 
 
 rule train:

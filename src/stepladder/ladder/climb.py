@@ -65,6 +65,11 @@ class Climb:
         return self.runs | {name: run.spec for name, run in self.sweep.items() if name not in self.runs}
 
     @cached_property
+    def every_job(self) -> dict[str, RunSpec]:
+        """What is trained: segments of trunks, and every run."""
+        return {name: segment.spec for name, segment in self.trunks.segments.items()} | self.every_run
+
+    @cached_property
     def trunks(self) -> Trunks:
         """What the ladder's runs have in common and is trained once; empty unless the ladder asks for it."""
         return find_trunks(self.runs.values() if self.ladder.optimizer.trunk else ())
@@ -96,9 +101,7 @@ class Climb:
         Raises:
             FileNotFoundError: the rate is not known, because the sweep is not analysed yet.
         """
-        if run in self.trunks.segments:
-            return self.trunks.segments[run].spec
-        spec = self.every_run[run]
+        spec = self.every_job[run]
         if run not in self.tuned:
             return spec
         rates = read_rates(self.learning_rates, self.sweep_digest)
@@ -110,8 +113,7 @@ class Climb:
         Raises:
             ValueError: the accelerator's speed is unknown.
         """
-        segments = [segment.spec for segment in self.trunks.segments.values()]
-        runs = [*segments, *self.every_run.values()]
+        runs = list(self.every_job.values())
         plan = make_plan(self.ladder, runs, table, {run.id: self.trunks.flops_trained(run) for run in runs})
         rows = [
             row
@@ -157,7 +159,7 @@ class Climb:
     @cached_property
     def digest(self) -> str:
         """Changes when any run or any assumption of the plan does."""
-        parts = [run.sha256 for run in self.every_run.values()]
+        parts = [run.sha256 for run in self.every_job.values()]
         parts += [f"{self.ladder.version} {self.ladder.question}"]
         parts += [self.ladder.plan.model_dump_json(), self.ladder.execution.model_dump_json()]
         parts += [rung.execution.model_dump_json() for rung in self.ladder.rungs]
@@ -180,9 +182,7 @@ class Climb:
 
     def execution(self, run: str) -> Execution:
         """Where and how a run executes: the ladder's section with the rung's own fields."""
-        if run in self.trunks.segments:
-            return self._execution[self.trunks.segments[run].spec.rung]
-        return self._execution[self.every_run[run].rung] if run in self.every_run else self.ladder.execution
+        return self._execution[self.every_job[run].rung] if run in self.every_job else self.ladder.execution
 
     def resources(self) -> dict[str, Callable[[Any], int | str]]:
         """Snakemake resources of training jobs: one function of the wildcards each. Only those that some rung
