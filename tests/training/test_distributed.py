@@ -23,7 +23,7 @@ from stepladder.training.evaluate import evaluate
 from stepladder.training.events import read_events, steps_from_events
 from stepladder.training.feed import places, read_batch
 from stepladder.training.loop import Trainer
-from stepladder.training.run import train
+from stepladder.training.run import Run, train
 from stepladder.training.stop import EXIT_STOPPED
 
 VARIANTS = [("dense", "baseline"), ("moe", "tst")]
@@ -38,7 +38,20 @@ def train_rank(environment: dict[str, str], spec: RunSpec, manifest: Path, folde
     train(spec, manifest, folder, **settings)
 
 
-def start(spec: RunSpec, manifest: Path, folder: Path, *own: dict) -> list[multiprocessing.Process]:
+def train_slow_rank(environment: dict[str, str], *arguments):
+    """A rank whose program is held up once, for half a second, between two steps."""
+    take_step = Run.take_step
+
+    def held_up(self, place, feed):
+        if place.step == 80:
+            time.sleep(0.5)
+        take_step(self, place, feed)
+
+    Run.take_step = held_up
+    train_rank(environment, *arguments)
+
+
+def start(spec: RunSpec, manifest: Path, folder: Path, *own: dict, targets=(train_rank,)):
     """Ranks, two to a machine, forked from a process that has torch already; `own` settings by rank."""
     own = own or ({}, {})
     context = multiprocessing.get_context("forkserver")
@@ -51,7 +64,8 @@ def start(spec: RunSpec, manifest: Path, folder: Path, *own: dict) -> list[multi
         environment = {"RANK": str(rank), "LOCAL_RANK": str(rank % 2), "WORLD_SIZE": str(len(own))}
         environment |= {"LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
         arguments = (environment, spec, manifest, folder, SETTINGS | settings)
-        ranks.append(context.Process(target=train_rank, args=arguments))
+        target = targets[rank % len(targets)]
+        ranks.append(context.Process(target=target, args=arguments))
         ranks[-1].start()
     return ranks
 
@@ -270,3 +284,26 @@ def test_checkpoint_of_shards_goes_on_in_any_number_of_ranks(make_run, small_cor
     for folder in (four, one):
         assert read_column(folder, "loss") == pytest.approx(read_column(whole, "loss"), rel=1e-5)
         assert read_result(folder)["restarts"] == 1
+
+
+def test_a_rank_that_holds_up_the_others_is_named(make_run, small_corpus, tmp_path):
+    ranks = start(make_run(steps=120), small_corpus, tmp_path, targets=(train_rank, train_slow_rank))
+    assert end(ranks) == [0, 0]
+    slow = [
+        r for r in read_events(tmp_path / "events.jsonl") if r["event"] == "slow_step" and r["step"] == 80
+    ]
+    causes = {(record["rank"], record["cause"]) for record in slow}
+    assert (1, "stall") in causes and (0, "communication") in causes
+    assert all(record["cause_seconds"] > 0.4 for record in slow)
+    assert read_result(tmp_path)["health"]["slow_steps"] >= 2
+
+
+def test_sharded_gradients_of_micro_batches_add_up(make_run, small_corpus, tmp_path):
+    spec = make_run(steps=20)
+    train(spec, small_corpus, tmp_path / "alone", **SETTINGS)
+    settings = EngineSettings(sharding="full", micro_batch_sequences=1)
+    assert end(start(spec, small_corpus, tmp_path / "two", *({"settings": settings},) * 2)) == [0, 0]
+    assert read_column(tmp_path / "two", "loss") == pytest.approx(
+        read_column(tmp_path / "alone", "loss"), rel=1e-5
+    )
+    assert read_result(tmp_path / "two")["engine"]["micro_batch_sequences"] == 1
