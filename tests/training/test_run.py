@@ -215,6 +215,10 @@ def test_windows_cover_short_texts():
     assert (inputs.tolist(), targets.tolist(), rest) == ([[0, 1, 2, 3]], [[1, 2, 3, 4]], [])
 
 
-def test_bf16_runs(make_run, small_corpus, tmp_path):
-    result = run(make_run("moe", steps=5, precision="bf16"), small_corpus, tmp_path)
-    assert math.isfinite(result["loss"])
+@pytest.mark.parametrize("precision", ["bf16", "fp8"])
+def test_low_precision_learns(make_run, small_corpus, tmp_path, precision):
+    """About as much as fp32."""
+    spec, exact = (make_run("dense", steps=60, precision=p) for p in (precision, "fp32"))
+    found = run(spec, small_corpus, tmp_path / precision)["loss"]
+    assert found == pytest.approx(run(exact, small_corpus, tmp_path / "fp32")["loss"], rel=0.02)
+    assert found < math.log(256) - 0.5

@@ -229,9 +229,10 @@ class Optimizer(Settings):
     begins to decay (Hägele et al. 2024). The warmup is then that of the smallest budget for all."""
     final: float = Field(default=0.0, ge=0, le=1)
     """Learning rate at the last step, as a share of the peak."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp8"] = "auto"
     """Dtype of matrix multiplications. auto: bf16 on accelerators; on CPU fp32 below d_model 128,
-    where casts cost more than bf16 saves, and bf16 from there on."""
+    where casts cost more than bf16 saves, and bf16 from there on. fp8: dense layers in FP8, dynamic scales
+    per tensor (Hopper and later); the rest in bf16."""
 
     @model_validator(mode="after")
     def _schedule_fits(self) -> Optimizer:

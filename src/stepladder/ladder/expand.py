@@ -306,7 +306,7 @@ def _schedule(ladder: Ladder, steps: int) -> ScheduleSpec:
     return ScheduleSpec(warmup_steps=warmup, decay_steps=decay, decay_shape=o.decay_shape, final=o.final)
 
 
-def _precision(ladder: Ladder, model: ModelSpec) -> Literal["fp32", "bf16"]:
+def _precision(ladder: Ladder, model: ModelSpec) -> Literal["fp32", "bf16", "fp8"]:
     if ladder.optimizer.precision != "auto":
         return ladder.optimizer.precision
     if ladder.execution.accelerator != "cpu" or model.d_model >= BF16_FROM_D_MODEL:

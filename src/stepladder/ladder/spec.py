@@ -143,8 +143,9 @@ class RunSpec(Spec):
     optimizer: OptimizerSpec
     schedule: ScheduleSpec
     data: DataSpec
-    precision: Literal["fp32", "bf16"]
-    """Dtype of the matrix multiplications; parameters and optimizer state are fp32."""
+    precision: Literal["fp32", "bf16", "fp8"]
+    """Dtype of the matrix multiplications (fp8: of the dense layers', the others in bf16); parameters and
+    optimizer state are fp32."""
     learning_rate_factor: float
     """Factor on the ruled learning rate: 1 but for the runs of a learning-rate sweep."""
     budget_multiple: float

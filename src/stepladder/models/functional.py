@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from stepladder.models import by_hand, windowed
+from stepladder.models.float8 import linear
 from stepladder.models.rotary import Rotation, rotate
 
 EPSILON = 1e-6
@@ -68,12 +69,12 @@ def attention(
     H = out_weight.shape[1] // C
     K = (qkv_weight.shape[0] // C - H) // 2
     h_BTD = rms_norm(x_BTD, gain_D, epsilon)
-    q, k, v = F.linear(h_BTD, qkv_weight).view(B, T, H + 2 * K, C).split((H, K, K), dim=2)
+    q, k, v = linear(h_BTD, qkv_weight).view(B, T, H + 2 * K, C).split((H, K, K), dim=2)
     if gain_q_C is not None and gain_k_C is not None:
         q, k = rms_norm(q, gain_q_C.to(q.dtype), epsilon), rms_norm(k, gain_k_C.to(k.dtype), epsilon)
     q, k = rotate(q, rotation.turn_TC), rotate(k, rotation.turn_TC)
     o_BHTC = masked_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), window)
-    return x_BTD + F.linear(o_BHTC.transpose(1, 2).reshape(B, T, H * C), out_weight)
+    return x_BTD + linear(o_BHTC.transpose(1, 2).reshape(B, T, H * C), out_weight)
 
 
 def masked_attention(q_BHTC: Tensor, k_BKTC: Tensor, v_BKTC: Tensor, window: int | None) -> Tensor:
@@ -100,5 +101,5 @@ def swiglu(x: Tensor, gain_D: Tensor, gate_up_weight: Tensor, down_weight: Tenso
     """
     if runs_by_hand(x):
         return by_hand.SwiGLU.apply(x, gain_D, gate_up_weight, down_weight, epsilon)
-    gate, up = F.linear(rms_norm(x, gain_D, epsilon), gate_up_weight).chunk(2, dim=-1)
-    return x + F.linear(F.silu(gate) * up, down_weight)
+    gate, up = linear(rms_norm(x, gain_D, epsilon), gate_up_weight).chunk(2, dim=-1)
+    return x + linear(F.silu(gate) * up, down_weight)

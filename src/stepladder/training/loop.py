@@ -9,14 +9,15 @@ Shapes: B sequences of this rank, T positions, S tokens per bag, E experts, L Mo
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from stepladder.ladder.spec import RunSpec
+from stepladder.models import float8
 from stepladder.models.experts import Routing
 from stepladder.training.distributed import ALONE, Ranks
 from stepladder.training.engine import EAGER, Engine, compile_layers
@@ -86,11 +87,15 @@ class Trainer:
         """The model alone."""
         return self.objective.model
 
-    def autocast(self) -> AbstractContextManager[object]:
+    @contextmanager
+    def autocast(self) -> Iterator[None]:
         """Context in which matrix products run in the run's precision. None is entered for fp32."""
         if self.spec.precision == "fp32":
-            return nullcontext()
-        return torch.autocast(self.device.type, dtype=torch.bfloat16)
+            yield
+            return
+        fp8 = float8.enabled() if self.spec.precision == "fp8" else nullcontext()
+        with torch.autocast(self.device.type, dtype=torch.bfloat16), fp8:
+            yield
 
     def gradients(self, inputs_BTS: Tensor, targets_BTL: Tensor, tick: Tick = no_tick) -> Metrics:
         """Gradients of the recipe's loss and of what the routers add; the norm is filled in by `update`.

@@ -99,8 +99,8 @@ def shard(
     else:
         mesh = init_device_mesh(device.type, (size,), mesh_dim_names=("shard",))
         group = mesh.get_group()
-    # In bf16 weights are cast before they travel: half of the traffic, the same products.
-    dtype = torch.bfloat16 if precision == "bf16" else None
+    # Below fp32 weights are cast before they travel: half of the traffic, the same products.
+    dtype = None if precision == "fp32" else torch.bfloat16
     policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32, cast_forward_inputs=False)
     for module in _units(objective):
         fully_shard(module, mesh=mesh, mp_policy=policy)
