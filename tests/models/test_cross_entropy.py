@@ -18,6 +18,12 @@ def inputs():
     return [torch.randn(s, generator=generator, dtype=torch.float64).requires_grad_() for s in shapes]
 
 
+def chunks_of(monkeypatch, rows):
+    """Let each chunk have so many positions."""
+    monkeypatch.setitem(cross_entropy.CHUNK, "cpu", 1)
+    monkeypatch.setattr(cross_entropy, "LEAST_ROWS", rows)
+
+
 def targets(bag):
     drawn = torch.randint(V, (N, bag), generator=torch.Generator().manual_seed(1))
     drawn[0] = 2  # the same token several times in one bag
@@ -27,7 +33,7 @@ def targets(bag):
 @pytest.mark.parametrize("rows", [1, 3, 100])
 @pytest.mark.parametrize("bag", [1, 3])
 def test_equals_torch_in_chunks_of_any_size(monkeypatch, inputs, bag, rows):
-    monkeypatch.setitem(cross_entropy.CHUNK, "cpu", rows * V)
+    chunks_of(monkeypatch, rows)
     wanted_bag = targets(bag)
     loss = linear_cross_entropy(*inputs, wanted_bag)
     logits = inputs[0] @ inputs[1].T
@@ -63,7 +69,7 @@ def test_bf16_products_keep_fp32_softmax_and_sum():
 
 def test_logits_of_all_positions_never_exist(monkeypatch):
     """What lives through the backward pass has the sizes of input and weight, not positions x vocabulary."""
-    monkeypatch.setitem(cross_entropy.CHUNK, "cpu", 2 * 1000)
+    chunks_of(monkeypatch, 2)
     x, weight = torch.randn(64, 4, requires_grad=True), torch.randn(1000, 4, requires_grad=True)
     sizes = []
     with torch.autograd.graph.saved_tensors_hooks(lambda t: sizes.append(t.numel()) or t, lambda t: t):

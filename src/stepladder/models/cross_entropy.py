@@ -23,6 +23,9 @@ from torch.autograd.function import once_differentiable
 CHUNK = {"cpu": 2**18, "cuda": 2**27}
 """Logits per chunk: on a CPU they stay in its cache; on a GPU the products are large enough to fill it."""
 
+LEAST_ROWS = 256
+"""Positions per chunk at any vocabulary: every chunk reads the whole weight and adds to its whole gradient."""
+
 
 def linear_cross_entropy(x_ND: Tensor, weight_VD: Tensor, targets_NS: Tensor) -> Tensor:
     """Mean over positions and bag members of the cross-entropy in nats of logits x weight.T.
@@ -42,7 +45,7 @@ class LinearCrossEntropy(Function):
     @staticmethod
     def forward(ctx, x_ND, weight_VD, targets_NS, dtype):
         x, weight = x_ND.to(dtype), weight_VD.to(dtype)
-        rows = max(1, CHUNK.get(x.device.type, 2**27) // len(weight))
+        rows = max(LEAST_ROWS, CHUNK.get(x.device.type, 2**27) // len(weight))
         accumulator = torch.promote_types(dtype, torch.float32)
         nats = torch.zeros((), dtype=accumulator, device=x.device)
         wanted = any(ctx.needs_input_grad)
