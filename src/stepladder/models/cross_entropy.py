@@ -24,7 +24,8 @@ CHUNK = {"cpu": 2**18, "cuda": 2**27}
 """Logits per chunk: on a CPU they stay in its cache; on a GPU the products are large enough to fill it."""
 
 LEAST_ROWS = 256
-"""Positions per chunk at any vocabulary: every chunk reads the whole weight and adds to its whole gradient."""
+"""Positions per chunk at any vocabulary: every chunk reads the whole weight and adds to its whole
+gradient."""
 
 
 def linear_cross_entropy(x_ND: Tensor, weight_VD: Tensor, targets_NS: Tensor) -> Tensor:
