@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 import shutil
 import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,15 @@ from stepladder.ladder.spec import (
 # No deadlines: a busy machine is not a failure.
 settings.register_profile("stepladder", deadline=None)
 settings.load_profile("stepladder")
+
+
+@pytest.fixture(autouse=True)
+def denormals() -> Iterator[None]:
+    """Training flushes denormals for its whole process; hypothesis refuses to draw floats without them."""
+    yield
+    if torch := sys.modules.get("torch"):
+        torch.set_flush_denormal(False)
+
 
 EXPERTS = {"n_experts": 4, "top_k": 2, "n_shared_experts": 0, "d_expert": 8, "every": 1}
 
