@@ -8,7 +8,11 @@ decayed and undecayed parameters (fused is the fastest of torch's own; nanoGPT u
 clip_grad_norm_, zero_grad(set_to_none). Same shapes, same parameters, same batches, one thread, fp32;
 the benchmark checks that both give the same loss before it times them.
 
-Steps of the two alternate in one process, so that whatever else the machine does hits both. Reported:
+With `transformers` installed (pip install transformers; it needs no other torch), the same shapes as its
+Qwen3ForCausalLM, which has QK-norm as ours does, in an ordinary loop: its own loss, torch.optim.AdamW,
+clip_grad_norm_. It gives the same loss, too.
+
+Steps alternate in one process, so that whatever else the machine does hits all. Reported:
 the median over rounds of each; the ratio is the median of the paired ratios. Then, with the same
 model, a superposed step (bags of 4 and 8 tokens) and a MoE step (8 experts, top 2, equal active
 parameters) against our ordinary dense step.
@@ -115,11 +119,69 @@ def plain_step(model: PlainModel) -> Callable[[Tensor, Tensor], Tensor]:
     return step
 
 
+def hugging_face_model(d_model: int, trainer: Trainer) -> nn.Module | None:
+    """The same shapes and weights in transformers' Qwen3; None where transformers is not installed."""
+    try:
+        from transformers import Qwen3Config, Qwen3ForCausalLM
+    except ImportError:
+        return None
+    layers, heads = RUNGS[d_model]
+    config = Qwen3Config(
+        vocab_size=VOCABULARY,
+        hidden_size=d_model,
+        intermediate_size=round_up(8 * d_model / 3),
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=heads,
+        head_dim=d_model // heads,
+        max_position_embeddings=POSITIONS,
+        rms_norm_eps=1e-6,
+        rope_parameters={"rope_type": "default", "rope_theta": 10_000.0},
+        use_cache=False,
+        attn_implementation="sdpa",
+    )
+    model = Qwen3ForCausalLM(config)
+    ours = dict(trainer.model.named_parameters())
+    # Qwen3 turns feature i with i + C/2, we turn 2i with 2i + 1
+    order = torch.arange(d_model).view(heads, -1, 2).transpose(1, 2).reshape(-1)
+    with torch.no_grad():
+        model.model.embed_tokens.weight.copy_(ours["embedding"])
+        model.lm_head.weight.copy_(ours["unembedding"])
+        for i, layer in enumerate(model.model.layers):
+            q, k, v = ours[f"layers.{i}.attention.qkv"].chunk(3)
+            gate, up = ours[f"layers.{i}.feed_forward.gate_up"].chunk(2)
+            attention, mlp = layer.self_attn, layer.mlp
+            pairs = [(attention.q_proj, q[order]), (attention.k_proj, k[order]), (attention.v_proj, v)]
+            pairs += [(attention.o_proj, ours[f"layers.{i}.attention.out"])]
+            pairs += [(mlp.gate_proj, gate), (mlp.up_proj, up)]
+            pairs += [(mlp.down_proj, ours[f"layers.{i}.feed_forward.down"])]
+            for linear, weight in pairs:
+                linear.weight.copy_(weight)
+    return model
+
+
+def hugging_face_step(model: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
+    """An ordinary loop's body around it."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.95), eps=1e-10, weight_decay=0.1)
+
+    def step(inputs: Tensor, targets: Tensor) -> Tensor:
+        optimizer.zero_grad()
+        loss = model(
+            input_ids=inputs[..., 0], labels=inputs[..., 0], shift_labels=targets[..., 0].contiguous()
+        ).loss
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        return loss.detach()
+
+    return step
+
+
 def our_step(trainer: Trainer) -> Callable[[Tensor, Tensor], Tensor]:
     """Stepladder's step at a constant learning rate."""
 
     def step(inputs: Tensor, targets: Tensor) -> Tensor:
-        return trainer.update(trainer.forward_backward(inputs, targets), 0).loss
+        return trainer.update(trainer.gradients(inputs, targets), 0).loss
 
     return step
 
@@ -128,8 +190,9 @@ def make_trainer(d_model: int, architecture: str = "dense", recipe: str = "basel
     """Our model of a rung."""
     layers, heads = RUNGS[d_model]
     d_ff = round_up(8 * d_model / 3)
+    weights = {"balance_loss_weight": 0.01, "z_loss_weight": 0.0, "bias_rate": 0.0}
     moe = {"n_experts": 8, "top_k": 2, "n_shared_experts": 0, "d_expert": d_ff // 2, "every": 1}
-    phase = PhaseSpec(name="-", steps=1, bag_size=1, sequences=SEQUENCES, positions=POSITIONS)
+    phase = PhaseSpec(name="-", steps=1, bag_size=1, sequences=SEQUENCES, positions=POSITIONS, targets=1)
     spec = RunSpec(
         id="benchmark",
         variant=f"{architecture}-{recipe}",
@@ -149,7 +212,7 @@ def make_trainer(d_model: int, architecture: str = "dense", recipe: str = "basel
             tied_embeddings=False,
             qk_norm=True,
             rope_theta=10_000.0,
-            options=moe | {"balance_loss_weight": 0.01} if architecture == "moe" else {},
+            options=moe | weights if architecture == "moe" else {},
         ),
         recipe=RecipeSpec(name=recipe, options={}, phases=(phase,)),
         optimizer=OptimizerSpec(
@@ -226,6 +289,7 @@ def measure(d_model: int, rounds: int, peak: float) -> dict[str, float]:
     layers, heads = RUNGS[d_model]
     trainer, plain = make_trainer(d_model), PlainModel(d_model, layers, heads, round_up(8 * d_model / 3))
     copy_weights(trainer, plain)
+    hugging_face = hugging_face_model(d_model, trainer)
     steps = {
         "ours": (our_step(trainer), 1),
         "plain": (plain_step(plain), 1),
@@ -233,9 +297,14 @@ def measure(d_model: int, rounds: int, peak: float) -> dict[str, float]:
         "bag8": (our_step(make_trainer(d_model, recipe="tst")), 8),
         "moe": (our_step(make_trainer(d_model, "moe")), 1),
     }
+    if hugging_face is not None:
+        steps["hugging_face"] = (hugging_face_step(hugging_face), 1)
+    compared = ["ours", "plain"] + ["hugging_face"] * (hugging_face is not None)
     for seed in range(3):  # same weights, same batches: the same losses
-        losses = [steps[name][0](*batch(1, seed)) for name in ("ours", "plain")]
-        torch.testing.assert_close(*losses, rtol=1e-4, atol=0)
+        ours, *others = (steps[name][0](*batch(1, seed)) for name in compared)
+        for loss in others:
+            torch.testing.assert_close(loss, ours, rtol=1e-4, atol=0)
+        compared = compared[:2]  # transformers' loop decays all weights: it parts from the second step on
     seconds = time_alternating(steps, rounds)
     positions = SEQUENCES * POSITIONS
     flops = positions * training_flops_per_position(trainer.spec.model, POSITIONS)
@@ -254,6 +323,7 @@ def measure(d_model: int, rounds: int, peak: float) -> dict[str, float]:
         "plain_share_of_peak": flops / median(seconds["plain"]) / peak,
         "our_share_of_peak": flops / median(seconds["ours"]) / peak,
         "speedup": over("plain", "ours"),
+        "speedup_over_hugging_face": None if hugging_face is None else over("hugging_face", "ours"),
         "bag4_over_ordinary": over("bag4", "ours"),
         "bag8_over_ordinary": over("bag8", "ours"),
         "moe_over_dense": over("moe", "ours"),
@@ -272,14 +342,17 @@ def main() -> None:
     print(
         f"torch {torch.__version__}, one thread, fp32, largest matrix-product rate {peak / 1e9:.1f} GFLOP/s"
     )
-    print("d_model layers | tok/s plain    ours | speed-up | GFLOP/s  of peak (plain) | bag4  bag8   moe")
+    print(
+        "d_model layers | tok/s plain    ours | over plain    HF | GFLOP/s of peak (plain) | bag4  bag8   moe"
+    )
     rows = []
     for d_model in map(int, arguments.rungs.split(",")):
         row = measure(d_model, arguments.steps if d_model <= 64 else arguments.steps // 4, peak)
         rows.append(row)
         print(
             f"{d_model:7} {row['layers']:6} | {row['plain_tokens_per_second']:11.0f} "
-            f"{row['our_tokens_per_second']:7.0f} | {row['speedup']:7.2f}x | "
+            f"{row['our_tokens_per_second']:7.0f} | {row['speedup']:9.2f}x "
+            f"{row['speedup_over_hugging_face'] or float('nan'):6.2f}x | "
             f"{row['our_flops_per_second'] / 1e9:7.1f} {row['our_share_of_peak']:8.0%} "
             f"({row['plain_share_of_peak']:5.0%}) | {row['bag4_over_ordinary']:4.2f}  "
             f"{row['bag8_over_ordinary']:4.2f}  {row['moe_over_dense']:4.2f}",

@@ -35,7 +35,8 @@ def make_model() -> Callable[..., ModelSpec]:
     """Model shapes: tiny unless told otherwise; options given for a MoE change its defaults."""
 
     def make(architecture: str = "dense", options: dict | None = None, **changes) -> ModelSpec:
-        experts = EXPERTS | {"balance_loss_weight": 0.01} | (options or {})
+        weights = {"balance_loss_weight": 0.01, "z_loss_weight": 0.0, "bias_rate": 0.0}
+        own = {"moe": EXPERTS | weights, "sliding": {"window": 6, "local_per_global": 1}}
         shape = {
             "architecture": architecture,
             "n_layers": 2,
@@ -49,7 +50,7 @@ def make_model() -> Callable[..., ModelSpec]:
             "tied_embeddings": False,
             "qk_norm": True,
             "rope_theta": 10_000.0,
-            "options": experts if architecture == "moe" else {},
+            "options": own.get(architecture, {}) | (options or {}),
         }
         return ModelSpec(**(shape | changes))
 
@@ -68,14 +69,17 @@ def make_run(make_model) -> Callable[..., RunSpec]:
         seed: int = 0,
         learning_rate: float = 0.01,
         precision: str = "fp32",
+        optimizer: str = "adamw",
         **shape,
     ) -> RunSpec:
         model = make_model(architecture, **shape)
         superposed = steps // 4 if recipe == "tst" else 0
+        further = {"tokens": 3, "weight": 0.3} if recipe == "multi_token" else {}
+        targets = further.get("tokens", 1)
         common = {"sequences": 4, "positions": model.sequence_length}
         phases = [
-            PhaseSpec(name="superposed", steps=superposed, bag_size=bag_size, **common),
-            PhaseSpec(name="next_token", steps=steps - superposed, bag_size=1, **common),
+            PhaseSpec(name="superposed", steps=superposed, bag_size=bag_size, targets=bag_size, **common),
+            PhaseSpec(name="next_token", steps=steps - superposed, bag_size=1, targets=targets, **common),
         ]
         variant = f"{architecture}-{recipe}"
         return RunSpec(
@@ -85,9 +89,9 @@ def make_run(make_model) -> Callable[..., RunSpec]:
             budget="1x",
             seed=seed,
             model=model,
-            recipe=RecipeSpec(name=recipe, options={}, phases=tuple(p for p in phases if p.steps)),
+            recipe=RecipeSpec(name=recipe, options=further, phases=tuple(p for p in phases if p.steps)),
             optimizer=OptimizerSpec(
-                name="adamw",
+                name=optimizer,
                 learning_rate=learning_rate,
                 beta1=0.9,
                 beta2=0.95,

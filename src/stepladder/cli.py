@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from stepladder import cli_analysis as analysis
-from stepladder import cli_sweep
+from stepladder import cli_mfu, cli_sweep
 from stepladder.shell import Out, fail, write_json
 
 app = typer.Typer(
@@ -30,6 +30,7 @@ Threads = Annotated[int, typer.Option(min=1, help="CPU threads.")]
 
 analysis.register(app)
 app.command()(cli_sweep.tune)
+app.command()(cli_mfu.mfu)
 
 
 @app.command()
@@ -85,7 +86,9 @@ def plan(path: Annotated[Path, typer.Argument(help="plan.json")]) -> None:
 
 @app.command()
 def data(
-    settings: Annotated[str, typer.Argument(help="source, tokenizer, validation_fraction as JSON.")],
+    settings: Annotated[
+        str, typer.Argument(help="source, tokenizer, validation_fraction, degenerate as JSON.")
+    ],
     out: Out,
 ) -> None:
     """Turn text into shuffled-by-index token shards with a manifest."""
@@ -94,7 +97,8 @@ def data(
 
     values = json.loads(settings)
     try:
-        prepare(values["source"], values["tokenizer"], values["validation_fraction"], out.parent)
+        drop = values.get("degenerate", "count") == "drop"
+        prepare(values["source"], values["tokenizer"], values["validation_fraction"], out.parent, drop)
     except DataError as error:
         raise fail(error) from None
 
@@ -119,8 +123,25 @@ def train(
     ranks: Annotated[
         int, typer.Option(min=1, help="Processes that train together, one per accelerator: started here.")
     ] = 1,
+    engine: Annotated[
+        str,
+        typer.Option(
+            help="Engine settings as 'name=value name=value': compile, sharding, micro_batch_sequences, "
+            "keep_checkpoints, max_skipped_steps; see the execution section of a ladder."
+        ),
+    ] = "",
+    compile_cache: Annotated[
+        Path | None, typer.Option(help="Folder where compiled code is kept between runs.")
+    ] = None,
+    fork: Annotated[
+        str, typer.Option(help="result.json of the trunk that this run goes on from; '' to start at step 0.")
+    ] = "",
 ) -> None:
-    """Train one run, evaluate it, write result.json last. Goes on from its checkpoint if it has one."""
+    """Train one run, evaluate it, write result.json last. Goes on from its checkpoint if it has one.
+
+    A segment of a trunk (`stepladder check` lists runs, `snakemake plan` trunks) is trained but not
+    evaluated.
+    """
     from stepladder.ladder.code import run_fingerprint
     from stepladder.ladder.spec import RunSpec
 
@@ -136,8 +157,13 @@ def train(
         from stepladder.training.launch import start_ranks
 
         start_ranks(ranks)
+    from stepladder.training.engine import EngineSettings
     from stepladder.training.run import train as train_run
 
+    try:
+        settings = EngineSettings.from_text(engine)
+    except ValueError as error:
+        raise fail(f"--engine {engine!r}: {error}") from None
     train_run(
         run,
         manifest=manifest,
@@ -146,6 +172,9 @@ def train(
         threads=threads,
         checkpoint_seconds=checkpoint_seconds,
         device=device,
+        settings=settings,
+        compile_cache=compile_cache,
+        fork=Path(fork) if fork else None,
     )
 
 
@@ -159,7 +188,7 @@ def collect(
     from stepladder.analysis.collect import collect as collect_results
 
     rows = json.loads(plan.read_text())["runs"]
-    planned = {run["id"]: run["flops"] for run in rows if not run["sweep"]}
+    planned = {run["id"]: run["flops"] for run in rows if not run["sweep"] and not run["trunk"]}
     results = [plan.parent / "runs" / run / "result.json" for run in planned]
     runs_table, steps_table = collect_results(results, planned)
     runs_table.to_parquet(runs)

@@ -1,6 +1,8 @@
 """Counts derived by hand. tests/models compares them with torch modules and torch's FLOP counter."""
 
-from stepladder.ladder.cost import parameters, training_flops_per_position
+import pytest
+
+from stepladder.ladder.cost import attended_positions, parameters, training_flops_per_position
 from stepladder.ladder.spec import ModelSpec
 
 DENSE = ModelSpec(
@@ -64,3 +66,21 @@ def test_experts_by_hand():
     assert count.feed_forward_total == 3 * 8 * 24 + (6 + 1) * 3 * 8 * 5
     assert count.router == 8 * 6
     assert count.total - count.active == 4 * 3 * 8 * 5
+
+
+def test_positions_that_a_window_lets_through():
+    """Five positions, window 3: 1, 2, 3, 3, 3."""
+    assert attended_positions(5, 3, "causal") == 12 / 5
+    assert attended_positions(5, 3, "palm") == 3
+    assert attended_positions(5, None, "causal") == attended_positions(5, 9, "causal") == 3
+    assert attended_positions(5, 9, "palm") == 5
+
+
+def test_flops_of_interleaved_windows_by_hand():
+    """One local layer that sees 2.4 positions in the mean, one global layer that sees 3."""
+    options = {"window": 3, "local_per_global": 1}
+    sliding = DENSE.model_copy(update={"architecture": "sliding", "options": options})
+    assert parameters(sliding) == parameters(DENSE)
+    scores = 2 * 4 * 2
+    saved = 3 * 2 * scores * (3 - 12 / 5)
+    assert training_flops_per_position(sliding) == pytest.approx(training_flops_per_position(DENSE) - saved)

@@ -27,7 +27,10 @@ BROKEN = {
     "duplicate key": (("budgets: [1]", "budgets: [1]\nname: twice"), ["line", "not valid YAML", "duplicate"]),
     "top-k over experts": (("top_k: 2", "top_k: 9"), ["line 8", "moe", "top_k 9", "between 1 and 8"]),
     "unknown setting of a recipe": (("bag_size: 4", "bagsize: 4"), ["recipes.tst.bagsize", "'bag_size'"]),
-    "unknown recipe": (("tst: {bag", "magic: {bag"), ["recipes.magic", "no recipe 'magic'", "baseline, tst"]),
+    "unknown recipe": (
+        ("tst: {bag", "magic: {bag"),
+        ["recipes.magic", "no recipe 'magic'", "baseline, multi_token, tst"],
+    ),
     "weights": (("prose: 0.5", "prose: 0.6"), ["data", "sum to 1.1"]),
     "unknown domain": (("code: 0.5", "cod: 0.5"), ["data.domain_weights.cod", "it has: code, prose"]),
     "unknown rule": (("rule: power", "rule: guess"), ["learning_rate.default", "'power'"]),

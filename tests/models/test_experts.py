@@ -19,13 +19,14 @@ def weights():
     return [torch.randn(*shape, generator=generator).requires_grad_() for shape in shapes]
 
 
-def loop_over_tokens(x, gain, router, gate_up, down, top_k):
-    """One token at a time: the definition. Returns what the experts add, and the balance loss."""
-    rows, probabilities, load = [], [], torch.zeros(E, dtype=x.dtype)
+def loop_over_tokens(x, gain, router, gate_up, down, top_k, bias):
+    """One token at a time: the definition. Returns what the experts add, balance loss and z-loss."""
+    rows, probabilities, load, squares = [], [], torch.zeros(E, dtype=x.dtype), []
     for token in x.reshape(-1, D):
         h = token / (token.square().mean() + 1e-6).sqrt() * gain
         probability = (router @ h).softmax(0)
-        chosen = probability.argsort(descending=True)[:top_k].tolist()
+        squares.append((router @ h).logsumexp(0) ** 2)
+        chosen = (probability + bias).argsort(descending=True)[:top_k].tolist()
         total = probability[chosen].sum() if top_k > 1 else 1
         row = 0
         for expert in chosen:
@@ -34,21 +35,26 @@ def loop_over_tokens(x, gain, router, gate_up, down, top_k):
             load[expert] += 1 / (N * top_k)
         rows.append(row)
         probabilities.append(probability)
-    return torch.stack(rows).view(x.shape), E * (load * torch.stack(probabilities).mean(0)).sum()
+    balance = E * (load * torch.stack(probabilities).mean(0)).sum()
+    return torch.stack(rows).view(x.shape), balance, torch.stack(squares).mean()
 
 
 @pytest.mark.parametrize("by_hand", [True, False])
-@pytest.mark.parametrize("top_k", [1, 2, 3])
-def test_equals_a_loop_over_tokens(weights, monkeypatch, top_k, by_hand):
+@pytest.mark.parametrize(("top_k", "bias"), [(1, None), (2, None), (3, None), (2, [0.0, 5.0, 0.0, 0.1])])
+def test_equals_a_loop_over_tokens(weights, monkeypatch, top_k, bias, by_hand):
+    """A bias of 5 sends every token to expert 1, which changes the choice and not the gates."""
     monkeypatch.setattr(experts, "runs_by_hand", lambda x: by_hand)
-    y, routing = experts.mixture_of_experts(*weights, top_k, 1e-6)
+    bias_E = None if bias is None else torch.tensor(bias)
+    y, routing = experts.mixture_of_experts(*weights, top_k, 1e-6, bias_E)
     exact = [w.detach().double().requires_grad_() for w in weights]
-    y_loop, balance_loop = loop_over_tokens(*exact, top_k)
+    y_loop, balance_loop, z_loop = loop_over_tokens(*exact, top_k, 0 if bias_E is None else bias_E.double())
+    torch.testing.assert_close(routing.z_loss.double(), z_loop, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(y.double(), y_loop, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(routing.balance_loss.double(), balance_loop, rtol=1e-5, atol=1e-6)
     weight = torch.linspace(-1, 1, y.numel()).view(y.shape)
-    found = torch.autograd.grad((y * weight).sum() + 3 * routing.balance_loss, weights)
-    expected = torch.autograd.grad((y_loop * weight.double()).sum() + 3 * balance_loop, exact)
+    losses, exact_losses = (3 * routing.balance_loss + routing.z_loss, 3 * balance_loop + z_loop)
+    found = torch.autograd.grad((y * weight).sum() + losses, weights)
+    expected = torch.autograd.grad((y_loop * weight.double()).sum() + exact_losses, exact)
     for gradient, wanted in zip(found, expected, strict=True):
         torch.testing.assert_close(gradient.double(), wanted, rtol=1e-3, atol=1e-4)
 
@@ -88,7 +94,7 @@ def test_halves_of_a_batch_average_to_the_whole(weights, monkeypatch, by_hand):
     x, *shared = weights
     _, whole = experts.mixture_of_experts(x, *shared, 2, 1e-6)
     halves = [
-        experts.mixture_of_experts(half, *shared, 2, 1e-6, lambda load_E: load_E.copy_(whole.load_E))[1]
+        experts.mixture_of_experts(half, *shared, 2, 1e-6, None, lambda load_E: load_E.copy_(whole.load_E))[1]
         for half in x.split(1)
     ]
     mean = torch.stack([half.balance_loss for half in halves]).mean()

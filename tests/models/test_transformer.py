@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from stepladder.ladder.cost import parameters, training_flops_per_position
 from stepladder.models import by_hand as by_hand_passes
-from stepladder.models import experts, functional
+from stepladder.models import experts, functional, windowed
 from stepladder.models.count import count_parameters
 from stepladder.models.rotary import rotate, rotation_table
 from stepladder.models.transformer import Transformer
@@ -33,6 +33,8 @@ SHAPES = {
         "n_layers": 4,
         "options": {"every": 2, "n_shared_experts": 1, "top_k": 1},
     },
+    "moe balanced by bias": {"architecture": "moe", "options": {"bias_rate": 0.01, "z_loss_weight": 0.001}},
+    "sliding": {"architecture": "sliding", "n_layers": 4},
 }
 
 
@@ -82,7 +84,9 @@ def counted_training_flops(shape) -> int:
 
 @pytest.mark.parametrize("by_hand", [True, False])
 def test_flops_equal_torchs_counter(shape, monkeypatch, by_hand):
-    """Both compute the full square of attention, as the PaLM convention counts it."""
+    """Both compute the full square of attention, as the PaLM convention counts it without windows."""
+    if shape.architecture == "sliding":
+        pytest.skip("a window is less than the square: see the next test")
     for module in (functional, experts):
         monkeypatch.setattr(module, "runs_by_hand", lambda x: by_hand)
     assert counted_training_flops(shape) == 32 * training_flops_per_position(shape, 16, "palm")
@@ -98,7 +102,7 @@ def test_starts_as_the_identity(shape):
     """Zero projections into the residual stream: logits are those of the embeddings alone."""
     model = Transformer(shape, seed=0)
     x = F.embedding(text(2, 16), model.embedding)
-    expected = model.head(F.rms_norm(x, x.shape[-1:], eps=1e-6))
+    expected = F.linear(F.rms_norm(x, x.shape[-1:], eps=1e-6), model.head)
     torch.testing.assert_close(model(x)[0], expected)
 
 
@@ -115,6 +119,30 @@ def test_the_future_does_not_change_the_past(shape):
     before, after = (model(F.embedding(t, model.embedding))[0] for t in (tokens, changed))
     torch.testing.assert_close(before[:, :9], after[:, :9])
     assert not torch.allclose(before[:, 9:], after[:, 9:])
+
+
+def test_windows_hide_what_is_further_back(make_model):
+    """Two local layers of window 4 carry a change 3 positions each; a global layer carries it on."""
+    local = make_model("sliding", options={"window": 4, "local_per_global": 2})
+    mixed = make_model("sliding", options={"window": 4, "local_per_global": 1})
+    tokens = text(1, 16)
+    changed = tokens.clone()
+    changed[:, 2] = (changed[:, 2] + 1) % 256
+    for shape, reach in ((local, 6), (mixed, 13)):
+        model = randomised(shape)
+        before, after = (model(F.embedding(t, model.embedding))[0] for t in (tokens, changed))
+        differs = (before - after).abs().amax((0, 2)) > 1e-6
+        assert differs.nonzero().flatten().tolist() == list(range(2, 3 + reach)), shape.options
+
+
+def test_flex_attention_is_the_same_window():
+    """What GPUs run, uncompiled on the CPU, against a mask over the whole square."""
+    from torch.nn.attention.flex_attention import flex_attention
+
+    generator = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(2, heads, 256, 16, generator=generator) for heads in (4, 2, 2))
+    flexed = flex_attention(q, k, v, block_mask=windowed._blocks(256, 70, q.device), enable_gqa=True)
+    torch.testing.assert_close(flexed, functional.masked_attention(q, k, v, 70), rtol=1e-4, atol=1e-5)
 
 
 def test_the_future_does_not_change_the_past_in_bags(make_model):

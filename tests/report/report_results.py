@@ -111,7 +111,7 @@ def run_row(variant: str, rung: str, seed: int, noise: float) -> dict:
         "lineage_finished": "2026-11-23T14:11:52+00:00",
         "lineage_slurm_job_id": None,
     }
-    shares = {"forward_backward": 0.86, "optimizer": 0.05, "data": 0.02}
+    shares = {"forward": 0.3, "backward": 0.56, "optimizer": 0.05, "data": 0.02}
     parts = {k: v * seconds for k, v in shares.items()} | {
         "evaluation": 4.0,
         "checkpoint": 0.4,

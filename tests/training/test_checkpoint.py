@@ -1,20 +1,31 @@
 """Checkpoints: complete or not used."""
 
+import re
+import subprocess
+
 import pytest
 import torch
 
 from stepladder.training.checkpoint import (
     BrokenCheckpoint,
-    load_checkpoint,
+    Saver,
+    checkpoint_path,
     newest_checkpoint,
-    save_checkpoint,
+    read_tensors,
+    verify,
 )
 
 
-def save(folder, step):
+def tensors_of(step):
     flat = torch.arange(6.0) + step
-    tensors = {"a": flat[:2], "b": flat[2:].view(2, 2)}  # views of one buffer, as in training
-    return save_checkpoint(folder, step, tensors, {"step": step})
+    return {"a": flat[:2], "b": flat[2:].view(2, 2)}  # views of one buffer, as in training
+
+
+def save(folder, step, **settings):
+    saver = Saver(folder, **settings)
+    saver.start(step, tensors_of(step), {"step": step})
+    assert saver.wait().problem is None
+    return checkpoint_path(folder, step)
 
 
 def test_round_trip_keeps_two(tmp_path):
@@ -23,16 +34,75 @@ def test_round_trip_keeps_two(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step-000010", "step-000200"]
     checkpoint, problems = newest_checkpoint(tmp_path)
     assert (checkpoint.state, problems) == ({"step": 200}, [])
-    assert checkpoint.tensors["b"].tolist() == [[202, 203], [204, 205]]
+    found = {"a": torch.empty(2), "b": torch.empty(2, 2)}
+    read_tensors(checkpoint.path, found)
+    assert found["b"].tolist() == [[202, 203], [204, 205]]
+
+
+def test_keeps_as_many_as_told(tmp_path):
+    for step in range(1, 6):
+        save(tmp_path, step, keep=3)
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_training_may_go_on_while_it_is_written(tmp_path):
+    """What is saved is what was there when the save began; the save after it waits for its end."""
+    saver, weights = Saver(tmp_path), {"a": torch.zeros(1000)}
+    for step in (1, 2, 3):
+        weights["a"].fill_(step)
+        before = saver.start(step, weights, {"step": step})
+        weights["a"].fill_(-1)
+        assert before is None or (before.step, before.problem) == (step - 1, None)
+    assert saver.wait().step == 3
+    assert saver.wait() is None
+    found = {"a": torch.empty(1000)}
+    for step in (2, 3):
+        read_tensors(checkpoint_path(tmp_path, step), found)
+        assert found["a"].unique().tolist() == [step]
+
+
+@pytest.fixture
+def full_disk(tmp_path):
+    """A file system of 256 KiB; needs root."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
+    if subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("cannot mount a small file system here (no root)")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_full_disk_costs_the_save_and_not_the_one_before(full_disk):
+    saver, tensors = Saver(full_disk, keep=1), {"a": torch.ones(10_000)}
+    saver.start(1, tensors, {"step": 1})
+    assert saver.wait().problem is None
+    filler = full_disk / "filler"
+    filler.write_bytes(bytes(200_000))
+    saver.start(2, tensors, {"step": 2})
+    assert re.search(r"[\d,]+ bytes are free", saver.wait().problem)
+    assert [path.name for path in full_disk.glob("*-*")] == ["step-000001"]
+    checkpoint, problems = newest_checkpoint(full_disk)
+    assert (checkpoint.state, problems) == ({"step": 1}, [])
+    filler.unlink()
+    saver.start(3, tensors, {"step": 3})
+    assert saver.wait().problem is None
+    assert newest_checkpoint(full_disk)[0].state == {"step": 3}
+
+
+def data_file(path):
+    """Where the tensors' bytes are."""
+    (found,) = path.glob("*.distcp")
+    return found
 
 
 def truncate(path):
-    tensors = path / "tensors.safetensors"
+    tensors = data_file(path)
     tensors.write_bytes(tensors.read_bytes()[:-1])
 
 
 def flip_a_bit(path):
-    tensors = path / "tensors.safetensors"
+    tensors = data_file(path)
     content = bytearray(tensors.read_bytes())
     content[-1] ^= 1
     tensors.write_bytes(content)
@@ -53,7 +123,7 @@ def test_broken_checkpoint_is_skipped_and_named(tmp_path, damage):
     newest = save(tmp_path, 2)
     DAMAGE[damage](newest)
     with pytest.raises(BrokenCheckpoint):
-        load_checkpoint(newest)
+        verify(newest)
     checkpoint, problems = newest_checkpoint(tmp_path)
     assert checkpoint.state == {"step": 1}
     assert "step-000002" in problems[0]

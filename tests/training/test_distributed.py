@@ -16,12 +16,14 @@ import torch
 
 from stepladder.data.batches import Corpus
 from stepladder.ladder.spec import RunSpec
-from stepladder.training.checkpoint import newest_checkpoint
+from stepladder.training.checkpoint import newest_checkpoint, read_tensors
 from stepladder.training.distributed import World
+from stepladder.training.engine import EngineSettings
 from stepladder.training.evaluate import evaluate
 from stepladder.training.events import read_events, steps_from_events
-from stepladder.training.loop import Trainer, places, read_batch
-from stepladder.training.run import train
+from stepladder.training.feed import places, read_batch
+from stepladder.training.loop import Trainer
+from stepladder.training.run import Run, train
 from stepladder.training.stop import EXIT_STOPPED
 
 VARIANTS = [("dense", "baseline"), ("moe", "tst")]
@@ -36,19 +38,34 @@ def train_rank(environment: dict[str, str], spec: RunSpec, manifest: Path, folde
     train(spec, manifest, folder, **settings)
 
 
-def start(spec: RunSpec, manifest: Path, folder: Path, *own: dict) -> list[multiprocessing.Process]:
-    """Two ranks, forked from a process that has imported torch already; `own` settings by rank."""
+def train_slow_rank(environment: dict[str, str], *arguments):
+    """A rank whose program is held up once, for half a second, between two steps."""
+    take_step = Run.take_step
+
+    def held_up(self, place, feed):
+        if place.step == 80:
+            time.sleep(0.5)
+        take_step(self, place, feed)
+
+    Run.take_step = held_up
+    train_rank(environment, *arguments)
+
+
+def start(spec: RunSpec, manifest: Path, folder: Path, *own: dict, targets=(train_rank,)):
+    """Ranks, two to a machine, forked from a process that has torch already; `own` settings by rank."""
+    own = own or ({}, {})
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["stepladder.training.run"])
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     ranks = []
-    for rank, settings in enumerate(own or ({}, {})):
-        environment = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
-        environment |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    for rank, settings in enumerate(own):
+        environment = {"RANK": str(rank), "LOCAL_RANK": str(rank % 2), "WORLD_SIZE": str(len(own))}
+        environment |= {"LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
         arguments = (environment, spec, manifest, folder, SETTINGS | settings)
-        ranks.append(context.Process(target=train_rank, args=arguments))
+        target = targets[rank % len(targets)]
+        ranks.append(context.Process(target=target, args=arguments))
         ranks[-1].start()
     return ranks
 
@@ -62,6 +79,11 @@ def end(ranks: list[multiprocessing.Process], seconds: float = 60) -> list[int |
     for process in ranks:
         process.kill()
     return statuses
+
+
+def sharded(kind: str, ranks: int = 2) -> tuple[dict, ...]:
+    """Settings of so many ranks that share weights and moments."""
+    return ({"settings": EngineSettings(sharding=kind)},) * ranks
 
 
 def wait_for_steps(folder: Path, count: int) -> None:
@@ -120,7 +142,9 @@ def test_shared_evaluation_scores_the_same(finished, small_corpus):
     spec, _, together = finished["moe", "tst"]
     checkpoint, _ = newest_checkpoint(together / "checkpoints")
     trainer = Trainer(spec, torch.device("cpu"))
-    trainer.load_state(checkpoint.tensors, STEPS)
+    tensors = trainer.state()
+    read_tensors(checkpoint.path, tensors)
+    trainer.load_state(tensors)
     corpus = Corpus.open(small_corpus, 500)
     for domain, loss in read_result(together)["losses"].items():
         found = evaluate(trainer, corpus.validation(domain)).nats_per_token
@@ -220,6 +244,66 @@ def test_shares_are_the_rows_of_the_whole_batch(make_run, small_corpus):
 def test_world_from_environment(monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     assert World.from_environment() == World(0, 1, 0)
-    for name, value in {"RANK": "5", "LOCAL_RANK": "1", "WORLD_SIZE": "8"}.items():
+    for name, value in {"RANK": "5", "LOCAL_RANK": "1", "WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "4"}.items():
         monkeypatch.setenv(name, value)
-    assert World.from_environment() == World(5, 8, 1)
+    assert World.from_environment() == World(5, 8, 1, 4)
+
+
+@pytest.mark.parametrize(("kind", "ranks"), [("none", 4), ("full", 2), ("full", 4), ("hybrid", 4)])
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_ranks_that_share_weights_train_as_one(make_run, small_corpus, tmp_path, variant, kind, ranks):
+    """FSDP2 over all ranks or those of a machine, and plain data parallelism: 50 steps equal one rank's."""
+    spec = make_run(*variant, steps=50)
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    train(spec, small_corpus, alone, **SETTINGS)
+    assert end(start(spec, small_corpus, together, *sharded(kind, ranks))) == [0] * ranks
+    assert read_column(together, "loss") == pytest.approx(read_column(alone, "loss"), rel=1e-5)
+    assert read_column(together, "gradient_norm") == pytest.approx(
+        read_column(alone, "gradient_norm"), rel=1e-3
+    )
+    one, many = read_result(alone), read_result(together)
+    assert many["losses"] == pytest.approx(one["losses"], rel=1e-5)
+    assert many["engine"]["sharding"] == kind
+
+
+def test_checkpoint_of_shards_goes_on_in_any_number_of_ranks(make_run, small_corpus, tmp_path):
+    """Saved by two ranks that share the weights; read by the same, by four and by one."""
+    spec = make_run("moe", "tst", steps=STEPS)
+    whole = tmp_path / "whole"
+    assert end(start(spec, small_corpus, whole, *sharded("full"))) == [0, 0]
+    stopped = tmp_path / "stopped"
+    ranks = start(spec, small_corpus, stopped, *sharded("full"))
+    wait_for_steps(stopped, 3)
+    os.kill(ranks[0].pid, signal.SIGTERM)
+    assert end(ranks) == [EXIT_STOPPED, EXIT_STOPPED]
+    same, four, one = (shutil.copytree(stopped, tmp_path / name) for name in ("same", "four", "one"))
+    assert end(start(spec, small_corpus, same, *sharded("full"))) == [0, 0]
+    assert read_column(same, "loss") == read_column(whole, "loss")
+    assert end(start(spec, small_corpus, four, *sharded("hybrid", 4))) == [0] * 4
+    train(spec, small_corpus, one, **SETTINGS)
+    for folder in (four, one):
+        assert read_column(folder, "loss") == pytest.approx(read_column(whole, "loss"), rel=1e-5)
+        assert read_result(folder)["restarts"] == 1
+
+
+def test_a_rank_that_holds_up_the_others_is_named(make_run, small_corpus, tmp_path):
+    ranks = start(make_run(steps=120), small_corpus, tmp_path, targets=(train_rank, train_slow_rank))
+    assert end(ranks) == [0, 0]
+    slow = [
+        r for r in read_events(tmp_path / "events.jsonl") if r["event"] == "slow_step" and r["step"] == 80
+    ]
+    causes = {(record["rank"], record["cause"]) for record in slow}
+    assert (1, "stall") in causes and (0, "communication") in causes
+    assert all(record["cause_seconds"] > 0.4 for record in slow)
+    assert read_result(tmp_path)["health"]["slow_steps"] >= 2
+
+
+def test_sharded_gradients_of_micro_batches_add_up(make_run, small_corpus, tmp_path):
+    spec = make_run(steps=20)
+    train(spec, small_corpus, tmp_path / "alone", **SETTINGS)
+    settings = EngineSettings(sharding="full", micro_batch_sequences=1)
+    assert end(start(spec, small_corpus, tmp_path / "two", *({"settings": settings},) * 2)) == [0, 0]
+    assert read_column(tmp_path / "two", "loss") == pytest.approx(
+        read_column(tmp_path / "alone", "loss"), rel=1e-5
+    )
+    assert read_result(tmp_path / "two")["engine"]["micro_batch_sequences"] == 1

@@ -5,7 +5,7 @@ import torch
 
 from stepladder.ladder.spec import ScheduleSpec
 from stepladder.models.transformer import Transformer
-from stepladder.training.optimizer import FlatAdamW, learning_rate_multiplier
+from stepladder.training.optimizer import Optimizer, learning_rate_multiplier
 
 
 def test_schedule_by_hand():
@@ -37,7 +37,7 @@ def test_equals_adamw_with_clip_grad_norm(make_run):
         {"params": [p for n, p in names.items() if n in plain], "weight_decay": 0.0},
     ]
     reference = torch.optim.AdamW(groups, lr=0.01, betas=(0.9, 0.95), eps=1e-10)
-    optimizer = FlatAdamW(flat, spec.optimizer)
+    optimizer = Optimizer(flat, spec.optimizer)
     for step in range(3):
         gradients(flat, step)
         gradients(ordinary, step)
@@ -49,11 +49,12 @@ def test_equals_adamw_with_clip_grad_norm(make_run):
         torch.testing.assert_close(parameter, names[name], rtol=1e-4, atol=1e-6, msg=name)
 
 
-def test_state_goes_round(make_run):
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_state_goes_round(make_run, name):
     """Loaded into a fresh optimizer, the saved moments give the same next update bit for bit."""
-    spec = make_run()
+    spec = make_run("moe", optimizer=name)
     model, copy = (Transformer(spec.model, seed=0) for _ in range(2))
-    optimizer, other = FlatAdamW(model, spec.optimizer), FlatAdamW(copy, spec.optimizer)
+    optimizer, other = Optimizer(model, spec.optimizer), Optimizer(copy, spec.optimizer)
     for step in range(3):
         gradients(model, step)
         optimizer.gather()
@@ -61,9 +62,52 @@ def test_state_goes_round(make_run):
     with torch.no_grad():
         for mine, theirs in zip(copy.parameters(), model.parameters(), strict=True):
             mine.copy_(theirs)
-    other.load_state(optimizer.state(), steps=3)
+        for name, tensor in other.state().items():
+            tensor.copy_(optimizer.state()[name])
+    other.loaded()
     for trained, stepper in ((model, optimizer), (copy, other)):
         gradients(trained, 3)
         stepper.gather()
         stepper.step(0.005)
     assert all(torch.equal(a, b) for a, b in zip(copy.parameters(), model.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_a_gradient_that_is_not_finite_changes_nothing(make_run, name):
+    spec = make_run("moe", optimizer=name)
+    model = Transformer(spec.model, seed=0)
+    optimizer = Optimizer(model, spec.optimizer)
+    gradients(model, 0)
+    optimizer.gather()
+    optimizer.step(0.01)
+    before = {name: tensor.clone() for name, tensor in (optimizer.state() | weights(model)).items()}
+    gradients(model, 1)
+    model.layers[0].attention.qkv.grad[0, 0] = float("nan")
+    optimizer.gather()
+    assert not optimizer.step(0.01).isfinite()
+    for name, tensor in (optimizer.state() | weights(model)).items():
+        assert torch.equal(tensor, before[name]), name
+
+
+def weights(model):
+    return {f"model.{name}": parameter.detach() for name, parameter in model.named_parameters()}
+
+
+def test_muon_equals_torchs_on_single_matrices(make_run):
+    """Each expert, and gate and up apart, are matrices of their own; head, router and vectors go to AdamW."""
+    spec = make_run("moe", optimizer="muon")
+    model, ordinary = (Transformer(spec.model, seed=0) for _ in range(2))
+    optimizer = Optimizer(model, spec.optimizer)
+    assert {name.rsplit(".", 1)[-1] for name in optimizer.groups[0]} == {"qkv", "out", "gate_up", "down"}
+    gate = torch.nn.Parameter(ordinary.layers[1].feed_forward.gate_up[2].detach().chunk(2)[0].clone())
+    muon = torch.optim.Muon([gate], lr=0.01, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
+    for step in range(3):
+        gradients(model, step)
+        optimizer.gather()
+        norm = optimizer.norm()
+        gradients(ordinary, step)
+        gate.grad = ordinary.layers[1].feed_forward.gate_up.grad[2].chunk(2)[0] / (norm + 1e-6)
+        optimizer.step(0.01)
+        muon.step()
+    found = model.layers[1].feed_forward.gate_up[2].chunk(2)[0]
+    torch.testing.assert_close(found, gate, rtol=1e-3, atol=1e-5)

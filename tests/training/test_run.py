@@ -20,7 +20,8 @@ from stepladder.ladder.cost import parameters
 from stepladder.ladder.spec import RunSpec
 from stepladder.training.evaluate import evaluate, windows
 from stepladder.training.events import read_events, steps_from_events
-from stepladder.training.loop import Trainer, places, read_batch
+from stepladder.training.feed import places, read_batch
+from stepladder.training.loop import Trainer
 from stepladder.training.meter import NonFiniteLoss
 from stepladder.training.run import train
 from stepladder.training.stop import EXIT_STOPPED
@@ -155,7 +156,7 @@ def test_broken_newest_checkpoint_costs_only_time(finished, small_corpus, tmp_pa
         time.sleep(0.005)
     process.kill()
     process.join()
-    newest = max(tmp_path.glob("checkpoints/step-*/tensors.safetensors"))
+    newest = max(tmp_path.glob("checkpoints/step-*/*.distcp"))
     newest.write_bytes(newest.read_bytes()[:-8])
     result = run(spec, small_corpus, tmp_path)
     assert result["losses"] == undisturbed["losses"]
@@ -214,6 +215,10 @@ def test_windows_cover_short_texts():
     assert (inputs.tolist(), targets.tolist(), rest) == ([[0, 1, 2, 3]], [[1, 2, 3, 4]], [])
 
 
-def test_bf16_runs(make_run, small_corpus, tmp_path):
-    result = run(make_run("moe", steps=5, precision="bf16"), small_corpus, tmp_path)
-    assert math.isfinite(result["loss"])
+@pytest.mark.parametrize("precision", ["bf16", "fp8"])
+def test_low_precision_learns(make_run, small_corpus, tmp_path, precision):
+    """About as much as fp32."""
+    spec, exact = (make_run("dense", steps=60, precision=p) for p in (precision, "fp32"))
+    found = run(spec, small_corpus, tmp_path / precision)["loss"]
+    assert found == pytest.approx(run(exact, small_corpus, tmp_path / "fp32")["loss"], rel=0.02)
+    assert found < math.log(256) - 0.5

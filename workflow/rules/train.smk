@@ -19,15 +19,33 @@ def learning_rates(run):
     return ancient(checkpoints.tune.get().output.rates) if run in CLIMB.tuned else []
 
 
+# What a branch goes on from: the end of a segment of its trunk. No `ancient` here: a trunk that is trained again
+# has other weights, and takes its branches with it.
+def fork(run):
+    name = CLIMB.fork(run)
+    return f"{RESULTS}/trunks/{name}/result.json" if name else []
+
+
+TRAIN = (
+    "stepladder train {params.spec:q} --manifest {input.manifest} --out {output.result}"
+    " --machine '{input.machine}' --fork '{input.fork}'"
+    f" --device {'cpu' if CLIMB.ladder.execution.accelerator == 'cpu' else 'cuda'}"
+    " --threads {threads} --ranks {resources.tasks} --checkpoint-seconds {resources.checkpoint_seconds}"
+    " --engine '{resources.engine}' --compile-cache {RESULTS}/compiled"
+)
+MACHINE = (
+    ancient("results/machine.json")
+    if CLIMB.ladder.execution.accelerator == "cpu"
+    else []
+)
+
+
 rule train:
     input:
         manifest=f"{RESULTS}/data/manifest.json",
-        machine=(
-            ancient("results/machine.json")
-            if CLIMB.ladder.execution.accelerator == "cpu"
-            else []
-        ),
+        machine=MACHINE,
         rates=lambda wildcards: learning_rates(wildcards.run),
+        fork=lambda wildcards: fork(wildcards.run),
     output:
         result=f"{RESULTS}/runs/{{run}}/result.json",
     priority: lambda wildcards: CLIMB.priority(wildcards.run)
@@ -37,7 +55,22 @@ rule train:
     params:
         spec=lambda wildcards: spec_within_limit(wildcards.run),
     shell:
-        "stepladder train {params.spec:q} --manifest {input.manifest} --out {output.result}"
-        " --machine '{input.machine}'"
-        f" --device {'cpu' if CLIMB.ladder.execution.accelerator == 'cpu' else 'cuda'}"
-        " --threads {threads} --ranks {resources.tasks} --checkpoint-seconds {resources.checkpoint_seconds}"
+        TRAIN
+
+
+# A stretch of the steps that runs of several budgets have in common; one after the other, at constant rate.
+rule trunk:
+    input:
+        manifest=f"{RESULTS}/data/manifest.json",
+        machine=MACHINE,
+        fork=lambda wildcards: fork(wildcards.run),
+    output:
+        result=f"{RESULTS}/trunks/{{run}}/result.json",
+    priority: 1_000_000
+    threads: lambda wildcards: CLIMB.execution(wildcards.run).threads
+    resources:
+        **CLIMB.resources(),
+    params:
+        spec=lambda wildcards: spec_within_limit(wildcards.run),
+    shell:
+        TRAIN

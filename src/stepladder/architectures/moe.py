@@ -32,6 +32,12 @@ class Config(Settings):
     """1: every layer is MoE; 2: each second layer (dense first), and so on."""
     balance_loss_weight: float = Field(default=0.01, ge=0)
     """Weight of the load-balance loss (Fedus et al. 2021, arXiv 2101.03961, section 2.2)."""
+    z_loss_weight: float = Field(default=0.0, ge=0)
+    """Weight of the router z-loss, which keeps its logits small (Zoph et al. 2022, arXiv 2202.08906:
+    0.001)."""
+    bias_rate: float = Field(default=0.0, ge=0)
+    """Change per step of a bias that steers the choice of experts towards equal loads (Wang et al. 2024,
+    arXiv 2408.15664: 0.001, with a balance_loss_weight of 0 or near it). 0: no bias."""
 
     @model_validator(mode="after")
     def _top_k_fits(self) -> Config:
@@ -92,4 +98,6 @@ def build_feed_forward(model: ModelSpec, layer: int) -> nn.Module:
         top_k=options["top_k"],
         n_shared_experts=options["n_shared_experts"],
         balance_loss_weight=options["balance_loss_weight"],
+        z_loss_weight=options["z_loss_weight"],
+        bias_rate=options["bias_rate"],
     )

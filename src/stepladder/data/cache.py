@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stepladder.data.documents import Chunk
+from stepladder.data.quality import judge
 from stepladder.data.tokenization import Tokenizer
 
 DIGEST = "V16"
@@ -26,8 +27,10 @@ TABLE = [
     ("file", "<u4"),
     ("row", "<u4"),
     ("size", "<u8"),
+    ("flaw", "u1"),
 ]
-"""numpy dtype of a document's entry: digests of its text and of its group, and its length in `flat`."""
+"""numpy dtype of a document's entry: digests of its text and of its group, its length in `flat`, and what
+`quality.judge` says of its text."""
 
 
 class Entry(NamedTuple):
@@ -80,6 +83,7 @@ def read_chunk(chunk: Chunk) -> Entry:
         text, domain, file, row, group = document
         entry["content"], entry["group"] = _digest(text), _digest(group)
         entry["domain"], entry["file"], entry["row"], entry["size"] = domain, file, row, len(text)
+        entry["flaw"] = judge(text)
     return Entry(table, np.frombuffer(b"".join(d.text for d in documents), dtype=np.uint8))
 
 

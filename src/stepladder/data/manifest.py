@@ -52,6 +52,17 @@ class Shard(Stored):
     document_file: File
 
 
+class DegenerateDocuments(Stored):
+    """What `quality.judge` found; duplicates are not judged twice."""
+
+    dropped: bool
+    """Whether they were left out."""
+    by_domain: dict[str, int]
+    by_flaw: dict[str, int]
+    examples: tuple[str, ...]
+    """Places of the first few, with their flaw."""
+
+
 class Manifest(Stored):
     """Contents of `manifest.json`."""
 
@@ -69,6 +80,8 @@ class Manifest(Stored):
     dtype: Literal["uint8", "uint16", "uint32"]
     duplicates: int
     """Documents dropped because an identical one came before."""
+    degenerate: DegenerateDocuments | None = None
+    """None in manifests of older versions, which did not look."""
     mix: dict[str, float]
     """Share of each domain in the training tokens; they are read in this proportion."""
     domains: dict[str, dict[Split, Shard]]

@@ -23,7 +23,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from stepladder.data import files, stdlib
 from stepladder.data.cache import Cache, Entry, load, read_chunk, tokenize
 from stepladder.data.config import BPETokenizer, ByteTokenizer, PythonStdlib, SourceConfig, TokenizerConfig
-from stepladder.data.manifest import Manifest, describe_file, fingerprint
+from stepladder.data.manifest import DegenerateDocuments, Manifest, describe_file, fingerprint
 from stepladder.data.shards import Piece, Written, is_held_out, write_shards
 from stepladder.data.tokenization import Bytes, Tokenizer, id_dtype, load_pretrained, train_bpe
 from stepladder.ladder.code import preparation_fingerprint
@@ -38,13 +38,21 @@ class Text(NamedTuple):
     path: Path
 
 
-def prepare(source: dict[str, Any], tokenizer: dict[str, Any], validation_fraction: float, out: Path) -> Path:
+def prepare(
+    source: dict[str, Any],
+    tokenizer: dict[str, Any],
+    validation_fraction: float,
+    out: Path,
+    drop_degenerate: bool = False,
+) -> Path:
     """Make shards and manifest in the folder `out`.
 
     Args:
         source: as in the ladder file's `data:` section; relative paths count from the working directory.
         tokenizer: as in the ladder file's `data:` section.
         validation_fraction: share of documents held out, by content hash.
+        drop_degenerate: leave out documents that `quality.judge` finds degenerate; they are counted in any
+        case.
 
     Returns:
         Path of the manifest. The same text and settings give the same shards, byte for byte.
@@ -62,11 +70,14 @@ def prepare(source: dict[str, Any], tokenizer: dict[str, Any], validation_fracti
         texts = _read_all(text_source, cache, progress)
         made = _make_tokenizer(settings, texts, validation_fraction, progress)
         pieces = _tokenize_all(texts, made, cache, progress)
-        written = write_shards(pieces, text_source.domain_names, made, validation_fraction, folder)
-    (folder / "files.txt").write_text("".join(f"{n}\n" for t in texts for n in t.files), encoding="utf-8")
+        names = text_source.domain_names
+        written = write_shards(pieces, names, made, validation_fraction, folder, drop_degenerate)
+    source_files = [name for text in texts for name in text.files]
+    (folder / "files.txt").write_text("".join(f"{name}\n" for name in source_files), encoding="utf-8")
     np.save(folder / "token_bytes.npy", made.token_bytes)
     made.save(folder / "tokenizer.json")
-    manifest = _manifest(text_source, settings, made, validation_fraction, written, folder)
+    degenerate = written.degenerate.describe(source_files, drop_degenerate)
+    manifest = _manifest(text_source, settings, made, validation_fraction, written, folder, degenerate)
     (folder / "manifest.json").write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
     return _publish(folder, out)
 
@@ -143,6 +154,7 @@ def _manifest(
     validation_fraction: float,
     written: Written,
     folder: Path,
+    degenerate: DegenerateDocuments,
 ) -> Manifest:
     other = {name: folder / name for name in ("files.txt", "token_bytes.npy", "tokenizer.json")}
     other_files = {name: describe_file(path) for name, path in other.items() if path.exists()}
@@ -157,6 +169,7 @@ def _manifest(
         end_of_document=tokenizer.end_of_document,
         dtype=id_dtype(tokenizer.vocab_size),
         duplicates=written.duplicates,
+        degenerate=degenerate,
         mix={domain: n / sum(tokens.values()) for domain, n in tokens.items()},
         domains=written.domains,
         other_files=tuple(other_files.values()),

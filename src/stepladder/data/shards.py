@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from stepladder.data.cache import Entry
 from stepladder.data.errors import DataError
-from stepladder.data.manifest import DOCUMENT, File, Shard, Split, describe_file
+from stepladder.data.manifest import DOCUMENT, DegenerateDocuments, File, Shard, Split, describe_file
+from stepladder.data.quality import FLAWS
 from stepladder.data.tokenization import Tokenizer, id_dtype
 
 
@@ -34,6 +35,45 @@ class Row(NamedTuple):
     row: int
     group: bytes
     content: bytes
+    flaw: int
+    """See `quality.judge`."""
+
+
+MAX_EXAMPLES = 20
+"""Degenerate documents that the manifest names."""
+
+
+class Degenerate:
+    """Counts documents with a flaw."""
+
+    def __init__(self, domains: tuple[str, ...]) -> None:
+        self._by_domain = dict.fromkeys(domains, 0)
+        self._by_flaw: dict[str, int] = dict.fromkeys(FLAWS, 0)
+        self._examples: list[tuple[int, int, str]] = []
+
+    def add(self, row: Row) -> None:
+        """Count one."""
+        flaw = FLAWS[row.flaw - 1]
+        self._by_domain[row.domain] += 1
+        self._by_flaw[flaw] += 1
+        if len(self._examples) < MAX_EXAMPLES:
+            self._examples.append((row.file, row.row, flaw))
+
+    def describe(self, files: list[str], dropped: bool) -> DegenerateDocuments:
+        """For the manifest.
+
+        Args:
+            files: names of the source files, as in files.txt.
+        """
+        places = (
+            (f"{files[file]}:{row}" if row else files[file], flaw) for file, row, flaw in self._examples
+        )
+        return DegenerateDocuments(
+            dropped=dropped,
+            by_domain=self._by_domain,
+            by_flaw=self._by_flaw,
+            examples=tuple(f"{place} ({flaw})" for place, flaw in places),
+        )
 
 
 class Written(NamedTuple):
@@ -41,6 +81,7 @@ class Written(NamedTuple):
 
     domains: dict[str, dict[Split, Shard]]
     duplicates: int
+    degenerate: Degenerate
 
 
 def is_held_out(group: bytes, validation_fraction: float) -> bool:
@@ -91,6 +132,7 @@ def write_shards(
     tokenizer: Tokenizer,
     validation_fraction: float,
     folder: Path,
+    drop_degenerate: bool = False,
 ) -> Written:
     """Write all shards into `folder`. Held-out documents are held in memory.
 
@@ -104,11 +146,16 @@ def write_shards(
     held_out: dict[str, list[Row]] = {domain: [] for domain in domains}
     duplicates = 0
     seen: set[bytes] = set()
+    degenerate = Degenerate(domains)
     for row in _rows(pieces):
         if row.content in seen:
             duplicates += 1
             continue
         seen.add(row.content)
+        if row.flaw:
+            degenerate.add(row)
+            if drop_degenerate:
+                continue
         if is_held_out(row.group, validation_fraction):
             held_out[row.domain].append(row._replace(tokens=row.tokens.copy()))
         else:
@@ -126,7 +173,7 @@ def write_shards(
                     f"({shards[domain]['train'].documents:,} for training): bring more or smaller "
                     f"documents, or change validation_fraction (now {validation_fraction:g})"
                 )
-    return Written(shards, duplicates)
+    return Written(shards, duplicates, degenerate)
 
 
 def _rows(pieces: Iterable[Piece]) -> Iterator[Row]:
@@ -139,4 +186,5 @@ def _rows(pieces: Iterable[Piece]) -> Iterator[Row]:
                 row=int(about["row"]),
                 group=about["group"].tobytes(),
                 content=about["content"].tobytes(),
+                flaw=int(about["flaw"]),
             )

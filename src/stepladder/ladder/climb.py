@@ -26,6 +26,7 @@ from stepladder.ladder.sweep import (
     takes_predicted_rate,
     with_rate,
 )
+from stepladder.ladder.trunk import Trunks, find_trunks
 
 __all__ = ["Climb", "LadderError"]
 
@@ -64,6 +65,21 @@ class Climb:
         return self.runs | {name: run.spec for name, run in self.sweep.items() if name not in self.runs}
 
     @cached_property
+    def every_job(self) -> dict[str, RunSpec]:
+        """What is trained: segments of trunks, and every run."""
+        return {name: segment.spec for name, segment in self.trunks.segments.items()} | self.every_run
+
+    @cached_property
+    def trunks(self) -> Trunks:
+        """What the ladder's runs have in common and is trained once; empty unless the ladder asks for it."""
+        return find_trunks(self.runs.values() if self.ladder.optimizer.trunk else ())
+
+    def fork(self, name: str) -> str:
+        """Id of the segment that a run or a segment goes on from; empty if it starts at step 0."""
+        parent = self.trunks.parent(name)
+        return parent.id if parent is not None else ""
+
+    @cached_property
     def tuned(self) -> frozenset[str]:
         """Runs whose learning rate the sweep predicts."""
         rungs = {rung.label for rung in self.ladder.rungs if takes_predicted_rate(self.ladder, rung)}
@@ -80,12 +96,12 @@ class Climb:
         return sweep_digest(self.ladder, list(self.sweep.values()), list(self.runs.values()))
 
     def spec(self, run: str) -> RunSpec:
-        """The final spec of a run: a tuned one has the predicted rate.
+        """The final spec of a run, or of a segment of a trunk: a tuned run has the predicted rate.
 
         Raises:
             FileNotFoundError: the rate is not known, because the sweep is not analysed yet.
         """
-        spec = self.every_run[run]
+        spec = self.every_job[run]
         if run not in self.tuned:
             return spec
         rates = read_rates(self.learning_rates, self.sweep_digest)
@@ -97,10 +113,12 @@ class Climb:
         Raises:
             ValueError: the accelerator's speed is unknown.
         """
-        plan = make_plan(self.ladder, list(self.every_run.values()), table)
+        runs = list(self.every_job.values())
+        plan = make_plan(self.ladder, runs, table, {run.id: self.trunks.flops_trained(run) for run in runs})
         rows = [
             row
-            | {"sweep": row["id"] not in self.runs}
+            | {"trunk": row["id"] in self.trunks.segments}
+            | {"sweep": row["id"] not in self.runs and row["id"] not in self.trunks.segments}
             | ({"learning_rate": None} if row["id"] in self.tuned else {})
             for row in plan["runs"]
         ]
@@ -115,6 +133,7 @@ class Climb:
                 "source": data.source.model_dump(mode="json"),
                 "tokenizer": data.tokenizer.model_dump(mode="json"),
                 "validation_fraction": data.validation_fraction,
+                "degenerate": data.degenerate,
                 "code": preparation_fingerprint(),
             }
         )
@@ -140,7 +159,7 @@ class Climb:
     @cached_property
     def digest(self) -> str:
         """Changes when any run or any assumption of the plan does."""
-        parts = [run.sha256 for run in self.every_run.values()]
+        parts = [run.sha256 for run in self.every_job.values()]
         parts += [f"{self.ladder.version} {self.ladder.question}"]
         parts += [self.ladder.plan.model_dump_json(), self.ladder.execution.model_dump_json()]
         parts += [rung.execution.model_dump_json() for rung in self.ladder.rungs]
@@ -163,7 +182,7 @@ class Climb:
 
     def execution(self, run: str) -> Execution:
         """Where and how a run executes: the ladder's section with the rung's own fields."""
-        return self._execution[self.every_run[run].rung] if run in self.every_run else self.ladder.execution
+        return self._execution[self.every_job[run].rung] if run in self.every_job else self.ladder.execution
 
     def resources(self) -> dict[str, Callable[[Any], int | str]]:
         """Snakemake resources of training jobs: one function of the wildcards each. Only those that some rung
@@ -192,6 +211,7 @@ def _resources(execution: Execution) -> dict[str, int | str]:
         "mem_mb": execution.memory_mb,
         "tasks": execution.accelerators_per_run,
         "checkpoint_seconds": f"{execution.checkpoint_seconds:g}",
+        "engine": execution.engine,
     }
     if execution.nodes_per_run > 1:
         values["nodes"] = execution.nodes_per_run

@@ -19,11 +19,15 @@ COMMON = (
     "data/batches.py",
     "models/*.py",
     "training/distributed.py",
+    "training/engine.py",
+    "training/feed.py",
     "training/loop.py",
+    "training/objective.py",
     "training/optimizer.py",
     "training/evaluate.py",
     "training/hardware.py",
     "training/result.py",
+    "training/sharding.py",
 )
 """Files that determine the numbers of every run. Data preparation has `PREPARATION`, and every run depends on
 the manifest."""

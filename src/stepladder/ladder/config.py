@@ -100,6 +100,18 @@ class Execution(Settings):
     """Runs that execute at a time: turns accelerator-hours into wall time in the plan."""
     checkpoint_seconds: float = Field(default=60.0, gt=0)
     """Longest time between two checkpoints: the most that a kill can cost."""
+    keep_checkpoints: Positive = 2
+    """Newest complete checkpoints of a run that are kept."""
+    max_skipped_steps: int = Field(default=5, ge=0)
+    """Steps whose loss or gradient is not finite that a run skips and logs before it gives up."""
+    compile: Literal["auto", "always", "never"] = "auto"
+    """Compile the layers (torch.compile). auto: on GPUs; on CPU the hand-written passes are faster."""
+    sharding: Literal["auto", "none", "full", "hybrid"] = "auto"
+    """Spread weights and moments over a run's accelerators (FSDP2): over all, or (hybrid) over those of a
+    machine. auto: where they would fill half of one accelerator's memory."""
+    micro_batch_sequences: int = Field(default=0, ge=0)
+    """Sequences per accelerator that go through the model at once; gradients of the rest are added up. 0: as
+    many as fit into memory, found by trying."""
     memory_mb: Positive = 1500
     """Host memory requested per node, MB."""
     runtime_minutes: Positive = 60
@@ -117,6 +129,12 @@ class Execution(Settings):
     slurm_extra: str | None = None
     """Any further sbatch options, as in `--nodelist=n1 --nice=100`."""
 
+    @property
+    def engine(self) -> str:
+        """Settings of the training engine that are not the default, as `name=value name=value`."""
+        own = {name: getattr(self, name) for name in ENGINE}
+        return " ".join(f"{k}={v}" for k, v in own.items() if v != type(self).model_fields[k].default)
+
     @model_validator(mode="after")
     def _ranks_share_nodes(self) -> Execution:
         if self.accelerators_per_run % self.nodes_per_run:
@@ -127,6 +145,10 @@ class Execution(Settings):
         return self
 
 
+ENGINE = ("compile", "sharding", "micro_batch_sequences", "keep_checkpoints", "max_skipped_steps")
+"""Fields of `Execution` that the training engine reads."""
+
+
 class ExecutionOverrides(Settings):
     """Execution fields that replace the ladder's for one rung; see `Execution`."""
 
@@ -134,6 +156,11 @@ class ExecutionOverrides(Settings):
     nodes_per_run: Positive | None = None
     threads: Positive | None = None
     checkpoint_seconds: float | None = Field(default=None, gt=0)
+    keep_checkpoints: Positive | None = None
+    max_skipped_steps: int | None = Field(default=None, ge=0)
+    compile: Literal["auto", "always", "never"] | None = None
+    sharding: Literal["auto", "none", "full", "hybrid"] | None = None
+    micro_batch_sequences: int | None = Field(default=None, ge=0)
     memory_mb: Positive | None = None
     runtime_minutes: Positive | None = None
     gpu_type: str | None = None
@@ -177,8 +204,11 @@ class LearningRate(Settings):
 
 
 class Optimizer(Settings):
-    """AdamW and its schedule."""
+    """The optimizer and its schedule."""
 
+    name: Literal["adamw", "muon"] = "adamw"
+    """muon: Muon (Jordan 2024; torch.optim.Muon) for the matrices of the layers, its updates scaled to the
+    size of AdamW's, so that learning rates carry over; AdamW for embedding, head, router and norms."""
     learning_rate: LearningRate
     batch: BatchRule
     beta1: float = Field(default=0.9, ge=0, lt=1)
@@ -194,11 +224,15 @@ class Optimizer(Settings):
     decay_fraction: float = Field(default=0.2, ge=0, le=1)
     """Share of all steps, at the end (Hägele et al. 2024, arXiv 2405.18392: 10 to 20 %)."""
     decay_shape: Literal["linear", "one_minus_sqrt"] = "one_minus_sqrt"
+    trunk: bool = False
+    """Train what the budgets of a (variant, rung, seed) have in common once, and branch each off where it
+    begins to decay (Hägele et al. 2024). The warmup is then that of the smallest budget for all."""
     final: float = Field(default=0.0, ge=0, le=1)
     """Learning rate at the last step, as a share of the peak."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp8"] = "auto"
     """Dtype of matrix multiplications. auto: bf16 on accelerators; on CPU fp32 below d_model 128,
-    where casts cost more than bf16 saves, and bf16 from there on."""
+    where casts cost more than bf16 saves, and bf16 from there on. fp8: dense layers in FP8, dynamic scales
+    per tensor (Hopper and later); the rest in bf16."""
 
     @model_validator(mode="after")
     def _schedule_fits(self) -> Optimizer:
@@ -255,6 +289,9 @@ class Data(Settings):
     tokenizer: TokenizerConfig
     validation_fraction: float = Field(default=0.05, gt=0, lt=1)
     """Share of documents held out, by content hash."""
+    degenerate: Literal["count", "drop"] = "count"
+    """What becomes of documents of one character, repetitive ones and ones that are no text: the manifest and
+    the report count them; `drop` also leaves them out. Limits: src/stepladder/data/quality.py."""
     max_validation_tokens: Positive = 200_000
     """Held-out tokens scored per domain."""
     domain_weights: dict[Name, Annotated[float, Field(gt=0)]] = Field(min_length=1)

@@ -4,10 +4,12 @@ Formulas: every weight matrix costs 2 FLOPs per parameter and position in the fo
 adds 4 * n_heads * d_head * T_eff per layer (scores and weighted values); training is three times
 the forward pass. Two conventions for T_eff are in use and both are kept apart by name:
 
-- `causal`: (T + 1) / 2, the mean number of positions that a causal mask lets through. Used for
-  compute C and in fits.
-- `palm`: T, the full square (Chowdhery et al. 2022, arXiv 2204.02311, appendix B). Most published
-  MFU figures use it.
+- `causal`: the mean number of positions that the mask lets through, (T + 1) / 2 without a window. Used
+  for compute C and in fits.
+- `palm`: T, the full square (Chowdhery et al. 2022, arXiv 2204.02311, appendix B), or the window where that
+  is shorter. Most published MFU figures use it.
+
+What a recipe computes besides the model (its `extra_forward_flops`) is part of the cost of training.
 
 6ND is not used anywhere: at ladder sizes the head and attention dominate it.
 """
@@ -15,14 +17,14 @@ the forward pass. Two conventions for T_eff are in use and both are kept apart b
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from stepladder.ladder.parts import load
-from stepladder.ladder.spec import ModelSpec, RecipeSpec
+from stepladder.ladder.parts import attention_window, load
+from stepladder.ladder.spec import ModelSpec, PhaseSpec, RecipeSpec
 
 Convention = Literal["causal", "palm"]
 
-FLOPS_FORMULA = "matmul+attention/1"
+FLOPS_FORMULA = "matmul+attention/2"
 """Version of the formulas in this file; stored beside every number computed by them."""
 
 
@@ -85,8 +87,20 @@ def forward_flops_per_position(
     length = positions or model.sequence_length
     count = parameters(model)
     matrices = count.attention + count.feed_forward_active + count.router + model.d_model * model.vocab_size
-    attended = (length + 1) / 2 if convention == "causal" else length
-    return 2 * matrices + 4 * model.n_layers * model.n_heads * model.d_head * attended
+    attended = sum(
+        attended_positions(length, attention_window(model, layer), convention)
+        for layer in range(model.n_layers)
+    )
+    return 2 * matrices + 4 * model.n_heads * model.d_head * attended
+
+
+def attended_positions(length: int, window: int | None, convention: Convention) -> float:
+    """T_eff: positions that one of `length` positions attends to, in the mean; see the conventions above."""
+    seen = min(window or length, length)
+    if convention == "palm":
+        return seen
+    # 1, 2, ..., seen and then always `seen`
+    return (seen * (seen + 1) / 2 + (length - seen) * seen) / length
 
 
 def training_flops_per_position(
@@ -96,12 +110,32 @@ def training_flops_per_position(
     return 3 * forward_flops_per_position(model, positions, convention)
 
 
+def recipe_flops_per_position(
+    model: ModelSpec, recipe: str, options: dict[str, Any], positions: int, convention: Convention = "causal"
+) -> float:
+    """Training FLOPs of one position including what the recipe computes besides the model."""
+    extra = getattr(load("recipes", recipe), "extra_forward_flops", None)
+    forward = forward_flops_per_position(model, positions, convention)
+    return 3 * (forward + (extra(options, model, positions, convention) if extra else 0.0))
+
+
+def step_flops(
+    model: ModelSpec, recipe: RecipeSpec, phase: PhaseSpec, convention: Convention = "causal"
+) -> float:
+    """Model FLOPs of one training step of a phase. Latent positions count, not raw tokens."""
+    per_position = recipe_flops_per_position(model, recipe.name, recipe.options, phase.positions, convention)
+    return phase.sequences * phase.positions * per_position
+
+
 def training_flops(model: ModelSpec, recipe: RecipeSpec, convention: Convention = "causal") -> float:
-    """Model FLOPs of a whole run. Latent positions count, not raw tokens: a bag costs one position."""
+    """Model FLOPs of a whole run: a bag of tokens costs one position."""
+    return sum(phase.steps * step_flops(model, recipe, phase, convention) for phase in recipe.phases)
+
+
+def recomputed_flops(model: ModelSpec, recipe: RecipeSpec) -> float:
+    """Hardware FLOPs that activation checkpointing adds: the layers' forward pass once more."""
+    head = 2 * model.d_model * model.vocab_size
     return sum(
-        phase.steps
-        * phase.sequences
-        * phase.positions
-        * training_flops_per_position(model, phase.positions, convention)
-        for phase in recipe.phases
+        p.steps * p.sequences * p.positions * (forward_flops_per_position(model, p.positions) - head)
+        for p in recipe.phases
     )

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 from stepladder.data.config import vocab_size
 from stepladder.ladder.code import run_fingerprint
 from stepladder.ladder.config import Budget, Ladder, Rung, Steps, part_settings
-from stepladder.ladder.cost import parameters, training_flops_per_position
+from stepladder.ladder.cost import parameters, recipe_flops_per_position, training_flops_per_position
 from stepladder.ladder.load import LadderError, Location, error_at
 from stepladder.ladder.parts import PhaseShape, load
 from stepladder.ladder.rules import Size
@@ -23,6 +23,7 @@ from stepladder.ladder.spec import (
     RunSpec,
     ScheduleSpec,
 )
+from stepladder.ladder.trunk import share_trunk
 
 TOKENS_PER_PARAMETER = 20
 """Tokens per active non-embedding parameter at budget 1x (Hoffmann et al. 2022, arXiv 2203.15556)."""
@@ -55,7 +56,7 @@ def expand(ladder: Ladder, path: str | Path = "ladder", where: Location | None =
     data = DataSpec(
         source=ladder.data.source.model_dump(mode="json"),
         tokenizer=ladder.data.tokenizer.model_dump(mode="json"),
-        **ladder.data.model_dump(exclude={"source", "tokenizer"}),
+        **ladder.data.model_dump(exclude={"source", "tokenizer", "degenerate"}),
     )
     runs: list[RunSpec] = []
     for index, rung in enumerate(ladder.rungs):
@@ -79,15 +80,18 @@ def _variants(ladder: Ladder) -> list[Variant]:
 def _expand_rung(ladder: Ladder, rung: Rung, variant: Variant, data: DataSpec) -> list[RunSpec]:
     model = resolve_model(ladder, rung, variant.architecture, variant.architecture_config)
     accelerators = ladder.execution_of(rung).accelerators_per_run
+    first, *others = rung.seeds or ladder.seeds
+    resolved = [
+        _resolve_run(ladder, rung, variant, data, model, budget, factor, first)
+        for budget in rung.budgets or ladder.budgets
+        for factor in ladder.learning_rate_factors
+    ]
     runs = []
-    for budget in rung.budgets or ladder.budgets:
-        for factor in ladder.learning_rate_factors:
-            first, *others = rung.seeds or ladder.seeds
-            spec = _resolve_run(ladder, rung, variant, data, model, budget, factor, first)
-            _check_shares(spec, accelerators)
-            runs.append(spec)
-            stem = spec.id.rpartition("/")[0]
-            runs += [spec.model_copy(update={"seed": seed, "id": f"{stem}/seed{seed}"}) for seed in others]
+    for spec in share_trunk(resolved) if ladder.optimizer.trunk else resolved:
+        _check_shares(spec, accelerators)
+        runs.append(spec)
+        stem = spec.id.rpartition("/")[0]
+        runs += [spec.model_copy(update={"seed": seed, "id": f"{stem}/seed{seed}"}) for seed in others]
     return runs
 
 
@@ -195,7 +199,8 @@ def _resolve_run(
 
     recipe = load("recipes", variant.recipe)
     shapes = recipe.phases(variant.recipe_config, model.sequence_length, sequences)
-    phases = resolve_phases(shapes, model, size.c, sequences)
+    options = variant.recipe_config.model_dump(mode="json")
+    phases = resolve_phases(shapes, model, size.c, sequences, variant.recipe, options)
     steps = sum(phase.steps for phase in phases)
 
     rates = ladder.optimizer.learning_rate
@@ -211,9 +216,7 @@ def _resolve_run(
         budget_multiple=multiple,
         seed=seed,
         model=model,
-        recipe=RecipeSpec(
-            name=variant.recipe, options=variant.recipe_config.model_dump(mode="json"), phases=phases
-        ),
+        recipe=RecipeSpec(name=variant.recipe, options=options, phases=phases),
         optimizer=_optimizer(ladder, rate * factor),
         schedule=_schedule(ladder, steps),
         data=data,
@@ -225,7 +228,12 @@ def _resolve_run(
 
 
 def resolve_phases(
-    shapes: list[PhaseShape], model: ModelSpec, flops: float, sequences: int
+    shapes: list[PhaseShape],
+    model: ModelSpec,
+    flops: float,
+    sequences: int,
+    recipe: str,
+    options: dict[str, Any],
 ) -> tuple[PhaseSpec, ...]:
     """Steps per phase, such that all phases together cost `flops` (to the nearest step).
 
@@ -233,8 +241,8 @@ def resolve_phases(
         ValueError: the budget is too small for the recipe's phases.
     """
     step_flops = [
-        shape.sequences * shape.positions * training_flops_per_position(model, shape.positions)
-        for shape in shapes
+        s.sequences * s.positions * recipe_flops_per_position(model, recipe, options, s.positions)
+        for s in shapes
     ]
     mean = sum(shape.fraction * cost for shape, cost in zip(shapes, step_flops, strict=True))
     total = round(flops / mean)
@@ -247,7 +255,14 @@ def resolve_phases(
                 f"{shape.name!r} gets {count}; raise `budgets` or lower the batch"
             )
     return tuple(
-        PhaseSpec(name=s.name, steps=n, bag_size=s.bag_size, sequences=s.sequences, positions=s.positions)
+        PhaseSpec(
+            name=s.name,
+            steps=n,
+            bag_size=s.bag_size,
+            sequences=s.sequences,
+            positions=s.positions,
+            targets=s.targets or s.bag_size,
+        )
         for s, n in zip(shapes, counts, strict=True)
     )
 
@@ -264,7 +279,7 @@ def _sequences(ladder: Ladder, rung: Rung, model: ModelSpec, size: Size) -> int:
 def _optimizer(ladder: Ladder, learning_rate: float) -> OptimizerSpec:
     o = ladder.optimizer
     return OptimizerSpec(
-        name="adamw",
+        name=o.name,
         learning_rate=learning_rate,
         beta1=o.beta1,
         beta2=o.beta2,
@@ -291,7 +306,7 @@ def _schedule(ladder: Ladder, steps: int) -> ScheduleSpec:
     return ScheduleSpec(warmup_steps=warmup, decay_steps=decay, decay_shape=o.decay_shape, final=o.final)
 
 
-def _precision(ladder: Ladder, model: ModelSpec) -> Literal["fp32", "bf16"]:
+def _precision(ladder: Ladder, model: ModelSpec) -> Literal["fp32", "bf16", "fp8"]:
     if ladder.optimizer.precision != "auto":
         return ladder.optimizer.precision
     if ladder.execution.accelerator != "cpu" or model.d_model >= BF16_FROM_D_MODEL:

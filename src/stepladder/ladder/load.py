@@ -119,6 +119,9 @@ def _check_whole(path: Path, raw: Any, ladder: Ladder) -> None:
             complain(("sweep", "rungs", i), "a rung is swept once: remove the repetition")
     if ladder.sweep and ladder.learning_rate_factors != (1.0,):
         complain(("learning_rate_factors",), "the section `sweep` has factors of its own: remove these")
+    if ladder.optimizer.trunk and (ladder.sweep or ladder.learning_rate_factors != (1.0,)):
+        where = ("sweep",) if ladder.sweep else ("learning_rate_factors",)
+        complain(where, "a trunk has one learning rate: remove this section, or set optimizer.trunk to false")
     for name in ladder.optimizer.learning_rate.by_variant:
         if name not in ladder.variants:
             where = ("optimizer", "learning_rate", "by_variant", name)

@@ -11,8 +11,12 @@ import importlib
 import pkgutil
 from dataclasses import dataclass
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
+
+if TYPE_CHECKING:
+    from stepladder.ladder.spec import ModelSpec
 
 
 class Settings(BaseModel):
@@ -41,6 +45,8 @@ class PhaseShape:
     bag_size: int
     sequences: int
     positions: int
+    targets: int | None = None
+    """Tokens that one position predicts: by default the next bag."""
 
 
 def available(kind: str) -> list[str]:
@@ -55,6 +61,20 @@ def load(kind: str, name: str) -> ModuleType:
     Raises:
         ValueError: there is no such module; the message lists those that exist.
     """
-    if name not in available(kind):
-        raise ValueError(f"no {kind[:-1]} {name!r}; there are: {', '.join(available(kind))}")
-    return importlib.import_module(f"stepladder.{kind}.{name}")
+    module = f"stepladder.{kind}.{name}"
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != module:  # it is there, but something that it imports is not
+            raise
+    raise ValueError(f"no {kind[:-1]} {name!r}; there are: {', '.join(available(kind))}")
+
+
+def attention_window(model: ModelSpec, layer: int) -> int | None:
+    """Positions that attention of layer number `layer` (from 0) sees; None for all before it.
+
+    An architecture without a function of that name has no windows.
+    """
+    windows = getattr(load("architectures", model.architecture), "attention_window", None)
+    window: int | None = windows(model, layer) if windows else None
+    return window

@@ -8,7 +8,7 @@ from stepladder import __version__
 from stepladder.ladder.config import Ladder
 from stepladder.ladder.cost import FLOPS_FORMULA, parameters, training_flops
 from stepladder.ladder.hardware import Accelerator
-from stepladder.ladder.spec import RunSpec
+from stepladder.ladder.spec import TRUNK, RunSpec
 
 CHECKPOINT_BYTES_PER_PARAMETER = 12
 """fp32 weights and AdamW's two fp32 moments; training keeps two checkpoints."""
@@ -33,8 +33,13 @@ def flops_per_second(ladder: Ladder, table: dict[str, Accelerator]) -> tuple[flo
     return peak * plan.mfu, f"{plan.mfu:.0%} MFU of {peak / 1e12:g} TFLOP/s (bf16, dense) per {name}"
 
 
-def make_plan(ladder: Ladder, runs: list[RunSpec], table: dict[str, Accelerator]) -> dict[str, Any]:
+def make_plan(
+    ladder: Ladder, runs: list[RunSpec], table: dict[str, Accelerator], trained: dict[str, float]
+) -> dict[str, Any]:
     """Price every run: parameters, tokens, FLOPs, accelerator-hours, price, disk.
+
+    Args:
+        trained: run id to the model FLOPs that its job trains: less than the run's own if it branches off.
 
     Raises:
         ValueError: the accelerator's speed is unknown.
@@ -44,7 +49,7 @@ def make_plan(ladder: Ladder, runs: list[RunSpec], table: dict[str, Accelerator]
     if price is None and ladder.execution.accelerator in table:
         price = table[ladder.execution.accelerator].price_per_hour
     accelerators = {rung.label: ladder.execution_of(rung).accelerators_per_run for rung in ladder.rungs}
-    rows = [_row(ladder, run, rate, price, accelerators[run.rung]) for run in runs]
+    rows = [_row(ladder, run, rate, price, accelerators[run.rung], trained[run.id]) for run in runs]
     hours = sum(row["accelerator_hours"] for row in rows)
     return {
         "ladder": ladder.name,
@@ -54,7 +59,8 @@ def make_plan(ladder: Ladder, runs: list[RunSpec], table: dict[str, Accelerator]
         "runs": rows,
         "totals": {
             "runs": len(rows),
-            "flops": sum(row["flops"] for row in rows),
+            "flops": sum(row["flops_trained"] for row in rows),
+            "flops_if_independent": sum(row["flops"] for row in rows if row["budget"] != TRUNK),
             "tokens": sum(row["tokens"] for row in rows),
             "accelerator_hours": hours,
             "wall_hours": _wall_hours(ladder, rows),
@@ -87,12 +93,12 @@ def over_limit(plan: dict[str, Any]) -> str | None:
 
 
 def _row(
-    ladder: Ladder, run: RunSpec, rate: float, price: float | None, n_accelerators: int
+    ladder: Ladder, run: RunSpec, rate: float, price: float | None, n_accelerators: int, trained: float
 ) -> dict[str, Any]:
     count = parameters(run.model)
     flops = training_flops(run.model, run.recipe)
     # Training at the assumed rate on all of the run's accelerators, which also wait through start-up.
-    seconds = flops / (rate * n_accelerators) + ladder.plan.overhead_seconds_per_run
+    seconds = trained / (rate * n_accelerators) + ladder.plan.overhead_seconds_per_run
     hours = seconds * n_accelerators / 3600
     return {
         "id": run.id,
@@ -111,6 +117,7 @@ def _row(
         "positions": run.recipe.positions,
         "tokens": run.recipe.tokens,
         "flops": flops,
+        "flops_trained": trained,
         "accelerators": n_accelerators,
         "seconds": seconds,
         "accelerator_hours": hours,

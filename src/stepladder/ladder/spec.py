@@ -55,6 +55,8 @@ class PhaseSpec(Spec):
     """Tokens whose embeddings are averaged into one input position; 1 is ordinary training."""
     sequences: int
     positions: int
+    targets: int
+    """Tokens that one position predicts, from the end of its own bag on."""
 
 
 class RecipeSpec(Spec):
@@ -82,9 +84,12 @@ class RecipeSpec(Spec):
 
 
 class OptimizerSpec(Spec):
-    """AdamW with decoupled weight decay; decay is not applied to norms, nor to embeddings."""
+    """AdamW with decoupled weight decay; decay is not applied to norms, nor to embeddings.
 
-    name: Literal["adamw"]
+    With `muon`, Muon instead for the matrices of the layers, at the same rate and decay.
+    """
+
+    name: Literal["adamw", "muon"]
     learning_rate: float
     """Peak learning rate."""
     beta1: float
@@ -121,6 +126,10 @@ class DataSpec(Spec):
     """Weight of each domain's held-out loss in the target loss; they sum to 1."""
 
 
+TRUNK = "trunk"
+"""In place of a budget: a segment of a trunk, which is trained and not evaluated."""
+
+
 class RunSpec(Spec):
     """One training job. `id` is where its results live below the ladder's `runs/` folder."""
 
@@ -134,8 +143,9 @@ class RunSpec(Spec):
     optimizer: OptimizerSpec
     schedule: ScheduleSpec
     data: DataSpec
-    precision: Literal["fp32", "bf16"]
-    """Dtype of the matrix multiplications; parameters and optimizer state are fp32."""
+    precision: Literal["fp32", "bf16", "fp8"]
+    """Dtype of the matrix multiplications (fp8: of the dense layers', the others in bf16); parameters and
+    optimizer state are fp32."""
     learning_rate_factor: float
     """Factor on the ruled learning rate: 1 but for the runs of a learning-rate sweep."""
     budget_multiple: float

@@ -14,7 +14,7 @@ mathematics with fewer of both:
 tests compare with. Double backward is not supported.
 
 Shapes: N tokens (= B batch x T positions), D model width, H query heads, K key-value heads,
-G = H / K, C head width, n blocks of t queries each (n t = T), F hidden width, V vocabulary, S bag.
+G = H / K, C head width, n blocks of t queries each (n t = T), F hidden width.
 """
 
 from __future__ import annotations
@@ -89,7 +89,9 @@ class Attention(Function):
     """x + causal grouped-query self-attention of norm(x); see `functional.attention`."""
 
     @staticmethod
-    def forward(ctx, x_BTD, gain_D, qkv_weight, out_weight, gain_q_C, gain_k_C, turn_TC, back_TC, epsilon):
+    def forward(
+        ctx, x_BTD, gain_D, qkv_weight, out_weight, gain_q_C, gain_k_C, turn_TC, back_TC, epsilon, window=None
+    ):
         B, T, D = x_BTD.shape
         C = 2 * turn_TC.shape[1]
         H = out_weight.shape[1] // C
@@ -106,23 +108,27 @@ class Attention(Function):
             qk = qk_unit * qk_gain
         q = x_ND.new_empty(n, B, K, G, t, C)
         k = x_ND.new_empty(B, K, T, C)
-        _turn(qk[:, :, :H].view(B, n, t, K, G, C), turn_TC.view(n, t, 1, 1, -1), _rows(q))
+        # Queries carry the factor of the scores, so that the products below need none.
+        scaled_TC = turn_TC * C**-0.5
+        _turn(qk[:, :, :H].view(B, n, t, K, G, C), scaled_TC.view(n, t, 1, 1, -1), _rows(q))
         _turn(qk[:, :, H:], turn_TC.unsqueeze(1), k.transpose(1, 2))
         v = qkv[:, :, H + K :].transpose(1, 2).contiguous()
         q, k, v = q.view(n, B * K, G * t, C), k.view(B * K, T, C), v.view(B * K, T, C)
         o = torch.empty_like(q)
         probabilities = []
         for i in range(n):
-            end = (i + 1) * t
-            mask = _causal_mask(t, end, G, q.dtype)
-            p = torch.baddbmm(mask, q[i], k[:, :end].transpose(1, 2), alpha=C**-0.5)
+            seen = _seen(i, t, window)
+            p = torch.bmm(q[i], k[:, seen].transpose(1, 2))
+            # without a window all earlier blocks are visible: only the last t columns hide something
+            masked = slice(-t, None) if window is None else slice(None)
+            p[:, :, masked] += _mask(t, seen.stop - p[0, :, masked].shape[1], seen.stop, window, G, q.dtype)
             torch.softmax(p, -1, out=p)
-            torch.bmm(p, v[:, :end], out=o[i])
+            torch.bmm(p, v[:, seen], out=o[i])
             probabilities.append(p)
         o_ND = _rows(o.view(n, B, K, G, t, C)).reshape(B * T, H * C)
         saved = (unit, factor, gain_D, qkv_weight, out_weight, qk_unit, qk_factor, qk_gain, back_TC)
         ctx.save_for_backward(*saved, q, k, v, o_ND, *probabilities)
-        ctx.shape = (B, T, D, H, K, C, n)
+        ctx.shape, ctx.window = (B, T, D, H, K, C, n), window
         return torch.addmm(x_ND, o_ND, out_weight.t()).view(B, T, D)
 
     @staticmethod
@@ -135,20 +141,28 @@ class Attention(Function):
         d_y = d_y.reshape(-1, D)
         d_out_weight = torch.mm(d_y.t(), o_ND)
         d_o = torch.mm(d_y, out_weight).view(B, n, t, K, G, C).permute(1, 0, 3, 4, 2, 5).reshape(q.shape)
-        d_q, d_k, d_v = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
-        for i in reversed(range(n)):  # the last block sees all keys: it writes, the others add
-            end, p = (i + 1) * t, probabilities[i]
-            d_s = torch.bmm(d_o[i], v[:, :end].transpose(1, 2))
+        d_q = torch.empty_like(q)
+        new = torch.empty_like if ctx.window is None else torch.zeros_like
+        d_k, d_v = new(k), new(v)
+        for i in reversed(
+            range(n)
+        ):  # without a window the last block sees all keys: it writes, the others add
+            seen, p = _seen(i, t, ctx.window), probabilities[i]
+            d_s = torch.bmm(d_o[i], v[:, seen].transpose(1, 2))
             torch._softmax_backward_data(d_s, p, -1, p.dtype, grad_input=d_s)
-            add = 0 if i == n - 1 else 1
-            d_q[i].baddbmm_(d_s, k[:, :end], beta=0, alpha=C**-0.5)
-            d_v[:, :end].baddbmm_(p.transpose(1, 2), d_o[i], beta=add)
-            d_k[:, :end].baddbmm_(d_s.transpose(1, 2), q[i], beta=add, alpha=C**-0.5)
+            torch.bmm(d_s, k[:, seen], out=d_q[i])
+            if i == n - 1 and ctx.window is None:
+                torch.bmm(p.transpose(1, 2), d_o[i], out=d_v)
+                torch.bmm(d_s.transpose(1, 2), q[i], out=d_k)
+            else:  # baddbmm_ into a part would run one product per head
+                d_v[:, seen] += torch.bmm(p.transpose(1, 2), d_o[i])
+                d_k[:, seen] += torch.bmm(d_s.transpose(1, 2), q[i])
 
         d_qkv = unit.new_empty(B, T, H + 2 * K, C)
         d_qk = d_qkv[:, :, : H + K] if qk_gain is None else unit.new_empty(B, T, H + K, C)
         d_q_BntKGC = d_qk[:, :, :H].view(B, n, t, K, G, C)
-        _turn(_rows(d_q.view(n, B, K, G, t, C)), back_TC.view(n, t, 1, 1, -1), d_q_BntKGC)
+        scaled_TC = back_TC * C**-0.5
+        _turn(_rows(d_q.view(n, B, K, G, t, C)), scaled_TC.view(n, t, 1, 1, -1), d_q_BntKGC)
         _turn(d_k.view(B, K, T, C).transpose(1, 2), back_TC.unsqueeze(1), d_qk[:, :, H:])
         d_qkv[:, :, H + K :] = d_v.view(B, K, T, C).transpose(1, 2)
         d_gain_q = d_gain_k = None
@@ -158,7 +172,7 @@ class Attention(Function):
             normalise_backward(d_qk.mul_(qk_gain), qk_unit, qk_factor, out=d_qkv[:, :, : H + K])
         d_unit, d_gain_D, d_qkv_weight = project_backward(d_qkv.view(B * T, -1), unit, gain_D, qkv_weight)
         d_x = normalise_backward(d_unit, unit, factor).add_(d_y).view(B, T, D)
-        return d_x, d_gain_D, d_qkv_weight, d_out_weight, d_gain_q, d_gain_k, None, None, None
+        return d_x, d_gain_D, d_qkv_weight, d_out_weight, d_gain_q, d_gain_k, None, None, None, None
 
 
 def _rows(q_nBKGtC: Tensor) -> Tensor:
@@ -171,10 +185,18 @@ def _turn(x: Tensor, turn: Tensor, out: Tensor) -> None:
     torch.mul(x.view(turn.dtype), turn, out=out.view(turn.dtype))
 
 
+def _seen(block: int, t: int, window: int | None) -> slice:
+    """Keys that any query of a block of t may see."""
+    return slice(0 if window is None else max(0, block * t - window + 1), (block + 1) * t)
+
+
 @lru_cache
-def _causal_mask(t: int, end: int, G: int, dtype: torch.dtype) -> Tensor:
-    """Additive mask (G t, end) for the t queries before `end`, G heads stacked."""
-    return torch.full((t, end), float("-inf"), dtype=dtype).triu_(end - t + 1).repeat(G, 1)
+def _mask(t: int, start: int, end: int, window: int | None, G: int, dtype: torch.dtype) -> Tensor:
+    """Additive mask (G t, end - start) of the t queries before `end`, for keys from `start`, G heads
+    stacked."""
+    distance = torch.arange(end - t, end)[:, None] - torch.arange(start, end)
+    hidden = (distance < 0) | (distance >= (window or end))
+    return torch.zeros(t, end - start, dtype=dtype).masked_fill_(hidden, float("-inf")).repeat(G, 1)
 
 
 class SwiGLU(Function):
@@ -211,23 +233,3 @@ class SwiGLU(Function):
         d_gain_D = (d_folded * gate_up_weight).sum(0)
         d_x = normalise_backward(d_unit, unit, factor).add_(d_y).view(shape)
         return d_x, d_gain_D, d_folded.mul_(gain_D), d_down_weight, None
-
-
-class CrossEntropy(Function):
-    """Mean over N of logsumexp(z) - mean_S z[target]; the gradient is formed in the forward pass."""
-
-    @staticmethod
-    def forward(ctx, logits_NV, targets_NS):
-        p_NV = torch.softmax(logits_NV, -1)
-        # logsumexp from the largest logit and its probability, which cannot underflow
-        logsumexp_N = logits_NV.amax(-1).sub_(p_NV.amax(-1).log_())
-        hit_N = logits_NV.gather(1, targets_NS).mean(1)
-        share = p_NV.new_full((1, 1), -1 / targets_NS.shape[1]).expand(targets_NS.shape)
-        ctx.save_for_backward(p_NV.scatter_add_(1, targets_NS, share))
-        return logsumexp_N.sub_(hit_N).mean()
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, d_loss):
-        (d_NV,) = ctx.saved_tensors
-        return d_NV * (d_loss / d_NV.shape[0]), None

@@ -1,7 +1,8 @@
 """Dropless top-k mixture of SwiGLU experts: tokens sorted by expert, one grouped matrix product each.
 
 Gates are the softmax probabilities of the chosen experts, computed in fp32; with top_k > 1 they are
-scaled to sum to 1 (Mixtral, arXiv 2401.04088). Nothing is dropped and nothing is padded.
+scaled to sum to 1 (Mixtral, arXiv 2401.04088). Nothing is dropped and nothing is padded. A bias per expert
+may take part in the choice, never in the gates (Wang et al. 2024, arXiv 2408.15664).
 
 Shapes: N tokens, D model width, E experts, F hidden width of one expert, k experts per token,
 M = N x k routed copies of tokens, sorted by expert.
@@ -19,8 +20,8 @@ from torch.nn import functional as F
 from stepladder.models import experts_by_hand
 from stepladder.models.functional import rms_norm, runs_by_hand
 
-MeanOverRanks = Callable[[Tensor], Tensor]
-"""Averages a tensor over the ranks of a run, in place."""
+WholeBatch = Callable[[Tensor], Tensor]
+"""Turns the load of this rank's part of a batch into that of the whole, in place."""
 
 
 class Routing(NamedTuple):
@@ -32,12 +33,14 @@ class Routing(NamedTuple):
 
     balance_loss: Tensor
     """See the function of that name; 1 when uniform."""
+    z_loss: Tensor
+    """Mean squared log-sum-exp of the router's logits (Zoph et al. 2022, arXiv 2202.08906, equation 5)."""
     load_E: Tensor
     """Share of routed copies per expert; sums to 1. Detached."""
     entropy: Tensor
     """Mean entropy in nats of the router's probabilities; log E when undecided. Detached."""
-    weight: float = 0.0
-    """Factor with which the balance loss enters the training loss."""
+    penalty: Tensor | float = 0.0
+    """What the two losses add to the training loss."""
 
 
 def balance_loss(probability_NE: Tensor, load_E: Tensor) -> Tensor:
@@ -56,29 +59,33 @@ def mixture_of_experts(
     down_EDF: Tensor,
     top_k: int,
     epsilon: float,
-    mean_over_ranks: MeanOverRanks | None = None,
+    bias_E: Tensor | None = None,
+    whole_batch: WholeBatch | None = None,
 ) -> tuple[Tensor, Routing]:
     """Route each token of norm(x) through its top-k experts.
 
     Args:
-        mean_over_ranks: for the load, if several ranks share the batch.
+        bias_E: added to the probabilities where experts are chosen; None for no bias.
+        whole_batch: for the load, if this is a part of a batch.
 
     Returns:
-        What the experts add to x (B, T, D), and the routing; its weight is for the caller to set.
+        What the experts add to x (B, T, D), and the routing; its penalty is for the caller to set.
     """
     if runs_by_hand(x_BTD):
         y_BTD, *routing = experts_by_hand.MixtureOfExperts.apply(
-            x_BTD, gain_D, router_ED, gate_up_E2FD, down_EDF, top_k, epsilon, mean_over_ranks
+            x_BTD, gain_D, router_ED, gate_up_E2FD, down_EDF, top_k, epsilon, bias_E, whole_batch
         )
         return y_BTD, Routing(*routing)
     h_ND = rms_norm(x_BTD, gain_D, epsilon).flatten(0, 1)
-    p_NE = F.linear(h_ND, router_ED).float().softmax(-1)
-    gate_Nk, expert_Nk = p_NE.topk(top_k, dim=-1)
+    logits_NE = F.linear(h_ND, router_ED).float()
+    p_NE = logits_NE.softmax(-1)
+    expert_Nk = (p_NE if bias_E is None else p_NE + bias_E).topk(top_k, dim=-1).indices
+    gate_Nk = p_NE.gather(1, expert_Nk)
     if top_k > 1:
         gate_Nk = gate_Nk / gate_Nk.sum(-1, keepdim=True)
     order_M, ends_E, load_E = sort_by_expert(expert_Nk, router_ED.shape[0])
-    if mean_over_ranks is not None:
-        mean_over_ranks(load_E)
+    if whole_batch is not None:
+        whole_batch(load_E)
     # Copies are made by expand and moved by a permutation: backward sums the copies of a token in a
     # fixed order, where index_add would leave the order to the GPU's scheduler.
     copies_MD = h_ND.unsqueeze(1).expand(-1, top_k, -1).reshape(-1, h_ND.shape[1])
@@ -90,7 +97,8 @@ def mixture_of_experts(
     y_NkD = y_MD[order_M.argsort()].view(*expert_Nk.shape, -1)
     y_ND = (y_NkD * gate_Nk.unsqueeze(-1).to(y_NkD.dtype)).sum(1)
     entropy = torch.special.entr(p_NE.detach()).sum(-1).mean()
-    return y_ND.view(x_BTD.shape), Routing(balance_loss(p_NE, load_E), load_E, entropy)
+    z_loss = logits_NE.logsumexp(-1).square().mean()
+    return y_ND.view(x_BTD.shape), Routing(balance_loss(p_NE, load_E), z_loss, load_E, entropy)
 
 
 def sort_by_expert(expert_Nk: Tensor, n_experts: int) -> tuple[Tensor, Tensor, Tensor]:

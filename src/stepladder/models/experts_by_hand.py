@@ -19,16 +19,25 @@ from stepladder.models.by_hand import normalise, normalise_backward
 
 
 class MixtureOfExperts(Function):
-    """f(norm(x)), balance loss, load and entropy; see `experts.mixture_of_experts`."""
+    """f(norm(x)), balance loss, z-loss, load and entropy; see `experts.mixture_of_experts`."""
 
     @staticmethod
-    def forward(ctx, x_BTD, gain_D, router_ED, gate_up, down, top_k, epsilon, mean_over_ranks):
+    def forward(ctx, x_BTD, gain_D, router_ED, gate_up, down, top_k, epsilon, bias_E, whole_batch):
+        ctx.set_materialize_grads(False)
+        ctx.shape = x_BTD.shape
         unit, factor = normalise(x_BTD.reshape(-1, x_BTD.shape[-1]), epsilon)
         h_ND = unit * gain_D
         E, N = router_ED.shape[0], len(h_ND)
-        log_p_EN = torch.mm(router_ED, h_ND.t()).log_softmax(0)
+        logits_EN = torch.mm(router_ED, h_ND.t())
+        log_p_EN = logits_EN.log_softmax(0)
+        logsumexp_N = logits_EN[0] - log_p_EN[0]
         p_EN = log_p_EN.exp()
-        gate_Nk, expert_Nk = p_EN.t().contiguous().topk(top_k)
+        p_NE = p_EN.t().contiguous()
+        if bias_E is None:
+            gate_Nk, expert_Nk = p_NE.topk(top_k)
+        else:
+            expert_Nk = (p_NE + bias_E).topk(top_k).indices
+            gate_Nk = p_NE.gather(1, expert_Nk)
         total_N1 = gate_Nk.sum(1, keepdim=True) if top_k > 1 else None
         if top_k > 1:
             gate_Nk = gate_Nk / total_N1
@@ -47,25 +56,26 @@ class MixtureOfExperts(Function):
         y_ND = torch.zeros_like(h_ND).index_add_(0, token_M, y_MD * share_M1)
 
         load_E = count_E.to(p_EN.dtype).div_(N * top_k)
-        if mean_over_ranks is not None:
-            mean_over_ranks(load_E)
+        if whole_batch is not None:
+            whole_batch(load_E)
         balance = E * torch.dot(load_E, p_EN.mean(1))
         entropy = torch.dot(p_EN.view(-1), log_p_EN.view(-1)).div_(-N)
+        z_loss = torch.dot(logsumexp_N, logsumexp_N).div_(N)
         router = (h_ND, unit, factor, p_EN, gate_Nk, total_N1, expert_Nk, order_M, token_M, load_E, ends_E)
+        router = (*router, logsumexp_N)
         ctx.save_for_backward(*router, x_MD, gate, up, silu, hidden, y_MD, share_M1)
         ctx.weights = (gain_D, router_ED, gate_up, down)
         ctx.mark_non_differentiable(load_E, entropy)
-        return y_ND.view(x_BTD.shape), balance, load_E, entropy
+        return y_ND.view(x_BTD.shape), balance, z_loss, load_E, entropy
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, d_y, d_balance, _load, _entropy):
-        h_ND, unit, factor, p_EN, gate_Nk, total_N1, expert_Nk, order_M, token_M, load_E, ends_E = (
-            ctx.saved_tensors[:11]
-        )
-        x_MD, gate, up, silu, hidden, y_MD, share_M1 = ctx.saved_tensors[11:]
+    def backward(ctx, d_y, d_balance, d_z_loss, _load, _entropy):
+        h_ND, unit, factor, p_EN, gate_Nk, total_N1, expert_Nk, order_M, token_M, *rest = ctx.saved_tensors
+        load_E, ends_E, logsumexp_N, x_MD, gate, up, silu, hidden, y_MD, share_M1 = rest
         gain_D, router_ED, gate_up, down = ctx.weights
-        shape = d_y.shape
+        if d_y is None:  # only the router's losses were differentiated
+            d_y = h_ND.new_zeros(ctx.shape)
         d_y_MD = d_y.reshape(h_ND.shape).index_select(0, token_M)
         d_share_M = (d_y_MD * y_MD).sum(1)
         d_y_MD.mul_(share_M1)
@@ -82,14 +92,16 @@ class MixtureOfExperts(Function):
         d_gate_Nk = torch.empty_like(d_share_M).scatter_(0, order_M, d_share_M).view(gate_Nk.shape)
         if total_N1 is not None:
             d_gate_Nk = (d_gate_Nk - (d_gate_Nk * gate_Nk).sum(1, keepdim=True)).div_(total_N1)
-        uniform_E = load_E * (d_balance * len(load_E) / len(h_ND))
+        uniform_E = load_E * (0.0 if d_balance is None else d_balance * len(load_E) / len(h_ND))
         d_p_NE = uniform_E.repeat(len(h_ND), 1).scatter_add_(1, expert_Nk, d_gate_Nk)
         d_logits_EN = torch._softmax_backward_data(d_p_NE.t().contiguous(), p_EN, 0, p_EN.dtype)
+        if d_z_loss is not None:
+            d_logits_EN.addcmul_(p_EN, logsumexp_N * (2 * d_z_loss / len(h_ND)))
         d_router_ED = torch.mm(d_logits_EN, h_ND)
         d_h_ND.addmm_(d_logits_EN.t(), router_ED)
         d_gain_D = (d_h_ND * unit).sum(0)
         d_x = normalise_backward(d_h_ND.mul_(gain_D), unit, factor)
-        return d_x.view(shape), d_gain_D, d_router_ED, d_gate_up, d_down, None, None, None
+        return d_x.view(ctx.shape), d_gain_D, d_router_ED, d_gate_up, d_down, None, None, None, None
 
 
 def _grouped(a: Tensor, b: Tensor, ends_E: Tensor) -> Tensor:

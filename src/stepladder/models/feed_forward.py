@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from stepladder.models.experts import MeanOverRanks, Routing, mixture_of_experts
+from stepladder.models.experts import Routing, WholeBatch, mixture_of_experts
 from stepladder.models.functional import EPSILON, swiglu
 
 
@@ -37,15 +37,20 @@ class MixtureOfExperts(nn.Module):
         top_k: int,
         n_shared_experts: int,
         balance_loss_weight: float,
+        z_loss_weight: float = 0.0,
+        bias_rate: float = 0.0,
     ) -> None:
         super().__init__()
         self.top_k = top_k
         self.balance_loss_weight = balance_loss_weight
-        self.mean_over_ranks: MeanOverRanks | None = None
+        self.z_loss_weight = z_loss_weight
+        self.bias_rate = bias_rate
+        self.whole_batch: WholeBatch | None = None
         self.gain = nn.Parameter(torch.ones(d_model))
         self.router = nn.Parameter(torch.empty(n_experts, d_model))
         self.gate_up = nn.Parameter(torch.empty(n_experts, 2 * d_expert, d_model))
         self.down = nn.Parameter(torch.empty(n_experts, d_model, d_expert))
+        self.register_buffer("bias", torch.zeros(n_experts) if bias_rate else None)
         self.shared = nn.ParameterDict()
         if n_shared_experts:
             self.shared["gate_up"] = nn.Parameter(torch.empty(2 * n_shared_experts * d_expert, d_model))
@@ -54,10 +59,22 @@ class MixtureOfExperts(nn.Module):
     def forward(self, x_BTD: Tensor) -> tuple[Tensor, Routing]:
         """x and what the experts add to it; see `Routing` for what is reported."""
         # Evaluation (no gradients) has no use for it, and ranks may have unequal numbers of batches there.
-        mean_over_ranks = self.mean_over_ranks if torch.is_grad_enabled() else None
-        y_BTD, routing = mixture_of_experts(
-            x_BTD, self.gain, self.router, self.gate_up, self.down, self.top_k, EPSILON, mean_over_ranks
-        )
+        whole_batch = self.whole_batch if torch.is_grad_enabled() else None
+        weights = (self.gain, self.router, self.gate_up, self.down)
+        y_BTD, routing = mixture_of_experts(x_BTD, *weights, self.top_k, EPSILON, self.bias, whole_batch)
         if self.shared:
             x_BTD = swiglu(x_BTD, self.gain, self.shared["gate_up"], self.shared["down"], EPSILON)
-        return x_BTD + y_BTD, routing._replace(weight=self.balance_loss_weight)
+        penalty = routing.balance_loss * self.balance_loss_weight
+        if self.z_loss_weight:
+            penalty = penalty + routing.z_loss * self.z_loss_weight
+        return x_BTD + y_BTD, routing._replace(penalty=penalty)
+
+    @torch.no_grad()
+    def balance(self, load_E: Tensor) -> None:
+        """Make experts with less than their share of a step's whole batch likelier to be chosen, and others
+        less.
+
+        By a fixed amount, whatever the distance (Wang et al. 2024, arXiv 2408.15664, algorithm 1).
+        """
+        if self.bias is not None:
+            self.bias.add_(torch.sign(1 / len(load_E) - load_E), alpha=self.bias_rate)

@@ -4,7 +4,7 @@ Each function is the definition: it compiles, autocasts, runs on GPUs. On CPU in
 dispatch would dominate, it hands over to the same mathematics in `by_hand.py`.
 
 Shapes: B batch, T positions, D model width, H query heads, K key-value heads, C head width,
-F hidden width, V vocabulary, S bag, N = B x T.
+F hidden width, N = B x T.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from stepladder.models import by_hand
+from stepladder.models import by_hand, windowed
+from stepladder.models.float8 import linear
 from stepladder.models.rotary import Rotation, rotate
 
 EPSILON = 1e-6
@@ -46,6 +47,7 @@ def attention(
     gain_k_C: Tensor | None,
     rotation: Rotation,
     epsilon: float,
+    window: int | None = None,
 ) -> Tensor:
     """x + causal grouped-query self-attention of norm(x), with rotary positions and optional QK-norm.
 
@@ -55,24 +57,39 @@ def attention(
         out_weight: (D, H C).
         gain_q_C, gain_k_C: gains of the RMS norm of queries and keys per head; None for no norm.
         rotation: see `rotary.rotation_table`, for exactly T positions.
+        window: positions that a query sees, itself included; None for all before it.
     """
     B, T = x_BTD.shape[:2]
+    window = None if window is None or window >= T else window
     if T <= LONGEST_BY_HAND and runs_by_hand(x_BTD):
         return by_hand.Attention.apply(
-            x_BTD, gain_D, qkv_weight, out_weight, gain_q_C, gain_k_C, *rotation, epsilon
+            x_BTD, gain_D, qkv_weight, out_weight, gain_q_C, gain_k_C, *rotation, epsilon, window
         )
     C = 2 * rotation.turn_TC.shape[1]
     H = out_weight.shape[1] // C
     K = (qkv_weight.shape[0] // C - H) // 2
     h_BTD = rms_norm(x_BTD, gain_D, epsilon)
-    q, k, v = F.linear(h_BTD, qkv_weight).view(B, T, H + 2 * K, C).split((H, K, K), dim=2)
+    q, k, v = linear(h_BTD, qkv_weight).view(B, T, H + 2 * K, C).split((H, K, K), dim=2)
     if gain_q_C is not None and gain_k_C is not None:
         q, k = rms_norm(q, gain_q_C.to(q.dtype), epsilon), rms_norm(k, gain_k_C.to(k.dtype), epsilon)
     q, k = rotate(q, rotation.turn_TC), rotate(k, rotation.turn_TC)
-    o_BHTC = F.scaled_dot_product_attention(
-        q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), is_causal=True, enable_gqa=H != K
-    )
-    return x_BTD + F.linear(o_BHTC.transpose(1, 2).reshape(B, T, H * C), out_weight)
+    o_BHTC = masked_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), window)
+    return x_BTD + linear(o_BHTC.transpose(1, 2).reshape(B, T, H * C), out_weight)
+
+
+def masked_attention(q_BHTC: Tensor, k_BKTC: Tensor, v_BKTC: Tensor, window: int | None) -> Tensor:
+    """Causal attention (B, H, T, C), over the last `window` positions if there is a window.
+
+    On GPU a window goes through flex_attention, which skips blocks of keys that no query of a block may
+    see; SDPA with a mask would compute all of them.
+    """
+    T, grouped = q_BHTC.shape[2], q_BHTC.shape[1] != k_BKTC.shape[1]
+    if window is None:
+        return F.scaled_dot_product_attention(q_BHTC, k_BKTC, v_BKTC, is_causal=True, enable_gqa=grouped)
+    if q_BHTC.device.type == "cuda":
+        return windowed.attention(q_BHTC, k_BKTC, v_BKTC, window)
+    mask = windowed.mask(T, window, q_BHTC.device)
+    return F.scaled_dot_product_attention(q_BHTC, k_BKTC, v_BKTC, attn_mask=mask, enable_gqa=grouped)
 
 
 def swiglu(x: Tensor, gain_D: Tensor, gate_up_weight: Tensor, down_weight: Tensor, epsilon: float) -> Tensor:
@@ -84,18 +101,5 @@ def swiglu(x: Tensor, gain_D: Tensor, gate_up_weight: Tensor, down_weight: Tenso
     """
     if runs_by_hand(x):
         return by_hand.SwiGLU.apply(x, gain_D, gate_up_weight, down_weight, epsilon)
-    gate, up = F.linear(rms_norm(x, gain_D, epsilon), gate_up_weight).chunk(2, dim=-1)
-    return x + F.linear(F.silu(gate) * up, down_weight)
-
-
-def multi_hot_cross_entropy(logits_BTV: Tensor, targets_BTS: Tensor) -> Tensor:
-    """Mean over positions and bag members of the cross-entropy in nats: mass 1/S on each target token.
-
-    All S terms share one log-sum-exp: mean_j CE(z, y_j) = logsumexp(z) - mean_j z[y_j]. S = 1 is the
-    ordinary loss. Computed in fp32.
-    """
-    logits_NV, targets_NS = logits_BTV.flatten(0, -2), targets_BTS.flatten(0, -2)
-    if runs_by_hand(logits_NV):
-        return by_hand.CrossEntropy.apply(logits_NV, targets_NS)
-    logits_NV = logits_NV.float()
-    return (logits_NV.logsumexp(-1) - logits_NV.gather(1, targets_NS).mean(1)).mean()
+    gate, up = linear(rms_norm(x, gain_D, epsilon), gate_up_weight).chunk(2, dim=-1)
+    return x + linear(F.silu(gate) * up, down_weight)

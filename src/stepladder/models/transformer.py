@@ -11,9 +11,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
-from stepladder.ladder.parts import load
+from stepladder.ladder.parts import attention_window, load
 from stepladder.ladder.spec import ModelSpec
+from stepladder.models.cross_entropy import linear_cross_entropy
 from stepladder.models.experts import Routing
 from stepladder.models.functional import EPSILON, attention, rms_norm
 from stepladder.models.rotary import Rotation, rotation_table
@@ -22,8 +24,9 @@ from stepladder.models.rotary import Rotation, rotation_table
 class Attention(nn.Module):
     """Causal grouped-query self-attention; queries, keys and values in one projection."""
 
-    def __init__(self, model: ModelSpec) -> None:
+    def __init__(self, model: ModelSpec, window: int | None) -> None:
         super().__init__()
+        self.window = window
         queries, keys = model.n_heads * model.d_head, model.n_kv_heads * model.d_head
         self.gain = nn.Parameter(torch.ones(model.d_model))
         self.qkv = nn.Parameter(torch.empty(queries + 2 * keys, model.d_model))
@@ -33,7 +36,8 @@ class Attention(nn.Module):
 
     def forward(self, x_BTD: Tensor, rotation: Rotation) -> Tensor:
         """x and what attention adds to it."""
-        return attention(x_BTD, self.gain, self.qkv, self.out, self.gain_q, self.gain_k, rotation, EPSILON)
+        gains = (self.gain_q, self.gain_k)
+        return attention(x_BTD, self.gain, self.qkv, self.out, *gains, rotation, EPSILON, self.window)
 
 
 class Layer(nn.Module):
@@ -41,7 +45,7 @@ class Layer(nn.Module):
 
     def __init__(self, model: ModelSpec, index: int) -> None:
         super().__init__()
-        self.attention = Attention(model)
+        self.attention = Attention(model, attention_window(model, index))
         self.feed_forward = load("architectures", model.architecture).build_feed_forward(model, index)
 
     def forward(self, x_BTD: Tensor, rotation: Rotation) -> tuple[Tensor, Routing | None]:
@@ -54,6 +58,8 @@ class Transformer(nn.Module):
 
     def __init__(self, model: ModelSpec, seed: int) -> None:
         super().__init__()
+        self.recompute = False
+        """Whether layers keep only their input for the backward pass and compute the rest again."""
         self.embedding = nn.Parameter(torch.empty(model.vocab_size, model.d_model))
         self.layers = nn.ModuleList(Layer(model, index) for index in range(model.n_layers))
         self.gain = nn.Parameter(torch.ones(model.d_model))
@@ -63,30 +69,52 @@ class Transformer(nn.Module):
         rotation = rotation_table(model.sequence_length, model.d_head, model.rope_theta)
         self.register_buffer("turn_TC", rotation.turn_TC, persistent=False)
         self.register_buffer("back_TC", rotation.back_TC, persistent=False)
-        initialise(self, seed)
+        initialise(self, torch.Generator().manual_seed(seed))
 
     def forward(self, x_BTD: Tensor) -> tuple[Tensor, list[Routing]]:
         """Logits of what follows each position, and the routings of the MoE layers in order."""
         x_BTD, routings = self.trunk(x_BTD)
-        return self.head(x_BTD), routings
+        return F.linear(rms_norm(x_BTD, self.gain, EPSILON), self.head), routings
 
     def trunk(self, x_BTD: Tensor) -> tuple[Tensor, list[Routing]]:
-        """All layers and the final norm."""
-        positions = x_BTD.shape[1]
-        rotation = Rotation(self.turn_TC[:positions], self.back_TC[:positions])
+        """All layers; the final norm is left to the head."""
+        rotation = self.rotation(x_BTD.shape[1])
         routings = []
         for layer in self.layers:
-            x_BTD, routing = layer(x_BTD, rotation)
+            x_BTD, routing = self.apply_layer(layer, x_BTD, rotation)
             if routing is not None:
                 routings.append(routing)
-        return rms_norm(x_BTD, self.gain, EPSILON), routings
+        return x_BTD, routings
 
-    def head(self, x_BTD: Tensor) -> Tensor:
-        """Normalised vectors to logits (B, T, V)."""
-        return F.linear(x_BTD, self.embedding if self.unembedding is None else self.unembedding)
+    def rotation(self, positions: int) -> Rotation:
+        """Rotary turns of the first `positions` positions."""
+        return Rotation(self.turn_TC[:positions], self.back_TC[:positions])
+
+    def apply_layer(self, layer: Layer, x_BTD: Tensor, rotation: Rotation) -> tuple[Tensor, Routing | None]:
+        """One layer; with `recompute` its inner results are not kept."""
+        if self.recompute and torch.is_grad_enabled():
+            # no layer draws random numbers, so that there is no generator's state to keep
+            result = checkpoint(layer, x_BTD, rotation, use_reentrant=False, preserve_rng_state=False)
+            return result  # type: ignore[no-any-return]
+        return layer(x_BTD, rotation)  # type: ignore[no-any-return]
+
+    @property
+    def head(self) -> Tensor:
+        """Weight (V, D) of the output projection."""
+        return self.embedding if self.unembedding is None else self.unembedding
+
+    def cross_entropy(self, x_BTD: Tensor, targets_BTS: Tensor, gain_D: Tensor | None = None) -> Tensor:
+        """Mean cross-entropy in nats of bags of targets, given the trunk's output; see
+        `linear_cross_entropy`.
+
+        Args:
+            gain_D: of the norm in front of the head, if not the model's own.
+        """
+        h_BTD = rms_norm(x_BTD, self.gain if gain_D is None else gain_D, EPSILON)
+        return linear_cross_entropy(h_BTD.flatten(0, -2), self.head, targets_BTS.flatten(0, -2))
 
 
-def initialise(model: Transformer, seed: int) -> None:
+def initialise(module: nn.Module, generator: torch.Generator) -> None:
     """Draw all weights from one CPU generator, so that the device does not change them.
 
     Matrices, embedding and head: normal with standard deviation 1/sqrt(width of the rows), which keeps
@@ -98,9 +126,8 @@ def initialise(model: Transformer, seed: int) -> None:
     sees plain embeddings until the experts have something to say (its early collapse is what zeroed
     attention outputs prevent in the MAI-Thinking-1 report).
     """
-    generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for name, parameter in model.named_parameters():
+        for name, parameter in module.named_parameters():
             if parameter.ndim == 1:
                 continue
             if name.endswith((".out", ".down")):

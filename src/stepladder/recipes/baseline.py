@@ -9,6 +9,8 @@ from stepladder.ladder.parts import PhaseShape, Settings
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from stepladder.models.transformer import Transformer
+
 
 class Config(Settings):
     """The baseline has no settings."""
@@ -26,8 +28,6 @@ def embed(weight_VD: Tensor, tokens_BTS: Tensor) -> Tensor:
     return F.embedding(tokens_BTS[..., 0], weight_VD)
 
 
-def loss(logits_BTV: Tensor, targets_BTS: Tensor) -> Tensor:
-    """Mean cross-entropy in nats of targets (B, T, 1) under logits (B, T, V)."""
-    from stepladder.models.functional import multi_hot_cross_entropy
-
-    return multi_hot_cross_entropy(logits_BTV, targets_BTS)
+def loss(model: Transformer, x_BTD: Tensor, targets_BTS: Tensor, heads: None) -> Tensor:
+    """Mean cross-entropy in nats of targets (B, T, 1) given the trunk's output x."""
+    return model.cross_entropy(x_BTD, targets_BTS)

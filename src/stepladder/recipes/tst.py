@@ -17,6 +17,8 @@ from stepladder.ladder.parts import PhaseShape, Settings
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from stepladder.models.transformer import Transformer
+
 
 class Config(Settings):
     """Settings under `recipes: tst:` of a ladder file."""
@@ -62,8 +64,6 @@ def embed(weight_VD: Tensor, tokens_BTS: Tensor) -> Tensor:
     return bags_ND.view(*tokens_BTS.shape[:2], -1)
 
 
-def loss(logits_BTV: Tensor, targets_BTS: Tensor) -> Tensor:
+def loss(model: Transformer, x_BTD: Tensor, targets_BTS: Tensor, heads: None) -> Tensor:
     """Multi-hot cross-entropy in nats: the mean over each target bag of ordinary cross-entropies."""
-    from stepladder.models.functional import multi_hot_cross_entropy
-
-    return multi_hot_cross_entropy(logits_BTV, targets_BTS)
+    return model.cross_entropy(x_BTD, targets_BTS)

@@ -107,6 +107,8 @@ def report_context(
         "losses": ledger.losses_table(runs),
         "costs": ledger.costs_table(runs, plan),
         "provenance": ledger.provenance_table(runs, results.manifest, ladder),
+        "health": ledger.health_table(runs),
+        "trunks": ledger.trunk_sentence(plan),
         "rules": ledger.rules_table(ladder),
         "warnings": ledger.warnings_list(runs, comparison["warnings"]) + off,
         "sweep": sweep_context(results.tuning, plan) if results.tuning else None,

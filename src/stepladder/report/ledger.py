@@ -142,12 +142,51 @@ def provenance_table(runs: pd.DataFrame, manifest: dict[str, Any], ladder: dict[
     if "lineage_started" in runs:
         rows.append(["Trained", f"{runs['lineage_started'].min()} to {runs['lineage_finished'].max()}"])
     rows += _manifest_rows(manifest)
+    if found := manifest.get("degenerate"):
+        rows.append(["Degenerate documents", _degenerate(found)])
     weights = ladder.get("data", {}).get("domain_weights")
     if weights:
         rows.append(
             ["Weights of the target loss", ", ".join(f"{k} {fmt.percent(v)}" for k, v in weights.items())]
         )
     return table(["<", "<<"], rows)
+
+
+def health_table(runs: pd.DataFrame) -> dict[str, Any] | None:
+    """Runs with spikes, skipped or slow steps, and the first of what stood out; None if there are none."""
+    names = ["spikes", "skipped_steps", "slow_steps"]
+    columns = [f"health_{name}" for name in names]
+    if not set(columns) <= set(runs.columns):
+        return None
+    found = runs[runs[columns].sum(axis=1) > 0]
+    rows = [
+        [row.id, *(fmt.whole(getattr(row, column)) for column in columns), "; ".join(row.health_notes[:3])]
+        for row in found.itertuples()
+    ]
+    head = ["<Run", "Spikes", "Skipped steps", "Slow steps", "<<First of them"]
+    return table(head, rows) if rows else None
+
+
+def trunk_sentence(plan: dict[str, Any]) -> str:
+    """What trunks save; empty for a ladder without."""
+    totals = plan["totals"]
+    if not any(run.get("trunk") for run in plan["runs"]):
+        return ""
+    whole, trained = totals["flops_if_independent"], totals["flops"]
+    return (
+        f"Budgets share trunks: {fmt.flops(trained)} are trained in place of {fmt.flops(whole)}, "
+        f"{fmt.percent(1 - trained / whole)} less. Each run counts in full in laws and gains."
+    )
+
+
+def _degenerate(found: dict[str, Any]) -> str:
+    """How many documents are of one character, repetitive or no text, and where the first are."""
+    total = sum(found["by_flaw"].values())
+    if not total:
+        return "none found"
+    flaws = ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in found["by_flaw"].items() if n)
+    done = "left out" if found["dropped"] else "counted and kept"
+    return f"{total} {done} ({flaws}): {', '.join(found['examples'][:5])}"
 
 
 def peaks(runs: pd.DataFrame) -> str:

@@ -43,7 +43,8 @@ _LINES: list[Any] = [
 ]
 
 PARTS = {
-    "forward_backward": ("forward + backward", "#0072B2", ""),
+    "forward": ("forward", "#004C78", ""),
+    "backward": ("backward", "#0072B2", ""),
     "optimizer": ("optimizer", "#56B4E9", "////"),
     "data": ("data", "#009E73", ""),
     "communication": ("communication", "#F0E442", "...."),

@@ -50,6 +50,13 @@ def print_plan(plan: dict[str, Any]) -> None:
         f"{si(totals['disk_bytes'])}B of checkpoints",
         highlight=False,
     )
+    whole = totals["flops_if_independent"]
+    if whole > totals["flops"] * 1.000001:
+        console.print(
+            f"Trunks are trained once: {1 - totals['flops'] / whole:.0%} less than the {whole:.3e} FLOPs of "
+            "independent runs. FLOPs/run: of all steps from the first on.",
+            highlight=False,
+        )
     console.print(
         f"Assumed: {assumptions['speed']}, {assumptions['overhead_seconds_per_run']:g} s overhead a run. "
         "N active: parameters one token uses, without embedding and head.",

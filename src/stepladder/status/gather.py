@@ -9,7 +9,7 @@ from pathlib import Path
 
 from stepladder.ladder.climb import Climb
 from stepladder.ladder.hardware import accelerators
-from stepladder.ladder.spec import RunSpec
+from stepladder.ladder.spec import TRUNK, RunSpec
 from stepladder.ladder.sweep import with_rate
 from stepladder.status.files import is_of, read_log, read_result
 from stepladder.status.jobs import Found, ask_slurm, error_line, newest_submissions, read_job, with_state
@@ -22,7 +22,7 @@ def status_of(climb: Climb, plan: Plan) -> Status:
     """The ladder's status now, by the files below this folder and one question to Slurm."""
     results = Path("results") / climb.ladder.name
     specs = specs_of(climb)
-    facts = {spec.id: read_facts(spec, results / "runs" / spec.id) for spec in specs}
+    facts = {spec.id: read_facts(spec, folder_of(spec, results)) for spec in specs}
     jobs, slurm = jobs_of(specs, results, facts, newest_submissions())
     now = time.time()
     planned = {row["id"]: row for row in plan["runs"]}
@@ -30,15 +30,27 @@ def status_of(climb: Climb, plan: Plan) -> Status:
         _judge(spec, planned[spec.id], replace(facts[spec.id], job=jobs.get(spec.id)), now, results)
         for spec in specs
     ]
-    shown = [run if run.id in climb.runs else replace(run, rung=f"{run.rung} sweep") for run in runs]
+    shown = [replace(run, rung=_shown_rung(climb, run)) for run in runs]
     return summarise(climb.ladder.name, climb.ladder.version, shown, now, slurm)
+
+
+def folder_of(spec: RunSpec, results: Path) -> Path:
+    """Where a run, or a segment of a trunk, keeps its files."""
+    return results / ("trunks" if spec.budget == TRUNK else "runs") / spec.id
+
+
+def _shown_rung(climb: Climb, run: RunStatus) -> str:
+    """The rung, with what the run is for if it is not one that laws are fitted to."""
+    if run.id in climb.trunks.segments:
+        return f"{run.rung} trunk"
+    return run.rung if run.id in climb.runs else f"{run.rung} sweep"
 
 
 def specs_of(climb: Climb) -> list[RunSpec]:
     """What the ladder asks for now. Runs whose rate waits for the sweep are there at rate 0: no result is of
     that spec, so that an earlier one shows as stale."""
     specs = []
-    for name, unresolved in climb.every_run.items():
+    for name, unresolved in climb.every_job.items():
         try:
             spec = climb.spec(name)
         except FileNotFoundError:
@@ -55,7 +67,7 @@ def plan_of(climb: Climb) -> Plan:
         steps = {row["id"]: row["steps"] for row in plan["runs"]}
     except (OSError, ValueError, KeyError):
         steps = {}
-    if steps == {spec.id: spec.recipe.steps for spec in climb.every_run.values()}:
+    if steps == {spec.id: spec.recipe.steps for spec in climb.every_job.values()}:
         return plan
     return climb.price(accelerators())
 
@@ -79,7 +91,7 @@ def jobs_of(
     unfinished = {}
     for spec in specs:
         result = facts[spec.id].result
-        output = str(results / "runs" / spec.id / "result.json")
+        output = str(folder_of(spec, results) / "result.json")
         if output in found and (result is None or result.spec_sha256 != spec.sha256):
             unfinished[spec.id] = found[output]
     known, problem = ask_slurm(unfinished.values())
@@ -97,4 +109,4 @@ def _judge(spec: RunSpec, planned: dict, facts: Facts, now: float, results: Path
         return judge(
             spec, planned, replace(facts, job=replace(facts.job, why=error_line(Path(run.log)))), now
         )
-    return replace(run, log=str(results / "runs" / spec.id / "log.txt"))
+    return replace(run, log=str(folder_of(spec, results) / "log.txt"))

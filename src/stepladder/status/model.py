@@ -18,7 +18,7 @@ class Result:
     spec_sha256: str
     seconds: float
     """Wall time of all attempts."""
-    loss: float
+    loss: float | None
     tokens_per_second: float | None
     mfu: float | None
     restarts: int

@@ -1,7 +1,8 @@
 """Where a run's time and arithmetic went.
 
 FLOPs count latent positions, never raw tokens: a bag of s tokens is one position (otherwise MFU would
-be s times too large). Model FLOPs only; nothing is recomputed, so hardware FLOPs are the same.
+be s times too large). MFU counts model FLOPs only; what activation checkpointing computes again is in the
+hardware FLOPs.
 """
 
 from __future__ import annotations
@@ -14,17 +15,21 @@ from typing import Any
 
 import torch
 
-from stepladder.ladder.cost import FLOPS_FORMULA, Convention, training_flops, training_flops_per_position
+from stepladder.ladder.cost import FLOPS_FORMULA, Convention, recomputed_flops, step_flops, training_flops
 from stepladder.ladder.spec import PhaseSpec, RunSpec
+from stepladder.ladder.trunk import flops_until
 from stepladder.training.hardware import Hardware
 
-STEP_CAUSES = ("data", "forward_backward", "communication", "optimizer")
+STEP_CAUSES = ("data", "forward", "backward", "communication", "optimizer")
 """What a step consists of, in order. `communication` is the reduction of the gradient over ranks, waiting
-for the slowest included; the experts' loads are reduced within `forward_backward`."""
+for the slowest included; the experts' loads are reduced within `forward`, and sharded weights and gradients
+travel within `forward` and `backward`."""
 
-CAUSES = ("startup", *STEP_CAUSES, "checkpoint", "evaluation", "lost")
-"""What a run's seconds are booked to. `lost`: work that a kill threw away. What remains is `other`, with the
-ranks' agreement on whether to save or stop. Of several ranks, the first one's seconds are kept."""
+CAUSES = ("startup", *STEP_CAUSES, "stall", "checkpoint", "evaluation", "lost")
+"""What a run's seconds are booked to. `stall`: between the end of a step and the next one, with nothing to
+save or log. `checkpoint`: what training waits for, not what is written beside it. `lost`: work that a kill
+threw away. What remains is `other`: reading and writing measurements, and the ranks' agreement on whether to
+save or stop. Of several ranks, the first one's seconds are kept."""
 
 
 class Ledger:
@@ -76,6 +81,14 @@ class StepClock:
         """Seconds between two marks. On GPU both must have been reached: read something first."""
         return start.elapsed_time(end) / 1000 if self._cuda else end - start
 
+    def by_cause(self, start: Any, ticks: list[tuple[str, Any]]) -> dict[str, float]:
+        """Seconds of each cause, from marks set when something of that cause had ended."""
+        seconds: dict[str, float] = {}
+        for cause, mark in ticks:
+            seconds[cause] = seconds.get(cause, 0.0) + self.seconds(start, mark)
+            start = mark
+        return seconds
+
 
 class Rates:
     """Rates and MFU of one step on all the run's accelerators, by phase."""
@@ -85,16 +98,11 @@ class Rates:
 
     def flops_per_step(self, phase: PhaseSpec, convention: Convention = "causal") -> float:
         """Model FLOPs of one training step: of the batch of all ranks."""
-        per_position = training_flops_per_position(self.spec.model, phase.positions, convention)
-        return phase.sequences * phase.positions * per_position
+        return step_flops(self.spec.model, self.spec.recipe, phase, convention)
 
     def cumulative_flops(self, steps: int) -> float:
         """Model FLOPs of the run's first `steps` steps."""
-        flops = 0.0
-        for phase in self.spec.recipe.phases:
-            flops += min(phase.steps, steps) * self.flops_per_step(phase)
-            steps -= min(phase.steps, steps)
-        return flops
+        return flops_until(self.spec, steps)
 
     def of_step(self, phase: PhaseSpec, seconds: float) -> dict[str, float | None]:
         """Rates of one step that took `seconds`."""
@@ -124,8 +132,19 @@ def check_mfu(records: list[dict[str, Any]], hardware: Hardware) -> None:
         )
 
 
-def summarise(spec: RunSpec, hardware: Hardware, steps: list[dict[str, Any]]) -> dict[str, Any]:
-    """Cost fields of a result: FLOPs, median step times, accelerator seconds, rates and MFU."""
+def goodput(seconds: dict[str, float]) -> float:
+    """Share of a run's wall time that went into steps that count: a ledger's `step` over its `total`."""
+    return seconds["step"] / seconds["total"]
+
+
+def summarise(
+    spec: RunSpec, hardware: Hardware, steps: list[dict[str, Any]], recomputes: bool = False
+) -> dict[str, Any]:
+    """Cost fields of a result: FLOPs, median step times, accelerator seconds, rates and MFU.
+
+    Args:
+        recomputes: whether activations were computed twice.
+    """
     phases = {phase.name: phase for phase in spec.recipe.phases if phase.steps}
     by_phase = {name: [record for record in steps if record["phase"] == name] for name in phases}
     typical = {name: median(r["step_seconds"] for r in records) for name, records in by_phase.items()}
@@ -138,7 +157,8 @@ def summarise(spec: RunSpec, hardware: Hardware, steps: list[dict[str, Any]]) ->
         "tokens": spec.recipe.tokens,
         "flops": training_flops(spec.model, spec.recipe),
         "flops_palm": training_flops(spec.model, spec.recipe, "palm"),
-        "hardware_flops": training_flops(spec.model, spec.recipe),
+        "hardware_flops": training_flops(spec.model, spec.recipe)
+        + (recomputed_flops(spec.model, spec.recipe) if recomputes else 0.0),
         "flops_formula": FLOPS_FORMULA,
         "accelerator_seconds": sum(phase.steps * cost[name] for name, phase in phases.items()),
         "median_step_seconds": typical,

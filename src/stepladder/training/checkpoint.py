@@ -1,8 +1,12 @@
-"""Checkpoints that are either complete or not there.
+"""Checkpoints that are either complete or not there, written while training goes on.
 
-A checkpoint is a folder `step-NNNNNN` with `tensors.safetensors` (weights and optimizer moments),
-`state.json` (where the run was) and `manifest.json` (sha256 of both). It is written under another
-name, synced, and renamed. One without a manifest, or whose files do not match it, is not used.
+A checkpoint is a folder `step-NNNNNN`: the tensors as torch.distributed.checkpoint writes them (every rank
+its part), `state.json` (where the run was) and, last, `manifest.json` (sha256 of every file). It is written
+under another name, synced, and renamed. One without a manifest, or whose files do not match it, is not used.
+It can be read by any number of ranks, whatever the number that wrote it.
+
+torch.distributed.checkpoint is imported where it is needed: it takes a second, which the first save spends
+beside the training.
 """
 
 from __future__ import annotations
@@ -11,15 +15,19 @@ import hashlib
 import json
 import os
 import shutil
+import warnings
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from time import perf_counter
 from typing import Any, NamedTuple
 
-from safetensors.torch import load_file, save
 from torch import Tensor
 
+warnings.filterwarnings("ignore", message="torch.distributed is disabled")  # as it is with a single rank
+
 KEEP = 2
-"""Complete checkpoints kept: the newest, and the one before it in case the newest is damaged."""
+"""Complete checkpoints kept by default: the newest, and the one before it in case the newest is damaged."""
 
 
 class BrokenCheckpoint(ValueError):
@@ -27,10 +35,20 @@ class BrokenCheckpoint(ValueError):
 
 
 class Checkpoint(NamedTuple):
-    """What was saved."""
+    """One that was found whole."""
 
-    tensors: dict[str, Tensor]
+    path: Path
     state: dict[str, Any]
+
+
+class Outcome(NamedTuple):
+    """How a save ended."""
+
+    step: int
+    seconds: float
+    """Of writing, beside the training."""
+    problem: str | None
+    """Why there is no such checkpoint; None if there is."""
 
 
 def checkpoint_path(folder: Path, step: int) -> Path:
@@ -38,36 +56,97 @@ def checkpoint_path(folder: Path, step: int) -> Path:
     return folder / f"step-{step:06d}"
 
 
-def save_checkpoint(folder: Path, step: int, tensors: dict[str, Tensor], state: dict[str, Any]) -> Path:
-    """Write a checkpoint below `folder` and remove all but the newest `KEEP`; returns its path."""
-    target = checkpoint_path(folder, step)
-    partial = folder / f"partial-{step:06d}"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    contents = {
-        "tensors.safetensors": save({name: t.detach().to("cpu", copy=True) for name, t in tensors.items()}),
-        "state.json": json.dumps(state, allow_nan=False).encode(),
-    }
-    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
-    contents["manifest.json"] = json.dumps(hashes).encode()
-    for name, content in contents.items():
-        with (partial / name).open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-    shutil.rmtree(target, ignore_errors=True)  # only ever a broken one: a complete one is not saved again
-    partial.rename(target)
-    _sync_folder(folder)
-    for path in list(_newest_first(folder)):
-        if int(path.name[5:]) > step:  # found unusable at resume, or the run would have gone on from it
-            shutil.rmtree(path)
-    for old in list(_newest_first(folder))[KEEP:]:
-        shutil.rmtree(old)
-    return target
+class Saver:
+    """Writes checkpoints in the background, one at a time; all ranks save the same steps."""
+
+    def __init__(self, folder: Path, *, leads: bool = True, group: Any = None, keep: int = KEEP) -> None:
+        """Args:
+        leads: whether this rank writes state and manifest.
+        group: process group of all ranks, for nothing but checkpoints; None for a single rank.
+        keep: newest complete checkpoints that are kept.
+        """
+        self._folder, self._leads, self._group, self._keep = folder, leads, group, keep
+        self._thread = ThreadPoolExecutor(1, "checkpoint")
+        self._pending: Future[Outcome] | None = None
+        self._host: dict[str, Tensor] = {}
+
+    def start(self, step: int, tensors: dict[str, Tensor], state: dict[str, Any]) -> Outcome | None:
+        """Copy the tensors to the host and begin to write; returns how the save before it ended.
+
+        Waits for the save before it, and for the copy: what is written afterwards may change.
+        """
+        before = self.wait()
+        self._host = {name: self._copy(name, tensor) for name, tensor in tensors.items()}
+        self._pending = self._thread.submit(self._write, step, state)
+        return before
+
+    def wait(self) -> Outcome | None:
+        """Until nothing is being written; how the last save ended, if that was not said before."""
+        pending, self._pending = self._pending, None
+        return pending.result() if pending else None
+
+    def done(self) -> Outcome | None:
+        """How the last save ended if it has and was not said before; does not wait."""
+        return self.wait() if self._pending is not None and self._pending.done() else None
+
+    def _copy(self, name: str, tensor: Tensor) -> Tensor:
+        """The tensor's copy on the host; its memory is used again by the next save."""
+        kept = self._host.get(name)  # of the same shape: a run's tensors stay the same
+        if kept is None:
+            return tensor.detach().to("cpu", copy=True)
+        return kept.copy_(tensor.detach())
+
+    def _write(self, step: int, state: dict[str, Any]) -> Outcome:
+        from torch.distributed.checkpoint import CheckpointException
+
+        start, problem = perf_counter(), None
+        try:
+            self._save(step, state)
+        # A failed save costs a save: the run goes on from the one before. What a rank raises reaches all
+        # of them as a CheckpointException, which is no Exception.
+        except (Exception, CheckpointException) as error:
+            problem = f"{_reason(error)}; {shutil.disk_usage(self._existing()).free:,} bytes are free there"
+            if self._leads:
+                shutil.rmtree(self._partial(step), ignore_errors=True)
+        return Outcome(step, perf_counter() - start, problem)
+
+    def _existing(self) -> Path:
+        """The checkpoints' folder, or what is there of its path."""
+        return next(path for path in (self._folder, *self._folder.parents) if path.exists())
+
+    def _partial(self, step: int) -> Path:
+        return self._folder / f"partial-{step:06d}"
+
+    def _save(self, step: int, state: dict[str, Any]) -> None:
+        from torch.distributed import checkpoint as dcp
+
+        partial = self._partial(step)
+        if self._leads:
+            shutil.rmtree(partial, ignore_errors=True)
+        writer = dcp.FileSystemWriter(partial, single_file_per_rank=True, sync_files=True)
+        dcp.save(self._host, storage_writer=writer, process_group=self._group, no_dist=self._group is None)
+        # Saving ends with an exchange between all ranks, so that their files are there now.
+        if self._leads:
+            _write_synced(partial / "state.json", json.dumps(state, allow_nan=False).encode())
+            hashes = {path.name: file_sha256(path) for path in sorted(partial.iterdir())}
+            _write_synced(partial / "manifest.json", json.dumps(hashes).encode())
+            self._publish(partial, step)
+
+    def _publish(self, partial: Path, step: int) -> None:
+        """Rename, and remove what is not to be kept."""
+        target = checkpoint_path(self._folder, step)
+        shutil.rmtree(target, ignore_errors=True)  # only ever a broken one: a complete one is not saved again
+        partial.rename(target)
+        _sync_folder(self._folder)
+        for path in list(_newest_first(self._folder)):
+            if int(path.name[5:]) > step:  # found unusable at resume, or the run would have gone on from it
+                shutil.rmtree(path)
+        for old in list(_newest_first(self._folder))[self._keep :]:
+            shutil.rmtree(old)
 
 
-def load_checkpoint(path: Path) -> Checkpoint:
-    """Read one checkpoint.
+def verify(path: Path) -> Checkpoint:
+    """Check every byte of one checkpoint and read its state.
 
     Raises:
         BrokenCheckpoint: the manifest or a file is missing, or a file does not match its sha256.
@@ -75,14 +154,13 @@ def load_checkpoint(path: Path) -> Checkpoint:
     try:
         hashes = json.loads((path / "manifest.json").read_bytes())
         for name, expected in hashes.items():
-            if hashlib.sha256((path / name).read_bytes()).hexdigest() != expected:
+            if file_sha256(path / name) != expected:
                 raise BrokenCheckpoint(f"{path / name} does not match its sha256")
-        state = json.loads((path / "state.json").read_bytes())
+        return Checkpoint(path, json.loads((path / "state.json").read_bytes()))
+    except BrokenCheckpoint:
+        raise
     except (OSError, ValueError, AttributeError) as error:
-        if isinstance(error, BrokenCheckpoint):
-            raise
         raise BrokenCheckpoint(f"{path} is incomplete ({error})") from error
-    return Checkpoint(load_file(path / "tensors.safetensors"), state)
 
 
 def newest_checkpoint(folder: Path) -> tuple[Checkpoint | None, list[str]]:
@@ -90,10 +168,43 @@ def newest_checkpoint(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     problems = []
     for path in _newest_first(folder):
         try:
-            return load_checkpoint(path), problems
+            return verify(path), problems
         except BrokenCheckpoint as error:
             problems.append(str(error))
     return None, problems
+
+
+def read_tensors(path: Path, tensors: dict[str, Tensor], group: Any = None) -> None:
+    """Read a checkpoint into tensors of the same names and shapes, in whatever way they are sharded now.
+
+    Args:
+        group: process group of all ranks; None for a single rank.
+    """
+    from torch.distributed import checkpoint as dcp
+
+    reader = dcp.FileSystemReader(path)
+    dcp.load(tensors, storage_reader=reader, process_group=group, no_dist=group is None)
+
+
+def file_sha256(path: Path) -> str:
+    """Hex digest of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _reason(error: BaseException) -> str:
+    """What went wrong at the bottom: a full disk reaches us wrapped by the ranks' exchange."""
+    failures = getattr(error, "failures", None)
+    if failures:
+        error = next(iter(failures.values()))[0]
+    return f"{type(error).__name__}: {str(error).splitlines()[0]}"
+
+
+def _write_synced(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _newest_first(folder: Path) -> Iterator[Path]:

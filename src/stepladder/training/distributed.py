@@ -1,9 +1,9 @@
 """Several ranks that train one run together, one per accelerator: who they are, what they say.
 
 Somebody else starts them (srun, torchrun) and sets RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and
-MASTER_PORT. Every rank holds the whole model and optimizer and takes its share of each batch. Only the
-first writes files. Tensors on a device are reduced by the device's own backend; decisions and objects
-go over gloo between the hosts, so that they never wait for a device.
+MASTER_PORT. Every rank takes its share of each batch, and holds the whole model and optimizer unless they are
+sharded. Only the first writes files. Tensors on a device are reduced by the device's own backend; decisions
+and objects go over gloo between the hosts, so that they never wait for a device.
 
 A run of one rank needs none of this: every operation gives back what it was given.
 """
@@ -37,13 +37,16 @@ class World:
     size: int = 1
     local_rank: int = 0
     """Among those on this machine: which of its accelerators is this rank's."""
+    local_size: int = 1
+    """How many ranks are on this machine."""
 
     @classmethod
     def from_environment(cls) -> World:
         """As the launcher says; without WORLD_SIZE, or with 1, the run has one rank."""
         if int(os.environ.get("WORLD_SIZE", "1")) == 1:
             return cls()
-        return cls(*(int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")))
+        own = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
+        return cls(*own, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
     def share(self, rows: int) -> range:
         """This rank's rows of a batch of `rows`: shares are equal, contiguous, in order of rank."""
@@ -54,9 +57,12 @@ class World:
 class Ranks:
     """The ranks of a run. All of them call every method, in the same order."""
 
-    def __init__(self, world: World, control: Any = None) -> None:
+    def __init__(self, world: World, control: Any = None, background: Any = None) -> None:
         self.world = world
         self._control = control  # process group between hosts
+        self.background = background
+        """Process group between hosts for a thread that saves while the others go on talking; None if
+        alone."""
 
     @property
     def several(self) -> bool:
@@ -148,7 +154,7 @@ def join(world: World, device: torch.device) -> Iterator[Ranks]:
         yield ALONE
         return
     try:
-        ranks = Ranks(world, _meet(world, device))
+        ranks = Ranks(world, *_meet(world, device))
         try:
             yield ranks
         except SystemExit as error:
@@ -167,16 +173,17 @@ def join(world: World, device: torch.device) -> Iterator[Ranks]:
         os._exit(1)
 
 
-def _meet(world: World, device: torch.device) -> Any:
-    """Make the process groups; returns the one between hosts."""
+def _meet(world: World, device: torch.device) -> tuple[Any, Any]:
+    """Make the process groups; returns the two between hosts."""
     from torch import distributed
 
     common = {"rank": world.rank, "world_size": world.size, "timeout": TIMEOUT}
     if device.type != "cuda":
         distributed.init_process_group("gloo", **common)
-        return distributed.group.WORLD
+        return distributed.group.WORLD, distributed.new_group(backend="gloo", timeout=TIMEOUT)
     distributed.init_process_group("nccl", device_id=device, **common)
-    return distributed.new_group(backend="gloo", timeout=TIMEOUT)
+    control, background = (distributed.new_group(backend="gloo", timeout=TIMEOUT) for _ in range(2))
+    return control, background
 
 
 def _part(ranks: Ranks) -> None:

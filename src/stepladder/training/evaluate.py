@@ -11,18 +11,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from itertools import islice
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from stepladder.data.batches import Validation
 from stepladder.training.loop import Trainer
 
 POSITIONS_PER_BATCH = 4096
 """Enough to be bound by arithmetic, small enough for a core's cache at ladder widths."""
+
+
+Batch = tuple[Tensor, Tensor]
+"""Inputs and targets, each (B, T)."""
 
 
 class DomainLoss(NamedTuple):
@@ -36,15 +38,26 @@ def evaluate(trainer: Trainer, held_out: Validation) -> DomainLoss:
     """Score one domain: every token but the first is predicted once."""
     tokens = torch.from_numpy(held_out.tokens).to(trainer.device)
     nats = torch.zeros((), dtype=torch.float64, device=trainer.device)
-    batches = windows(tokens, trainer.spec.model.sequence_length)
-    world = trainer.ranks.world
-    for inputs_BT, targets_BT in islice(batches, world.rank, None, world.size):
+    batches = list(windows(tokens, trainer.spec.model.sequence_length))
+    for (inputs_BT, targets_BT), counts in turns(trainer, batches):
         with torch.no_grad(), trainer.autocast():
-            logits_BTV, _ = trainer.model(F.embedding(inputs_BT, trainer.model.embedding))
-            logits_NV, targets_N = logits_BTV.flatten(0, 1).float(), targets_BT.flatten()
-            nats += F.cross_entropy(logits_NV, targets_N, reduction="sum").double()
+            loss, _ = trainer.objective(inputs_BT.unsqueeze(-1), targets_BT.unsqueeze(-1))
+        if counts:
+            nats += loss.double() * targets_BT.numel()
     nats_per_token = trainer.ranks.sum_(nats).item() / (len(tokens) - 1)
     return DomainLoss(nats_per_token, bits_per_byte(nats_per_token, len(tokens), held_out.bytes))
+
+
+def turns(trainer: Trainer, batches: list[Batch]) -> Iterator[tuple[Batch, bool]]:
+    """This rank's batches, and whether each counts.
+
+    With sharded weights every rank has to take part in every pass: one without a batch repeats the last.
+    """
+    world = trainer.ranks.world
+    for first in range(0, len(batches), world.size):
+        own = first + world.rank
+        if own < len(batches) or trainer.sharded:
+            yield batches[min(own, len(batches) - 1)], own < len(batches)
 
 
 def bits_per_byte(nats_per_token: float, tokens: int, n_bytes: int) -> float:
@@ -52,7 +65,7 @@ def bits_per_byte(nats_per_token: float, tokens: int, n_bytes: int) -> float:
     return nats_per_token * tokens / (n_bytes * math.log(2))
 
 
-def windows(tokens: Tensor, sequence_length: int) -> Iterator[tuple[Tensor, Tensor]]:
+def windows(tokens: Tensor, sequence_length: int) -> Iterator[Batch]:
     """Batches of (inputs, targets), each (B, T); what is left over at the end is one shorter window."""
     whole = (len(tokens) - 1) // sequence_length
     inputs = tokens[: whole * sequence_length].view(whole, sequence_length)

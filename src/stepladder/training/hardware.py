@@ -22,7 +22,7 @@ class Hardware:
     name: str
     """Accelerator as torch names it, or the CPU's name."""
     dtype: str
-    """Of the matrix products: fp32 or bf16."""
+    """Of the matrix products: fp32, bf16 or fp8."""
     peak_flops_per_second: float | None
     """Dense peak of one device in that dtype; None if unknown, and then there is no MFU."""
     source: str
@@ -74,6 +74,8 @@ def describe(device: torch.device, dtype: str, threads: int, machine: Path | Non
             f"this is {name} with {threads}: run `stepladder calibrate` here"
         )
         return Hardware(device.type, name, dtype, None, reason)
+    if dtype not in measured["peaks"]:
+        return Hardware(device.type, name, dtype, None, f"{machine} has no {dtype} peak")
     return Hardware(device.type, name, dtype, measured["peaks"][dtype], measured["source"])
 
 

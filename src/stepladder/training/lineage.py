@@ -15,7 +15,7 @@ from stepladder.ladder.spec import RunSpec
 from stepladder.training.calibrate import cpu_name
 from stepladder.training.hardware import Hardware, cores
 
-PACKAGES = ("stepladder", "torch", "numpy", "safetensors")
+PACKAGES = ("stepladder", "torch", "numpy")
 """Packages whose version can change a run's numbers."""
 
 

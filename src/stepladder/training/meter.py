@@ -3,73 +3,108 @@
 from __future__ import annotations
 
 import math
-from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from stepladder.data.batches import Corpus
 from stepladder.training.accounting import STEP_CAUSES, Ledger, Rates, StepClock, check_mfu
+from stepladder.training.feed import Place
+from stepladder.training.health import Judge, Outlier, SlowStep, Stopwatch
 from stepladder.training.journal import Journal
-from stepladder.training.loop import Metrics, Place, Trainer
+from stepladder.training.loop import Metrics, Trainer
 from stepladder.training.progress import progress
 
 RECORDED_STEPS = 500
 """About how many steps of a run are written to events.jsonl, evenly spaced; all are checked."""
 
+MAX_NOTES = 10
+"""Spikes, skipped and slow steps of a run that its result tells."""
+
+MAX_REPORTED = 100
+"""Slow steps and spikes of a run that are logged one by one; the others are only counted."""
+
 
 class NonFiniteLoss(ArithmeticError):
-    """The training loss became infinite or NaN; the message names step and text."""
+    """Too many losses or gradients became infinite or NaN; the message names step and text."""
+
+
+class Step(NamedTuple):
+    """A step whose measurements are still on the device."""
+
+    place: Place
+    metrics: Metrics
+    start: Any
+    """Mark at the end of the step before, or of what came between."""
+    ticks: list[tuple[str, Any]]
 
 
 class Meter:
     """Keeps what steps measured on the device until `flush`."""
 
-    def __init__(self, trainer: Trainer, corpus: Corpus, rates: Rates, journal: Journal) -> None:
+    def __init__(
+        self, trainer: Trainer, corpus: Corpus, rates: Rates, journal: Journal, max_skipped_steps: int
+    ) -> None:
         self.trainer, self.corpus, self.rates, self.journal = trainer, corpus, rates, journal
         self.spec, self.ranks = trainer.spec, trainer.ranks
+        self.max_skipped_steps = max_skipped_steps
         self.clock = StepClock(trainer.device)
-        self.pending: list[tuple[Place, Metrics, list[Any]]] = []
+        self.pending: list[Step] = []
+        self.health: dict[str, Any] = {"spikes": 0, "skipped_steps": 0, "slow_steps": 0, "notes": []}
+        """Of the whole run, carried over restarts: counts, and the first `MAX_NOTES` in words."""
+        self.judges = {"loss": Judge(), "gradient_norm": Judge()}
+        self.stopwatch = Stopwatch(self.ranks.world.rank)
 
-    def add(self, place: Place, metrics: Metrics, marks: list[Any]) -> None:
-        """Keep a step's metrics and the marks between its causes of seconds."""
-        self.pending.append((place, metrics, marks))
+    def add(self, step: Step) -> None:
+        """Keep a step's metrics and the marks of its causes of seconds."""
+        self.pending.append(step)
 
     def flush(self, ledger: Ledger) -> None:
         """Read the pending steps' measurements (the only wait for the device), check, book and log them.
 
         Raises:
-            NonFiniteLoss: see there.
+            NonFiniteLoss: more steps than allowed had to be skipped.
             ValueError: MFU above 1.
         """
         if not self.pending:
             return
-        every = max(1, self.spec.recipe.steps // RECORDED_STEPS)
-        records = []
-        for (place, _, marks), measured in zip(self.pending, self.read(), strict=True):
-            for cause, (start, end) in zip(STEP_CAUSES, pairwise(marks), strict=True):
-                ledger.add(cause, self.clock.seconds(start, end))
-            if not (math.isfinite(measured.loss) and math.isfinite(measured.gradient_norm)):
-                self.stop_on_non_finite(place, measured)
-            if place.first or place.step % every == 0 or place.step == self.spec.recipe.steps - 1:
-                seconds = self.clock.seconds(marks[0], marks[-1])
-                records.append(self.record(place, measured, seconds))
+        measured = self.read()
+        seconds = [self.clock.by_cause(step.start, step.ticks) for step in self.pending]
+        for parts in seconds:
+            for cause, value in parts.items():
+                ledger.add(cause, value)
+        finite = self.skip_non_finite(measured)
+        self.log_steps(measured, seconds)
+        self.log_spikes(finite)
+        self.log_slow_steps(seconds)
         self.pending.clear()
+
+    def read(self) -> list[Metrics]:
+        """The pending steps' metrics as numbers, averaged over ranks."""
+        columns = []
+        for column in zip(*(step.metrics for step in self.pending), strict=True):
+            missing = column[0] is None
+            columns.append(column if missing else self.ranks.mean_(torch.stack(column)).tolist())
+        return [Metrics(*row) for row in zip(*columns, strict=True)]
+
+    def log_steps(self, measured: list[Metrics], seconds: list[dict[str, float]]) -> None:
+        """Write the records of some of the steps, and a line for people."""
+        every = max(1, self.spec.recipe.steps // RECORDED_STEPS)
+        records = [
+            self.record(step.place, values, parts)
+            for step, values, parts in zip(self.pending, measured, seconds, strict=True)
+            if step.place.first
+            or step.place.step % every == 0
+            or step.place.step == self.spec.recipe.steps - 1
+        ]
         self.journal.write_many("step", records)
         check_mfu(records, self.rates.hardware)
         if records:
             self.journal.say(progress(records[-1], self.spec.recipe))
 
-    def read(self) -> list[Metrics]:
-        """The pending steps' metrics as numbers, averaged over ranks."""
-        columns = []
-        for column in zip(*(metrics for _, metrics, _ in self.pending), strict=True):
-            missing = column[0] is None
-            columns.append(column if missing else self.ranks.mean_(torch.stack(column)).tolist())
-        return [Metrics(*row) for row in zip(*columns, strict=True)]
-
-    def record(self, place: Place, measured: Metrics, seconds: float) -> dict[str, Any]:
-        """Fields of a step record."""
+    def record(self, place: Place, measured: Metrics, seconds: dict[str, float]) -> dict[str, Any]:
+        """Fields of a step record; what was not finite is null."""
+        stepping = sum(seconds[cause] for cause in STEP_CAUSES if cause in seconds)
         return {
             "step": place.step,
             "phase": place.phase.name,
@@ -77,24 +112,121 @@ class Meter:
             "tokens": place.tokens,
             "positions": place.positions,
             "flops": self.rates.cumulative_flops(place.step + 1),
-            **measured._asdict(),
-            **self.rates.of_step(place.phase, seconds),
+            **{name: _finite(value) for name, value in measured._asdict().items()},
+            **self.rates.of_step(place.phase, stepping),
+            **{f"{cause}_seconds": round(value, 6) for cause, value in seconds.items()},
         }
 
-    def stop_on_non_finite(self, place: Place, measured: Metrics) -> None:
-        """Log the step and the text it read, then give up.
+    def skip_non_finite(self, measured: list[Metrics]) -> list[tuple[Place, Metrics]]:
+        """Log the steps that the optimizer skipped; returns the others.
 
         Raises:
-            NonFiniteLoss: always.
+            NonFiniteLoss: they are more than allowed.
         """
+        finite = []
+        for step, values in zip(self.pending, measured, strict=True):
+            # The optimizer goes by the gradient alone: a loss that is not finite has no finite gradient.
+            if math.isfinite(values.gradient_norm) and math.isfinite(values.loss):
+                finite.append((step.place, values))
+                continue
+            self.health["skipped_steps"] += 1
+            message = (
+                f"loss {values.loss} with gradient norm {values.gradient_norm} at step {step.place.step} "
+                f"({step.place.phase.name}); the batch came from {', '.join(self.documents(step.place))}"
+            )
+            if self.health["skipped_steps"] > self.max_skipped_steps:
+                message += (
+                    f"; {self.health['skipped_steps']} steps were not finite and max_skipped_steps is "
+                    f"{self.max_skipped_steps}: try a lower learning rate"
+                )
+                self.journal.write("warning", message=message)
+                self.ranks.wait()  # a launcher kills all ranks when the first has failed
+                raise NonFiniteLoss(f"{self.spec.id}: {message}")
+            self.note(f"step {step.place.step} skipped: not finite")
+            self.journal.write("skipped", step=step.place.step, message=message)
+            self.journal.warn(f"step skipped: {message}")
+        return finite
+
+    def log_spikes(self, finite: list[tuple[Place, Metrics]]) -> None:
+        """Log steps whose loss or gradient norm stands out, with the documents that they read."""
+        for kind, judge in self.judges.items():
+            for places, values in _by_phase(finite, kind):
+                if places[0].first:
+                    judge.begin_phase()
+                for outlier in judge.judge(values):
+                    self.log_spike(kind, places[outlier.index], outlier)
+
+    def log_spike(self, kind: str, place: Place, outlier: Outlier) -> None:
+        """Log one spike; a gradient norm is judged by its logarithm, because its noise is a factor."""
+        self.health["spikes"] += 1
+        if self.health["spikes"] > MAX_REPORTED:
+            return
+        undo = math.exp if kind == "gradient_norm" else float
+        found = {
+            "step": place.step,
+            "phase": place.phase.name,
+            "kind": kind,
+            "value": undo(outlier.value),
+            "median": undo(outlier.median),
+            "z": outlier.z,
+        }
+        self.note(f"{kind.replace('_', ' ')} {found['value']:.3g} at step {place.step} (z {outlier.z:.0f})")
+        self.journal.write("spike", **found, documents=self.documents(place))
+        self.journal.say(
+            f"spike: {kind} {found['value']:.4g} at step {place.step}, median {found['median']:.4g} "
+            f"(z {outlier.z:.0f})"
+        )
+
+    def log_slow_steps(self, seconds: list[dict[str, float]]) -> None:
+        """Log steps that took far longer than usual, on whichever rank, with the cause."""
+        found = []
+        run: list[tuple[int, dict[str, float]]] = []
+        for step, parts in zip(self.pending, seconds, strict=True):
+            if step.place.first:
+                found += self.stopwatch.judge(run)
+                self.stopwatch.begin_phase()
+                run = []
+            run.append((step.place.step, parts))
+        found += self.stopwatch.judge(run)
+        for slow in sorted(slow for rank in self.ranks.gather(found) for slow in rank):
+            self.log_slow_step(slow)
+
+    def log_slow_step(self, slow: SlowStep) -> None:
+        """Log one of them."""
+        self.health["slow_steps"] += 1
+        if self.health["slow_steps"] > MAX_REPORTED:
+            return
+        self.note(f"step {slow.step} took {slow.seconds:.2g} s on rank {slow.rank} ({slow.cause})")
+        self.journal.write("slow_step", **slow._asdict())
+        self.journal.say(
+            f"slow step {slow.step} on rank {slow.rank}: {slow.seconds:.2f} s, usually "
+            f"{slow.median_seconds:.3f} s; {slow.cause} took {slow.cause_seconds:.2f} s"
+        )
+
+    def note(self, text: str) -> None:
+        """Keep one for the result."""
+        if len(self.health["notes"]) < MAX_NOTES:
+            self.health["notes"].append(text)
+
+    def documents(self, place: Place) -> list[str]:
+        """Where the text of a step's batch came from."""
         phase = place.phase
         length = phase.positions * phase.bag_size
         origins = self.corpus.documents_of(self.spec.seed, place.position, phase.sequences, length)
-        documents = sorted({origin.place for row in origins for origin in row})
-        message = (
-            f"loss {measured.loss} with gradient norm {measured.gradient_norm} at step {place.step} "
-            f"({phase.name}): try a lower learning rate; the batch came from {', '.join(documents)}"
-        )
-        self.journal.write("warning", message=message)
-        self.ranks.wait()  # a launcher kills all ranks when the first has failed
-        raise NonFiniteLoss(f"{self.spec.id}: {message}")
+        return sorted({origin.place for row in origins for origin in row})
+
+
+def _by_phase(finite: list[tuple[Place, Metrics]], kind: str) -> list[tuple[list[Place], list[float]]]:
+    """The steps' places and values of one kind, cut where a phase begins."""
+    runs: list[tuple[list[Place], list[float]]] = []
+    for place, measured in finite:
+        if place.first or not runs:
+            runs.append(([], []))
+        value = getattr(measured, kind)
+        runs[-1][0].append(place)
+        runs[-1][1].append(math.log(max(value, 1e-30)) if kind == "gradient_norm" else value)
+    return runs
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value

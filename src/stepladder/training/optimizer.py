@@ -1,6 +1,8 @@
-"""AdamW over one flat buffer, gradient clipping, and the warmup-stable-decay schedule."""
+"""AdamW, Muon for matrices if asked for, gradient clipping, and the warmup-stable-decay schedule."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -23,77 +25,209 @@ def learning_rate_multiplier(step: int, total_steps: int, schedule: ScheduleSpec
     return min(rising, schedule.final + (1 - schedule.final) * falling)
 
 
-class FlatAdamW:
-    """AdamW whose parameters are views of one flat tensor, matrices first.
+def sort_parameters(model: nn.Module, muon: bool) -> tuple[dict[str, nn.Parameter], ...]:
+    """Parameters by how they are updated: by Muon, by AdamW with decay, by AdamW without.
 
-    The update, the gradient norm and the scaling are then one operation each, whatever the number of
-    parameters. Decoupled weight decay shrinks the matrices' part before the update; embeddings, tied
-    or not, norm gains and other vectors are not decayed.
+    Matrices decay; embeddings, tied or not, norm gains and other vectors do not. Muon takes the matrices
+    of layers: not the head, nor routers, whose rows are classes.
+    """
+    groups: tuple[dict[str, nn.Parameter], ...] = ({}, {}, {})
+    for name, parameter in model.named_parameters():
+        last = name.rsplit(".", 1)[-1]
+        if parameter.ndim < 2 or last == "embedding":
+            groups[2][name] = parameter
+        elif muon and last not in ("unembedding", "router"):
+            groups[0][name] = parameter
+        else:
+            groups[1][name] = parameter
+    return groups
+
+
+class Optimizer:
+    """Updates weights that are views of one flat tensor per group; or, if they are sharded, this rank's
+    shards.
+
+    Flat, the update, the gradient norm and the scaling are one operation each, whatever the number of
+    parameters. A step whose gradient is not finite changes nothing; that is decided on the device, so that
+    nothing waits for it.
     """
 
-    def __init__(self, model: nn.Module, spec: OptimizerSpec) -> None:
-        named = list(model.named_parameters())
-        decayed = [(name, p) for name, p in named if p.ndim > 1 and name != "embedding"]
-        self.parameters = dict(decayed) | dict(named)
-        self.n_decayed = sum(p.numel() for _, p in decayed)
+    def __init__(
+        self, model: nn.Module, spec: OptimizerSpec, sum_over_shards: Callable[[Tensor], Tensor] | None = None
+    ) -> None:
+        """Take over the model's parameters.
+
+        Args:
+            sum_over_shards: adds up a number over the ranks that hold the model's shards, if it is sharded.
+
+        Raises:
+            ValueError: Muon with a sharded model: it needs whole matrices.
+        """
         self.spec = spec
+        self.groups = sort_parameters(model, spec.name == "muon")
+        self.parameters = self.groups[0] | self.groups[1] | self.groups[2]
+        self._sum_over_shards = sum_over_shards
+        if sum_over_shards is None:
+            self._flatten()
+        elif spec.name == "muon":
+            raise ValueError(
+                "optimizer.name muon needs whole matrices on each rank: set execution.sharding to none"
+            )
+        else:
+            self._take_shards()
+        # torch.optim.AdamW's functional form, because the class would update each parameter by itself
+        self.moments = {
+            name: [[torch.zeros_like(t) for t in group] for group in self.weights[1:]]
+            for name in ("exp_avg", "exp_avg_sq")
+        }
+        self.counts = [[torch.zeros((), device=t.device) for t in group] for group in self.weights[1:]]
+        self.muon = self._build_muon() if self.groups[0] else None
+
+    def _flatten(self) -> None:
+        """Make the parameters views of one flat tensor, group after group."""
+        sizes = [sum(p.numel() for p in group.values()) for group in self.groups]
         self.flat = torch.cat([p.detach().reshape(-1) for p in self.parameters.values()])
         self.gradient = torch.zeros_like(self.flat)
-        for name, view in self._split(self.flat).items():
+        for name, view in self._cut(self.flat, self.parameters).items():
             self.parameters[name].data = view
-        # torch.optim.AdamW's functional form: making the class imports the compiler, 1.5 s of every run
-        self.moments = {name: torch.zeros_like(self.flat) for name in ("exp_avg", "exp_avg_sq")}
-        self.count = torch.zeros((), device=self.flat.device)
+        self.weights = [[part] if part.numel() else [] for part in self.flat.split(sizes)]
+        self.gradients = [[part] if part.numel() else [] for part in self.gradient.split(sizes)]
+
+    def _take_shards(self) -> None:
+        self.weights = [[_local(p.data) for p in group.values()] for group in self.groups]
+        self.gradients = [[torch.zeros_like(t) for t in group] for group in self.weights]
 
     @torch.no_grad()
     def gather(self) -> None:
-        """Move the parameters' gradients into the flat `gradient`."""
-        torch.cat([p.grad.reshape(-1) for p in self.parameters.values()], out=self.gradient)
+        """Take the parameters' gradients over; a parameter that had no part in the loss has a zero one."""
+        grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.parameters.values()]
+        if self._sum_over_shards is None:
+            torch.cat([g.reshape(-1) for g in grads], out=self.gradient)
+        else:
+            shards = iter(grads)
+            self.gradients = [[_local(next(shards)) for _ in group] for group in self.groups]
+        self.forget()
+
+    def forget(self) -> None:
+        """Drop the parameters' own gradients."""
         for parameter in self.parameters.values():
             parameter.grad = None
+
+    def norm(self) -> Tensor:
+        """Euclidean norm of the whole gradient."""
+        if self._sum_over_shards is None:
+            return torch.linalg.vector_norm(self.gradient)
+        norms = torch._foreach_norm([g for group in self.gradients for g in group])
+        return self._sum_over_shards(torch.stack(norms).square().sum()).sqrt()
 
     @torch.no_grad()
     def step(self, learning_rate: float) -> Tensor:
         """Update the parameters from the gathered gradients; returns the norm before clipping."""
-        gradient = self.gradient
-        norm = torch.linalg.vector_norm(gradient)
-        gradient.mul_((self.spec.clip_norm / (norm + 1e-6)).clamp_(max=1.0))
-        self.flat[: self.n_decayed].mul_(1 - learning_rate * self.spec.weight_decay)
-        adamw(
-            [self.flat],
-            [gradient],
-            [self.moments["exp_avg"]],
-            [self.moments["exp_avg_sq"]],
-            max_exp_avg_sqs=[],
-            state_steps=[self.count],
-            fused=True,
-            amsgrad=False,
-            beta1=self.spec.beta1,
-            beta2=self.spec.beta2,
-            lr=learning_rate,
-            weight_decay=0.0,
-            eps=self.spec.epsilon,
-            maximize=False,
-        )
+        norm = self.norm()
+        found_inf = torch.isfinite(norm).logical_not_().to(torch.float32)
+        scale = (self.spec.clip_norm / (norm + 1e-6)).clamp_(max=1.0)
+        for group in self.gradients:
+            if group:
+                torch._foreach_mul_(group, scale)
+        if self.muon is not None:
+            self._step_muon(learning_rate, found_inf)
+        for group, decay in enumerate((self.spec.weight_decay, 0.0)):
+            if self.weights[group + 1]:
+                adamw(
+                    self.weights[group + 1],
+                    self.gradients[group + 1],
+                    self.moments["exp_avg"][group],
+                    self.moments["exp_avg_sq"][group],
+                    max_exp_avg_sqs=[],
+                    state_steps=self.counts[group],
+                    fused=True,
+                    amsgrad=False,
+                    beta1=self.spec.beta1,
+                    beta2=self.spec.beta2,
+                    lr=learning_rate,
+                    weight_decay=decay,
+                    eps=self.spec.epsilon,
+                    maximize=False,
+                    found_inf=found_inf,
+                )
         return norm
 
+    def _build_muon(self) -> torch.optim.Muon:
+        """torch's Muon over views of the first group's weights, gradients and momentum."""
+        views = zip(self._split_group(self.flat), self._split_group(self.gradient), strict=True)
+        self.matrices = []
+        for weight, gradient in views:
+            matrix = nn.Parameter(weight)
+            matrix.grad = gradient
+            self.matrices.append(matrix)
+        muon = torch.optim.Muon(
+            self.matrices,
+            lr=self.spec.learning_rate,
+            weight_decay=self.spec.weight_decay,
+            adjust_lr_fn="match_rms_adamw",
+        )
+        self.momentum = torch.zeros_like(self.weights[0][0])
+        for matrix, momentum in zip(self.matrices, self._split_group(self.momentum), strict=True):
+            muon.state[matrix]["momentum_buffer"] = momentum
+        return muon
+
+    def _split_group(self, flat: Tensor) -> list[Tensor]:
+        """The single matrices of the first group: gate and up apart, each expert by itself."""
+        views = self._cut(flat, self.groups[0])
+        matrices = []
+        for name, parameter in self.groups[0].items():
+            halves = 2 if name.endswith("gate_up") else 1
+            view = views[name].view(-1, halves, parameter.shape[-2] // halves, parameter.shape[-1])
+            matrices += list(view.flatten(0, 1))
+        return matrices
+
+    def _step_muon(self, learning_rate: float, found_inf: Tensor) -> None:
+        """Muon knows no skipped steps: weights and momentum are put back if the gradient was not finite."""
+        assert self.muon is not None
+        kept = [(t, t.clone()) for t in (self.weights[0][0], self.momentum)]
+        self.muon.param_groups[0]["lr"] = learning_rate
+        self.muon.step()
+        for tensor, before in kept:
+            torch.where(found_inf > 0, before, tensor, out=tensor)
+
     def state(self) -> dict[str, Tensor]:
-        """Both moments per parameter, as `<parameter>.exp_avg` and `.exp_avg_sq`."""
+        """Moments per parameter as `<parameter>.exp_avg` and so on, and the number of updates."""
+        state = {"updates": self.counts[-1][0]}
+        for moment, groups in self.moments.items():
+            for names, tensors in zip(self.groups[1:], groups, strict=True):
+                views = self._views(names, tensors)
+                state |= {f"{name}.{moment}": view for name, view in views.items()}
+        if self.muon is not None:
+            views = self._views(self.groups[0], [self.momentum])
+            state |= {f"{name}.momentum": view for name, view in views.items()}
+        return state
+
+    def loaded(self) -> None:
+        """To be called when the tensors of `state` were written to."""
+        for group in self.counts:
+            for count in group:
+                count.copy_(self.counts[-1][0])
+
+    def _views(self, names: dict[str, nn.Parameter], tensors: list[Tensor]) -> dict[str, Tensor]:
+        """One group's tensors in the parameters' shapes, or as shards of their layout."""
+        if self._sum_over_shards is None:
+            return self._cut(tensors[0], names) if tensors else {}
+        from torch.distributed.tensor import DTensor  # 0.9 s of import that single ranks need not pay
+
+        like = zip(names.items(), tensors, strict=True)
         return {
-            f"{name}.{moment}": view
-            for moment, flat in self.moments.items()
-            for name, view in self._split(flat).items()
+            name: DTensor.from_local(t, p.device_mesh, p.placements, shape=p.shape, stride=p.stride())
+            for (name, p), t in like
         }
 
-    def load_state(self, state: dict[str, Tensor], steps: int) -> None:
-        """Take over what `state` returned after `steps` updates."""
-        for moment, flat in self.moments.items():
-            for name, view in self._split(flat).items():
-                view.copy_(state[f"{name}.{moment}"])
-        self.count.fill_(steps)
+    @staticmethod
+    def _cut(flat: Tensor, parameters: dict[str, nn.Parameter]) -> dict[str, Tensor]:
+        """Views of the beginning of `flat` in the parameters' shapes, by name."""
+        sizes = [p.numel() for p in parameters.values()]
+        views = flat[: sum(sizes)].split(sizes)
+        return {name: view.view(p.shape) for (name, p), view in zip(parameters.items(), views, strict=True)}
 
-    def _split(self, flat: Tensor) -> dict[str, Tensor]:
-        """Views of `flat` in the parameters' shapes, by name."""
-        views = flat.split([p.numel() for p in self.parameters.values()])
-        shapes = self.parameters.items()
-        return {name: view.view(p.shape) for (name, p), view in zip(shapes, views, strict=True)}
+
+def _local(tensor: Tensor) -> Tensor:
+    """This rank's shard."""
+    return tensor.to_local() if hasattr(tensor, "to_local") else tensor

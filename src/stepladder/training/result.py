@@ -43,3 +43,27 @@ def score(spec: RunSpec, corpus: Corpus, losses: dict[str, DomainLoss]) -> dict[
             for domain, text in held_out.items()
         },
     }
+
+
+TOLD_AT_THE_END = (
+    "loss",
+    "mfu",
+    "tokens_per_second",
+    "median_step_seconds",
+    "accelerators",
+    "engine",
+    "peak_memory_bytes",
+    "goodput",
+)
+"""Fields of a result that the last record of a run's log repeats: results go when a run is trained again,
+logs stay."""
+
+TOLD_OF_LINEAGE = ("code_commit", "code_dirty", "code_fingerprint", "packages", "hardware", "threads")
+"""And of its lineage."""
+
+
+def end_record(result: dict[str, Any]) -> dict[str, Any]:
+    """Fields of the `end` record of a run's log; `stepladder mfu` reads them."""
+    lineage = {name: result["lineage"][name] for name in TOLD_OF_LINEAGE}
+    told = {name: result[name] for name in TOLD_AT_THE_END}
+    return told | lineage | {"seconds": result["seconds"]["total"]}

@@ -9,6 +9,7 @@ Several ranks (`distributed.py`) go through the same code in step; the first rea
 
 from __future__ import annotations
 
+import copy
 import json
 import signal
 import socket
@@ -20,24 +21,30 @@ import psutil
 import torch
 
 from stepladder.data.batches import Corpus
-from stepladder.ladder.spec import RunSpec
+from stepladder.ladder.spec import TRUNK, RunSpec
+from stepladder.ladder.trunk import flops_until
 from stepladder.training import accounting, hardware
 from stepladder.training.checkpoint import (
     Checkpoint,
+    Outcome,
+    Saver,
     checkpoint_path,
-    load_checkpoint,
     newest_checkpoint,
-    save_checkpoint,
+    read_tensors,
 )
 from stepladder.training.distributed import Ranks, World, check_shares, device_of, join
+from stepladder.training.engine import EngineSettings, choose_engine, fit_memory
 from stepladder.training.evaluate import DomainLoss, evaluate
 from stepladder.training.events import lost_seconds, read_attempts, steps_from_events
+from stepladder.training.feed import Feed, Place, read_batch
 from stepladder.training.folder import holds_result, take_folder, write_atomically
+from stepladder.training.fork import Fork, read_fork
 from stepladder.training.journal import Journal
 from stepladder.training.lineage import trace, utc_now
-from stepladder.training.loop import Place, Trainer, places, read_batch
-from stepladder.training.meter import Meter
-from stepladder.training.result import identify, score
+from stepladder.training.loop import Trainer
+from stepladder.training.meter import Meter, Step
+from stepladder.training.result import end_record, identify, score
+from stepladder.training.sharding import choose_sharding
 from stepladder.training.stop import EXIT_STOPPED, StopSignal, tell_progress, was_restarted
 
 FLUSH, SAVE = 1, 2
@@ -54,6 +61,9 @@ def train(
     device: str = "auto",
     checkpoint_seconds: float = 30.0,
     log_seconds: float = 5.0,
+    settings: EngineSettings | None = None,
+    compile_cache: Path | None = None,
+    fork: Path | None = None,
 ) -> Path:
     """Train, evaluate and write result.json; goes on from the newest complete checkpoint.
 
@@ -68,12 +78,15 @@ def train(
         machine: machine.json of `stepladder calibrate`, for the peak of a CPU.
         checkpoint_seconds: longest time between checkpoints.
         log_seconds: time between progress lines; step records are flushed as often.
+        settings: of the engine; the defaults if None.
+        compile_cache: folder where compiled code is kept between runs.
+        fork: result.json of the segment of a trunk that this run goes on from.
 
     Returns:
         Path of result.json.
 
     Raises:
-        NonFiniteLoss: the loss became infinite or NaN.
+        NonFiniteLoss: more losses or gradients than allowed became infinite or NaN.
         ValueError: MFU came out above 1, so the peak is wrong; or the ranks cannot share a batch equally.
         SystemExit: with status 75 after SIGTERM or SIGUSR2, once a checkpoint is saved.
     """
@@ -86,11 +99,12 @@ def train(
     check_shares(spec, world)
     own = device_of(world, hardware.pick_device(device))
     with join(world, own) as ranks:
-        run = Run(spec, manifest, run_dir, machine, threads, own, began, ranks)
-        run.begin()
+        settings = settings or EngineSettings()
+        run = Run(spec, manifest, run_dir, machine, threads, own, began, ranks, settings, compile_cache)
+        run.begin(fork)
         run.ledger.add("startup", time.time() - began)
         run.train_steps(stop, checkpoint_seconds, log_seconds)
-        return run.finish(run.evaluate())
+        return run.finish(None if spec.budget == TRUNK else run.evaluate())
 
 
 class Run:
@@ -106,9 +120,11 @@ class Run:
         device: torch.device,
         began: float,
         ranks: Ranks,
+        settings: EngineSettings,
+        compile_cache: Path | None,
     ) -> None:
         self.spec, self.run_dir, self.threads, self.device = spec, run_dir, threads, device
-        self.ranks = ranks
+        self.ranks, self.settings = ranks, settings
         self.corpus = Corpus.open(manifest, spec.data.max_validation_tokens)
         self.identity = {"spec_sha256": spec.sha256, "data_sha256": self.corpus.manifest.sha256}
         aside = take_folder(run_dir, spec, self.identity) if ranks.leads else None
@@ -117,21 +133,34 @@ class Run:
         self.ledger = accounting.Ledger(began)
         self.started = utc_now()
         self.warnings: list[str] = []
-        self.trainer = Trainer(spec, device, ranks)
+        engine = choose_engine(device, settings, compile_cache)
+        sharding = choose_sharding(settings.sharding, spec.model, ranks.world, device)
+        self.sharding = sharding.kind
+        self.trainer = Trainer(spec, device, ranks, engine, sharding)
+        self.saver = Saver(
+            run_dir / "checkpoints",
+            leads=ranks.leads,
+            group=ranks.background,
+            keep=settings.keep_checkpoints,
+        )
         self.step = 0
         rates = accounting.Rates(spec, self.hardware, ranks.world.size)
-        self.meter = Meter(self.trainer, self.corpus, rates, self.journal)
+        self.meter = Meter(self.trainer, self.corpus, rates, self.journal, settings.max_skipped_steps)
         if aside:
             self.warnings.append(f"the spec or the data changed: earlier files are in {aside.name}/")
         if self.hardware.peak_flops_per_second is None:
             self.warnings.append(f"no peak FLOP/s, so no MFU: {self.hardware.source}")
 
-    def begin(self) -> None:
-        """Take over the newest complete checkpoint if there is one, and log how the attempt begins."""
+    def begin(self, fork: Path | None) -> None:
+        """Take over the newest complete checkpoint, or else the fork's, and log how the attempt begins."""
         checkpoint = self.find_checkpoint()
         warnings = self.warnings
+        found = read_fork(fork, self.spec, self.identity["data_sha256"]) if fork else None
+        self.parent = found.lineage if found else None
         if checkpoint is None:
             self.journal.write("start", **self.identity, began=self.ledger.begin)
+            if found:
+                self.branch_off(found)
         else:
             lost = lost_seconds(self.journal.path, checkpoint.state["time"]) if self.ranks.leads else 0.0
             self.take_over(checkpoint)
@@ -143,34 +172,74 @@ class Run:
             self.journal.warn(text)
 
     def find_checkpoint(self) -> Checkpoint | None:
-        """The newest usable checkpoint: the first rank chooses it, the others read the same."""
-        folder = self.run_dir / "checkpoints"
+        """The newest usable checkpoint; the first rank chooses it for all."""
         checkpoint = None
         if self.ranks.leads:
-            checkpoint, problems = newest_checkpoint(folder)
+            checkpoint, problems = newest_checkpoint(self.run_dir / "checkpoints")
             self.warnings += [f"checkpoint not used: {problem}" for problem in problems]
             if checkpoint and any(checkpoint.state[key] != value for key, value in self.identity.items()):
                 self.warnings.append("checkpoint not used: it is of another spec or of other data")
                 checkpoint = None
-        step = self.ranks.tell(checkpoint.state["step"] if checkpoint else None)
-        if step is not None and not self.ranks.leads:
-            checkpoint = load_checkpoint(checkpoint_path(folder, step))
-        return checkpoint
+        found: Checkpoint | None = self.ranks.tell(checkpoint)
+        return found
+
+    def branch_off(self, fork: Fork) -> None:
+        """Go on from the end of a trunk, whose steps become this run's history; its seconds stay its own."""
+        self.load(fork.checkpoint)
+        self.journal.write_many("step", [record | {"inherited": True} for record in fork.steps])
+        self.journal.say(f"branched off {fork.lineage['path']} at step {self.step}/{self.spec.recipe.steps}")
+
+    def load(self, checkpoint: Checkpoint) -> None:
+        """Set the tensors and the step to what was saved."""
+        tensors = self.trainer.state()
+        read_tensors(checkpoint.path, tensors, self.ranks.background)
+        self.trainer.load_state(tensors)
+        self.step = checkpoint.state["step"]
 
     def take_over(self, checkpoint: Checkpoint) -> None:
-        """Set weights, moments, step, ledger and warnings to what was saved."""
-        tensors, state = checkpoint
-        self.step = state["step"]
-        self.trainer.load_state(tensors, self.step)
+        """Set tensors, step, ledger, counts and warnings to what was saved."""
+        self.load(checkpoint)
+        state = checkpoint.state
         self.ledger = accounting.Ledger(self.ledger.begin, state["seconds"])
         self.started = state["started"]
+        self.meter.health = state["health"]
         self.warnings = state["warnings"] + [w for w in self.warnings if w not in state["warnings"]]
+        if state["accelerators"] == self.ranks.world.size:  # else the share is another, and so is what fits
+            self.trainer.micro_batch = state["micro_batch_sequences"]
+            self.trainer.model.recompute = state["recompute"]
+
+    def fit(self) -> None:
+        """Settle the micro-batch: as set, as an earlier attempt found, or the largest that fits."""
+        share = self.spec.recipe.phases[0].sequences // self.ranks.world.size
+        trainer, wanted = self.trainer, self.settings.micro_batch_sequences
+        if wanted:
+            if share % wanted:
+                raise ValueError(
+                    f"{self.spec.id}: execution.micro_batch_sequences {wanted} does not divide the {share} "
+                    f"sequences of a rank: use a divisor of {share}, or 0 to have it found"
+                )
+            trainer.micro_batch = wanted
+        elif self.device.type == "cuda" and trainer.micro_batch is None:
+            with self.ledger.timed("startup"):
+                self.fit_memory()
+
+    def fit_memory(self) -> None:
+        """Try the phase with the longest sequences; ranks go on with the smallest micro-batch of all."""
+        phase = max(self.spec.recipe.phases, key=lambda phase: phase.positions * phase.bag_size)
+        place = Place(0, phase, 0, 0, 0, False)
+        batch = read_batch(self.corpus, self.spec, place, self.device, self.ranks.world)
+        fit_memory(self.trainer, *batch)
+        self.trainer.micro_batch = -self.ranks.largest(-(self.trainer.micro_batch or 1))
+        self.trainer.model.recompute = bool(self.ranks.largest(int(self.trainer.model.recompute)))
 
     def train_steps(self, stop: StopSignal, checkpoint_seconds: float, log_seconds: float) -> None:
         """All remaining steps, with checkpoints on the clock, at phase switches and at the end."""
+        self.fit()
         saved = logged = time.monotonic()
         first, total = self.step, self.spec.recipe.steps
-        for place in places(self.spec, self.corpus.order, first):
+        feed = Feed(self.corpus, self.spec, self.device, self.ranks.world, first)
+        self.mark = self.meter.clock.mark()
+        for place in feed:
             now = time.monotonic()
             due = FLUSH if now - logged > log_seconds else 0
             if stop.number or now - saved > checkpoint_seconds or (place.first and place.step > first):
@@ -181,59 +250,86 @@ class Run:
                 saved = time.monotonic()
             elif due == FLUSH:
                 self.meter.flush(self.ledger)
+                self.report_save(self.saver.done())
                 logged = now
+            if due:
+                self.mark = self.meter.clock.mark()
             if place.first:
                 self.journal.write("phase", step=place.step, phase=place.phase.name)
-            self.take_step(place)
+            self.take_step(place, feed)
         if first < total:
             self.save(stop)
 
-    def take_step(self, place: Place) -> None:
+    def take_step(self, place: Place, feed: Feed) -> None:
         """One optimizer step; what it measured stays on the device until the meter is read."""
-        mark = self.meter.clock.mark
-        marks = [mark()]
-        inputs_BTS, targets_BTS = read_batch(self.corpus, self.spec, place, self.device, self.ranks.world)
-        marks.append(mark())
-        metrics = self.trainer.forward_backward(inputs_BTS, targets_BTS)
-        marks.append(mark())
+        ticks: list[tuple[str, Any]] = []
+        start, mark = self.mark, self.meter.clock.mark
+
+        def tick(cause: str) -> None:
+            ticks.append((cause, mark()))
+
+        tick("stall")
+        self.trainer.seed_step(place.step)
+        batch = feed.batch(place)
+        tick("data")
+        metrics = self.trainer.gradients(*batch, tick)
         if self.ranks.several:
             self.trainer.average_gradient()
-        marks.append(mark() if self.ranks.several else marks[-1])
+            tick("communication")
         metrics = self.trainer.update(metrics, place.step)
-        marks.append(mark())
-        self.meter.add(place, metrics, marks)
+        tick("optimizer")
+        self.meter.add(Step(place, metrics, start, ticks))
+        self.mark = ticks[-1][1]
         self.step = place.step + 1
 
     def save(self, stop: StopSignal) -> None:
-        """Flush and save a checkpoint of the steps done so far; leaves the process if asked to stop.
+        """Flush, and begin to save the steps done so far; leaves the process if asked to stop.
 
         Raises:
             SystemExit: with status 75 after SIGTERM or SIGUSR2, on whichever rank.
         """
         self.meter.flush(self.ledger)
         with self.ledger.timed("checkpoint"):
-            if self.ranks.leads:
-                self.write_checkpoint()
+            self.report_save(self.saver.start(self.step, self.trainer.state(), self.position()))
             number = self.ranks.largest(stop.number)
+            if number:
+                self.report_save(self.saver.wait())
         if number:
             name = signal.Signals(number).name
             self.journal.write("stopped", step=self.step, signal=name)
             self.journal.say(f"{name}: saved step {self.step}, stopping")
             raise SystemExit(EXIT_STOPPED)
 
-    def write_checkpoint(self) -> None:
-        """Save the steps done so far."""
-        state = {
+    def position(self) -> dict[str, Any]:
+        """Where the run is, beside its tensors."""
+        return {
             **self.identity,
             "step": self.step,
             "time": time.time(),
             "started": self.started,
             "seconds": self.ledger.totals(),
-            "warnings": self.warnings,
+            "health": copy.deepcopy(self.meter.health),
+            "accelerators": self.ranks.world.size,
+            "micro_batch_sequences": self.trainer.micro_batch,
+            "recompute": self.trainer.model.recompute,
+            "warnings": list(self.warnings),
         }
-        path = save_checkpoint(self.run_dir / "checkpoints", self.step, self.trainer.state(), state)
-        tell_progress(f"step {self.step} of {self.spec.recipe.steps}")
-        self.journal.write("checkpoint", step=self.step, path=path.name)
+
+    def report_save(self, outcome: Outcome | None) -> None:
+        """Say how a save ended. One that failed costs no more than the steps since the one before."""
+        if outcome is None:
+            return
+        if outcome.problem is None:
+            tell_progress(f"step {outcome.step} of {self.spec.recipe.steps}")
+            name = checkpoint_path(self.run_dir, outcome.step).name
+            self.journal.write("checkpoint", step=outcome.step, path=name, seconds=outcome.seconds)
+            return
+        warning = (
+            f"checkpoint of step {outcome.step} could not be written ({outcome.problem}); "
+            "training goes on, and the one before it stays"
+        )
+        self.warnings.append(warning)
+        self.journal.warn(warning)
 
     def evaluate(self) -> dict[str, DomainLoss]:
         """Held-out loss of every domain that the target loss weights."""
@@ -244,36 +340,63 @@ class Run:
             }
         nats = {domain: loss.nats_per_token for domain, loss in losses.items()}
         self.journal.write("evaluation", step=self.step, losses=nats)
+        self.report_save(self.saver.done())
         return losses
 
-    def finish(self, losses: dict[str, DomainLoss]) -> Path:
-        """Write result.json, last and atomically; returns its path."""
+    def finish(self, losses: dict[str, DomainLoss] | None) -> Path:
+        """Write result.json, last and atomically; returns its path.
+
+        Args:
+            losses: by domain; None for a segment of a trunk.
+        """
+        with self.ledger.timed("checkpoint"):
+            self.report_save(self.saver.wait())
         path = self.run_dir / "result.json"
         peak_memory = self.ranks.largest(hardware.peak_memory_bytes(self.device))
         hostnames = self.ranks.gather(socket.gethostname())
+        saved = checkpoint_path(self.run_dir / "checkpoints", self.step)
+        if losses is None and not saved.exists():
+            raise OSError(
+                f"{self.spec.id}: its end could not be saved, and branches need it: see the warnings"
+            )
         if self.ranks.leads:
             result = self.result(losses, peak_memory, hostnames)
             write_atomically(path, json.dumps(result, indent=1, allow_nan=False) + "\n")
-            self.journal.write("end", loss=result["loss"], seconds=result["seconds"]["total"])
-            self.journal.say(f"done: loss {result['loss']:.4f}, {result['bits_per_byte']:.4f} bits per byte")
+            self.journal.write("end", **end_record(result))
+            score = "" if losses is None else f": loss {result['loss']:.4f} nats per token"
+            self.journal.say(f"done{score}")
         return path
 
     def result(
-        self, losses: dict[str, DomainLoss], peak_memory_bytes: int, hostnames: list[str]
+        self, losses: dict[str, DomainLoss] | None, peak_memory_bytes: int, hostnames: list[str]
     ) -> dict[str, Any]:
         """Everything result.json holds; memory is that of the rank that used most."""
         log = self.journal.path
         return (
             identify(self.spec)
-            | score(self.spec, self.corpus, losses)
-            | accounting.summarise(self.spec, self.hardware, steps_from_events(log))
+            | ({"loss": None} if losses is None else score(self.spec, self.corpus, losses))
+            | accounting.summarise(
+                self.spec, self.hardware, steps_from_events(log), self.trainer.model.recompute
+            )
             | {
+                "flops_trained": flops_until(self.spec, self.spec.recipe.steps)
+                - (flops_until(self.spec, self.parent["step"]) if self.parent else 0.0),
+                "checkpoint": checkpoint_path(self.run_dir, self.step).name,
                 "accelerators": self.ranks.world.size,
-                "seconds": self.ledger.totals(),
+                "engine": {
+                    "compiled": self.trainer.engine.compiles,
+                    "sharding": self.sharding,
+                    "micro_batch_sequences": self.trainer.micro_batch
+                    or self.spec.recipe.phases[-1].sequences // self.ranks.world.size,
+                    "activations_recomputed": self.trainer.model.recompute,
+                },
+                "health": self.meter.health,
+                "seconds": (seconds := self.ledger.totals()),
+                "goodput": accounting.goodput(seconds),
                 "peak_memory_bytes": peak_memory_bytes,
                 "restarts": sum(record["event"] == "resume" for record in read_attempts(log)),
                 "warnings": self.warnings,
                 "lineage": trace(self.spec, self.corpus, self.hardware, self.threads, hostnames)
-                | {"started": self.started, "finished": utc_now()},
+                | {"started": self.started, "finished": utc_now(), "parent": self.parent},
             }
         )

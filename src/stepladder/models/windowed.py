@@ -1,0 +1,47 @@
+"""Sliding-window attention: a query at position t sees positions t - window + 1 to t.
+
+Shapes: B batch, T positions, H query heads, K key-value heads, C head width.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@lru_cache
+def mask(T: int, window: int, device: torch.device) -> Tensor:
+    """Which keys each query sees: boolean (T, T)."""
+    distance = torch.arange(T, device=device)[:, None] - torch.arange(T, device=device)
+    return (distance >= 0) & (distance < window)
+
+
+def attention(q_BHTC: Tensor, k_BKTC: Tensor, v_BKTC: Tensor, window: int) -> Tensor:
+    """Attention within the window by flex_attention, whose kernel visits only blocks that hold a visible
+    key."""
+    from torch.nn.attention.flex_attention import flex_attention
+
+    T, grouped = q_BHTC.shape[2], q_BHTC.shape[1] != k_BKTC.shape[1]
+    flex = flex_attention if torch.compiler.is_compiling() else _compiled()
+    return flex(q_BHTC, k_BKTC, v_BKTC, block_mask=_blocks(T, window, q_BHTC.device), enable_gqa=grouped)
+
+
+@lru_cache
+def _compiled() -> Any:
+    """Uncompiled, flex_attention would hold all T x T scores."""
+    from torch.nn.attention.flex_attention import flex_attention
+
+    return torch.compile(flex_attention, dynamic=False)
+
+
+@lru_cache
+def _blocks(T: int, window: int, device: torch.device) -> Any:
+    from torch.nn.attention.flex_attention import create_block_mask
+
+    def visible(_batch: Tensor, _head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        return (query >= key) & (query - key < window)
+
+    return create_block_mask(visible, None, None, T, T, device=str(device))

@@ -1,0 +1,93 @@
+"""Multi-token prediction (Gloeckle et al. 2024, arXiv 2404.19737, section 2).
+
+Besides the next token, the trunk's output at each position predicts the n - 1 tokens after it: each by one
+further layer and norm of its own, through the model's unembedding. The extra layers are trained with the
+model and then thrown away: architecture and inference do not change. Their FLOPs count, so that at an
+equal budget the model takes fewer steps than the baseline's.
+
+Here the model itself stays whole and keeps its own next-token loss; the paper takes the layers of the heads
+out of the trunk. The weight of the further tokens follows DeepSeek-V3 (arXiv 2412.19437, section 2.2).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from stepladder.ladder.cost import Convention, forward_flops_per_position
+from stepladder.ladder.parts import PhaseShape, Settings
+from stepladder.ladder.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from stepladder.models.transformer import Transformer
+
+
+class Config(Settings):
+    """Settings under `recipes: multi_token:` of a ladder file."""
+
+    tokens: int = Field(default=4, ge=2)
+    """n: tokens that each position predicts. The paper finds 4 best on code at 7B, 2 to 4 at smaller
+    sizes."""
+    weight: float = Field(default=0.3, gt=0)
+    """Weight of the mean loss of the n - 1 further tokens; DeepSeek-V3 begins with 0.3."""
+
+
+def phases(config: Config, sequence_length: int, sequences: int) -> list[PhaseShape]:
+    """One phase, in which each position has n targets."""
+    return [PhaseShape("multi_token", 1.0, 1, sequences, sequence_length, targets=config.tokens)]
+
+
+def embed(weight_VD: Tensor, tokens_BTS: Tensor) -> Tensor:
+    """Token ids (B, T, 1) to input vectors (B, T, D)."""
+    from torch.nn import functional as F
+
+    return F.embedding(tokens_BTS[..., 0], weight_VD)
+
+
+def build_heads(options: dict[str, Any], model: ModelSpec) -> nn.Module:
+    """A layer and a norm for each further token; they are numbered on from the model's layers."""
+    import torch
+    from torch import nn
+
+    from stepladder.models.transformer import Layer
+
+    heads = nn.ModuleList()
+    for _ in range(options["tokens"] - 1):
+        head = nn.Module()
+        head.layer = Layer(_one_layer(model), 0)
+        head.gain = nn.Parameter(torch.ones(model.d_model))
+        heads.append(head)
+    heads.weight = options["weight"]
+    return heads
+
+
+def extra_forward_flops(
+    options: dict[str, Any], model: ModelSpec, positions: int, convention: Convention
+) -> float:
+    """FLOPs per position of the further heads: a layer and the unembedding each."""
+    return (options["tokens"] - 1) * forward_flops_per_position(_one_layer(model), positions, convention)
+
+
+def loss(model: Transformer, x_BTD: Tensor, targets_BTn: Tensor, heads: nn.ModuleList) -> Tensor:
+    """Next-token loss plus the weighted mean loss of the further tokens, nats."""
+    import torch
+
+    further = torch.stack(
+        [
+            model.cross_entropy(predict(head, model, x_BTD), targets_BTn[..., n : n + 1], head.gain)
+            for n, head in enumerate(heads, start=1)
+        ]
+    )
+    return model.cross_entropy(x_BTD, targets_BTn[..., :1]) + heads.weight * further.mean()
+
+
+def predict(head: nn.Module, model: Transformer, x_BTD: Tensor) -> Tensor:
+    """A head's output (B, T, D). Balance losses of its router, if it has one, are left out."""
+    return model.apply_layer(head.layer, x_BTD, model.rotation(x_BTD.shape[1]))[0]
+
+
+def _one_layer(model: ModelSpec) -> ModelSpec:
+    return model.model_copy(update={"n_layers": 1})

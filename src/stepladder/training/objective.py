@@ -1,0 +1,76 @@
+"""The loss of a batch as one module: what is sharded, compiled and differentiated.
+
+Shapes: B sequences, T positions, S tokens per bag, D model width.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from stepladder.ladder.parts import load
+from stepladder.ladder.spec import RunSpec
+from stepladder.models.experts import Routing
+from stepladder.models.feed_forward import MixtureOfExperts
+from stepladder.models.transformer import Transformer, initialise
+
+
+class Objective(nn.Module):
+    """Model, and what the recipe trains besides it."""
+
+    def __init__(self, spec: RunSpec) -> None:
+        super().__init__()
+        self.recipe: Any = load("recipes", spec.recipe.name)
+        self.model = Transformer(spec.model, spec.seed)
+        self.heads: nn.Module | None = None
+        if hasattr(self.recipe, "build_heads"):
+            self.heads = self.recipe.build_heads(spec.recipe.options, spec.model)
+            # its own draws, so that the model starts as it would without heads
+            initialise(self.heads, torch.Generator().manual_seed(spec.seed + 2**32))
+
+    def forward(self, inputs_BTS: Tensor, targets_BTS: Tensor) -> tuple[Tensor, list[Routing]]:
+        """Loss of the recipe in nats per token, and the routings of the model's MoE layers.
+
+        Without gradients it is the plain next-token loss, whatever the recipe: that is what scores a model.
+        """
+        model = self.model
+        if not torch.is_grad_enabled():
+            x_BTD, routings = model.trunk(F.embedding(inputs_BTS[..., 0], model.embedding))
+            return model.cross_entropy(x_BTD, targets_BTS), routings
+        x_BTD, routings = model.trunk(self.recipe.embed(model.embedding, inputs_BTS))
+        return self.recipe.loss(model, x_BTD, targets_BTS, self.heads), routings
+
+    def mixtures(self) -> list[MixtureOfExperts]:
+        """The model's MoE layers in order; those of the recipe's heads are not balanced."""
+        return [module for module in self.model.modules() if isinstance(module, MixtureOfExperts)]
+
+
+class WholeBatch:
+    """Load of a MoE layer over a step's whole batch: all ranks, and the micro-batches so far.
+
+    The balance loss of a micro-batch sees the mean load of those before it and its own (Qiu et al. 2025,
+    arXiv 2501.11873, section 3.2: a buffer in place of a second pass).
+    """
+
+    def __init__(self, mean_over_ranks: Any) -> None:
+        self.mean_over_ranks = mean_over_ranks
+        self.total: Tensor | None = None
+        self.count = 0
+        self.replay = False
+        """Set during the backward pass: a layer that is computed again gets the load it had."""
+
+    def begin_step(self) -> None:
+        """Forget the step before."""
+        self.total, self.count = None, 0
+
+    @torch.compiler.disable
+    def __call__(self, load_E: Tensor) -> Tensor:
+        """Make the load of a micro-batch that of the batch so far, in place."""
+        if not self.replay:
+            self.mean_over_ranks(load_E)
+            self.total = load_E.clone() if self.total is None else self.total + load_E
+            self.count += 1
+        return load_E.copy_(self.total / self.count)
