@@ -20,8 +20,9 @@ def mfu(
 ) -> None:
     """Print MFU over code versions: what each made of a rung, and what had changed.
 
-    Runs that were trained again since are part of it: their logs stay. Versions are told apart by training
-    code, packages, engine settings, shape, batch and precision; only runs of the same machine are compared.
+    Runs that were trained again since are part of it: their logs stay. Versions are told apart by commit,
+    training code, packages, threads, peak, engine settings, shape and batch; only runs of the same machine and
+    precision are compared.
     """
     from stepladder.report.mfu import print_ledger
     from stepladder.status.ledger import ledger, read_entries
@@ -29,6 +30,10 @@ def mfu(
     if not (results / "runs").is_dir():
         raise fail(f"{results} has no runs/: give the folder of a ladder that was climbed, as results/laptop")
     entries, silent = read_entries(results)
+    for option, wanted in (("rung", rung), ("variant", variant)):
+        known = {str(getattr(entry, option)) for entry in entries}
+        if entries and wanted not in (None, *known):
+            raise fail(f"--{option} {wanted}: no run of it has ended; there are: {', '.join(sorted(known))}")
     chosen = [
         version
         for version in ledger(entries)

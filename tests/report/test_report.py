@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from report_results import plan_of, runs_table
 
+from stepladder.report import ledger
 from stepladder.report.build import build_report, draw, report_context
 from stepladder.report.results import Results
 
@@ -144,6 +145,25 @@ def test_a_sweep_draws_only_the_best_factor(write_results, ladder: dict, tmp_pat
     assert len(shown["losses"]["rows"]) == 2 * len(runs)
     assert shown["n_judged"] == "28"
     assert any("LR × 2.00" in row[1] for row in shown["losses"]["rows"])
+
+
+def test_degenerate_documents_are_listed(runs: pd.DataFrame, ladder: dict) -> None:
+    def told(**found) -> str | None:
+        manifest = {"degenerate": {"dropped": False, "documents": 2790, "examples": []} | found}
+        rows = ledger.provenance_table(runs, manifest, ladder)["rows"]
+        return dict(rows).get("Degenerate documents")
+
+    assert told(counts={"code": {}, "prose": {}}) == "0 of 2 790 documents"
+    counts = {"code": {"repetitive": 2}, "prose": {"one_character": 1}}
+    examples = ["a.py (repetitive)", "b.py (repetitive)", "c.txt:7 (one_character)"]
+    assert told(counts=counts, examples=examples) == (
+        "3 of 2 790 documents, counted and kept (code repetitive 2, prose one character 1): "
+        "a.py (repetitive), b.py (repetitive), c.txt:7 (one_character)"
+    )
+    many = told(dropped=True, counts={"code": {"repetitive": 9}}, examples=examples[:1] * 9)
+    assert "9 of 2 790 documents, left out" in many and many.endswith("; more in data/manifest.json")
+    old = ledger.provenance_table(runs, {"degenerate": None}, ladder)["rows"]
+    assert "Degenerate documents" not in dict(old)
 
 
 def test_warnings_are_counted_once(write_results, ladder: dict, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from stepladder.data.errors import DataError
+from stepladder.data.quality import Flaw
 
 Split = Literal["train", "validation"]
 SPLITS: tuple[Split, Split] = ("train", "validation")
@@ -57,10 +58,12 @@ class DegenerateDocuments(Stored):
 
     dropped: bool
     """Whether they were left out."""
-    by_domain: dict[str, int]
-    by_flaw: dict[str, int]
+    documents: int
+    """How many were judged."""
+    counts: dict[str, dict[Flaw, int]]
+    """By domain and flaw; a domain without any is there, a flaw without any is not."""
     examples: tuple[str, ...]
-    """Places of the first few, with their flaw."""
+    """Places of the first few of each domain and flaw, with the flaw."""
 
 
 class Manifest(Stored):

@@ -68,7 +68,7 @@ def prepare(
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
         texts = _read_all(text_source, cache, progress)
-        made = _make_tokenizer(settings, texts, validation_fraction, progress)
+        made = _make_tokenizer(settings, texts, validation_fraction, drop_degenerate, progress)
         pieces = _tokenize_all(texts, made, cache, progress)
         names = text_source.domain_names
         written = write_shards(pieces, names, made, validation_fraction, folder, drop_degenerate)
@@ -95,22 +95,27 @@ def _read_all(source: SourceConfig, cache: Cache, progress: Progress) -> list[Te
 
 
 def _make_tokenizer(
-    settings: TokenizerConfig, texts: list[Text], validation_fraction: float, progress: Progress
+    settings: TokenizerConfig, texts: list[Text], validation_fraction: float, drop: bool, progress: Progress
 ) -> Tokenizer:
     if isinstance(settings, ByteTokenizer):
         return Bytes()
     if not isinstance(settings, BPETokenizer):
         return load_pretrained(settings)
     progress.add_task(f"training BPE of {settings.vocab_size} ids")
-    return train_bpe(settings, _sample(texts, validation_fraction, settings.training_bytes))
+    return train_bpe(settings, _sample(texts, validation_fraction, drop, settings.training_bytes))
 
 
-def _sample(texts: list[Text], validation_fraction: float, n_bytes: int) -> Iterator[bytes]:
-    """Training documents of about `n_bytes` in all: those of smallest digest, hence an even sample."""
+def _sample(texts: list[Text], validation_fraction: float, drop: bool, n_bytes: int) -> Iterator[bytes]:
+    """Training documents of about `n_bytes` in all: those of smallest digest, hence an even sample.
+
+    Args:
+        drop: leave out degenerate documents, as the shards do.
+    """
     sizes: dict[bytes, int] = {}
     for text in texts:
         for about in load(text.path).table:
-            if not is_held_out(about["group"].tobytes(), validation_fraction):
+            left_out = drop and about["flaw"]
+            if not left_out and not is_held_out(about["group"].tobytes(), validation_fraction):
                 sizes[about["content"].tobytes()] = int(about["size"])
     chosen = set()
     for content in sorted(sizes):

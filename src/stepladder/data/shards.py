@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from stepladder.data.cache import Entry
 from stepladder.data.errors import DataError
 from stepladder.data.manifest import DOCUMENT, DegenerateDocuments, File, Shard, Split, describe_file
-from stepladder.data.quality import FLAWS
+from stepladder.data.quality import FLAWS, Flaw
 from stepladder.data.tokenization import Tokenizer, id_dtype
 
 
@@ -39,25 +39,31 @@ class Row(NamedTuple):
     """See `quality.judge`."""
 
 
-MAX_EXAMPLES = 20
-"""Degenerate documents that the manifest names."""
+MAX_EXAMPLES = 5
+"""Degenerate documents that the manifest names, of each domain and flaw."""
 
 
 class Degenerate:
-    """Counts documents with a flaw."""
+    """Counts documents, and those with a flaw."""
 
     def __init__(self, domains: tuple[str, ...]) -> None:
-        self._by_domain = dict.fromkeys(domains, 0)
-        self._by_flaw: dict[str, int] = dict.fromkeys(FLAWS, 0)
-        self._examples: list[tuple[int, int, str]] = []
+        self._documents = 0
+        self._counts: dict[str, dict[Flaw, int]] = {domain: {} for domain in domains}
+        self._examples: list[tuple[int, int, Flaw]] = []
 
     def add(self, row: Row) -> None:
         """Count one."""
-        flaw = FLAWS[row.flaw - 1]
-        self._by_domain[row.domain] += 1
-        self._by_flaw[flaw] += 1
-        if len(self._examples) < MAX_EXAMPLES:
+        self._documents += 1
+        if not row.flaw:
+            return
+        flaw, counts = FLAWS[row.flaw - 1], self._counts[row.domain]
+        counts[flaw] = counts.get(flaw, 0) + 1
+        if counts[flaw] <= MAX_EXAMPLES:
             self._examples.append((row.file, row.row, flaw))
+
+    def count(self, domain: str) -> int:
+        """Documents of a domain that have a flaw."""
+        return sum(self._counts[domain].values())
 
     def describe(self, files: list[str], dropped: bool) -> DegenerateDocuments:
         """For the manifest.
@@ -70,8 +76,8 @@ class Degenerate:
         )
         return DegenerateDocuments(
             dropped=dropped,
-            by_domain=self._by_domain,
-            by_flaw=self._by_flaw,
+            documents=self._documents,
+            counts=self._counts,
             examples=tuple(f"{place} ({flaw})" for place, flaw in places),
         )
 
@@ -152,10 +158,9 @@ def write_shards(
             duplicates += 1
             continue
         seen.add(row.content)
-        if row.flaw:
-            degenerate.add(row)
-            if drop_degenerate:
-                continue
+        degenerate.add(row)
+        if row.flaw and drop_degenerate:
+            continue
         if is_held_out(row.group, validation_fraction):
             held_out[row.domain].append(row._replace(tokens=row.tokens.copy()))
         else:
@@ -168,9 +173,11 @@ def write_shards(
         shards[domain] = {"train": train[domain].close(), "validation": validation.close()}
         for split, shard in shards[domain].items():
             if shard.documents == 0:
+                left_out = degenerate.count(domain) if drop_degenerate else 0
                 raise DataError(
                     f"domain {domain!r} has no document for {split} "
-                    f"({shards[domain]['train'].documents:,} for training): bring more or smaller "
+                    f"({shards[domain]['train'].documents:,} for training, "
+                    f"{left_out:,} degenerate ones left out): bring more or smaller "
                     f"documents, or change validation_fraction (now {validation_fraction:g})"
                 )
     return Written(shards, duplicates, degenerate)

@@ -10,6 +10,9 @@ import pandas as pd
 from stepladder.report import format as fmt
 from stepladder.report.tables import table
 
+MAX_EXAMPLES = 8
+"""Degenerate documents that are named."""
+
 
 def domains(runs: pd.DataFrame) -> list[str]:
     """Names of the held-out domains, from the columns loss_<domain>."""
@@ -180,13 +183,20 @@ def trunk_sentence(plan: dict[str, Any]) -> str:
 
 
 def _degenerate(found: dict[str, Any]) -> str:
-    """How many documents are of one character, repetitive or no text, and where the first are."""
-    total = sum(found["by_flaw"].values())
+    """How many documents are of one character, repetitive or no text, by domain, and where the first are."""
+    parts = [
+        f"{domain} {flaw.replace('_', ' ')} {fmt.whole(n)}"
+        for domain, flaws in found["counts"].items()
+        for flaw, n in flaws.items()
+    ]
+    total = sum(n for flaws in found["counts"].values() for n in flaws.values())
+    text = f"{fmt.whole(total)} of {fmt.whole(found['documents'])} documents"
     if not total:
-        return "none found"
-    flaws = ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in found["by_flaw"].items() if n)
+        return text
     done = "left out" if found["dropped"] else "counted and kept"
-    return f"{total} {done} ({flaws}): {', '.join(found['examples'][:5])}"
+    named = found["examples"][:MAX_EXAMPLES]
+    more = "; more in data/manifest.json" if len(named) < len(found["examples"]) else ""
+    return f"{text}, {done} ({', '.join(parts)}): {', '.join(named)}{more}"
 
 
 def peaks(runs: pd.DataFrame) -> str:

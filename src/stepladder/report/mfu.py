@@ -39,7 +39,14 @@ def print_ledger(versions: list[Version], silent: int) -> None:
     if not versions:
         console.print("no run that ended tells its figures")
     if silent:
-        console.print(f"{silent} runs of older versions told no figures and are left out", style="dim")
+        text = f"{silent} runs of older versions told no figures, and their results are gone: left out"
+        console.print(text, style="dim")
+    if any(version.mfu is None for version in versions):
+        console.print(
+            "No MFU where no peak is known: tokens/s are compared there. The peak of a GPU belongs into "
+            "configs/hardware.yaml; that of a CPU is measured by `stepladder calibrate`.",
+            style="yellow",
+        )
     console.print(
         "MFU: causal count, median over steps, then over runs; PaLM: with the full square of attention. "
         "change: factor on MFU, or on tokens/s where no peak is known. +: uncommitted changes.",

@@ -2,13 +2,13 @@
 
 Snakemake removes a result before it has a run trained again, and training moves the files of another spec
 aside; but an event log is only ever appended to, and its `end` record says what a run achieved. So the
-history is in the logs.
+history is in the logs. Logs of versions whose `end` said little are completed from the result beside them,
+where that is still there.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -24,7 +24,7 @@ class Entry:
     variant: str
     rung: str
     machine: str
-    """Accelerator or CPU, how many of them, and dtype: numbers of different machines are not compared."""
+    """Accelerators or CPU, and dtype: numbers of different machines are not compared."""
     time: float
     """When it ended, Unix seconds."""
     record: Record
@@ -33,7 +33,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Version:
-    """All runs of a variant, rung and machine with one code and one way of computing."""
+    """All runs of a variant, rung and machine with one commit and one way of computing."""
 
     variant: str
     rung: str
@@ -64,25 +64,47 @@ def read_entries(results: Path) -> tuple[list[Entry], int]:
     figures."""
     entries, silent = [], 0
     for log in sorted(results.glob("runs/**/events.jsonl")):
-        spec = json.loads((log.parent / "spec.json").read_text(encoding="utf-8"))
-        for record in _ends(log):
-            if "tokens_per_second" in record:
-                entries.append(_entry(record, spec))
-            else:
-                silent += 1
+        ends, spec = _ends(log), _read(log.parent / "spec.json")
+        told = [record for record in ends if "tokens_per_second" in record] if spec else []
+        entries += [_entry(record, spec) for record in told]
+        silent += len(ends) - len(told)
     return sorted(entries, key=lambda entry: entry.time), silent
 
 
-def _ends(log: Path) -> Iterator[Record]:
-    for line in log.read_bytes().split(b"\n"):
-        if b'"event": "end"' in line:
-            yield json.loads(line)
+def _ends(log: Path) -> list[Record]:
+    """The `end` records of a log; the last line may still be being written."""
+    lines = log.read_bytes().split(b"\n")[:-1]
+    ends = [json.loads(line) for line in lines if b'"event": "end"' in line]
+    if ends and "tokens_per_second" not in ends[-1]:
+        ends[-1] = _completed(ends[-1], _read(log.parent / "result.json"))
+    return ends
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A JSON object, empty if there is no file."""
+    try:
+        found: dict[str, Any] = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    return found
+
+
+def _completed(record: Record, result: dict[str, Any]) -> Record:
+    """An `end` record of a version that wrote only loss and seconds, with its result's figures if it is there.
+
+    The first such versions trained on one accelerator and had no settings of the engine.
+    """
+    if not result:
+        return record
+    seconds = result["seconds"]
+    goodput = {"goodput": seconds["step"] / seconds["total"]}
+    return {"accelerators": 1, "engine": {}} | goodput | record | result | result["lineage"]
 
 
 def _entry(record: Record, spec: dict[str, Any]) -> Entry:
     hardware = record["hardware"]
-    name = hardware["accelerator"] or hardware["cpu"]
-    machine = f"{record['accelerators']} x {name}, {spec['precision']}, {record['threads']} thread(s)"
+    name = hardware["accelerator"] or f"{hardware['cpu']} ({hardware['cores']} cores)"
+    machine = f"{record['accelerators']} x {name}, {spec['precision']}"
     return Entry(spec["variant"], spec["rung"], machine, record["time"], record, spec)
 
 
@@ -91,7 +113,7 @@ def ledger(entries: list[Entry]) -> list[Version]:
     groups: dict[tuple[str, str, str], dict[str, list[Entry]]] = {}
     for entry in entries:
         versions = groups.setdefault((entry.variant, entry.rung, entry.machine), {})
-        versions.setdefault(_how(entry), []).append(entry)
+        versions.setdefault(json.dumps(_how(entry), sort_keys=True), []).append(entry)
     found = []
     for versions in groups.values():
         before: list[Entry] | None = None
@@ -101,10 +123,27 @@ def ledger(entries: list[Entry]) -> list[Version]:
     return found
 
 
-def _how(entry: Entry) -> str:
-    """Equal for runs that were computed in the same way."""
-    parts = (entry.record["code_fingerprint"], entry.record["engine"], entry.record["packages"])
-    return json.dumps([parts, _flat(entry.spec)], sort_keys=True)
+def _how(entry: Entry) -> dict[str, Any]:
+    """Names and values of all that bears on speed, but the machine; equal for runs of one version.
+
+    The commit is part of it: the fingerprint is that of the code that determines losses, and much that
+    determines speed is no part of that code.
+    """
+    record = entry.record
+    return {
+        "commit": _commit(record),
+        "training code": record["code_fingerprint"][:7],
+        "threads": record["threads"],
+        "peak FLOP/s": record["mfu"] and f"{record['mfu']['peak_flops_per_second']:.4g}",
+        **record["packages"],
+        **record["engine"],
+        **_flat(entry.spec),
+    }
+
+
+def _commit(record: Record) -> str:
+    """Nine digits, and a + if the files differed from it."""
+    return (record["code_commit"] or "?")[:9] + ("+" if record["code_dirty"] else "")
 
 
 def _version(members: list[Entry], before: list[Entry] | None) -> Version:
@@ -117,24 +156,24 @@ def _version(members: list[Entry], before: list[Entry] | None) -> Version:
         now = rate
     else:
         now = mfu if mfu is not None else rate
-    phases = records[0]["median_step_seconds"]
+    phases = {phase: None for record in records for phase in record["median_step_seconds"]}
     return Version(
         variant=first.variant,
         rung=first.rung,
         machine=first.machine,
         time=first.time,
-        commit=(records[0]["code_commit"] or "?")[:9] + ("+" if records[0]["code_dirty"] else ""),
+        commit=_commit(records[0]),
         runs=len(members),
         mfu=mfu,
         mfu_low=_mfu(records, "p10"),
         mfu_high=_mfu(records, "p90"),
         mfu_palm=_mfu(records, "palm_median"),
         tokens_per_second=rate,
-        step_milliseconds={p: 1e3 * median(r["median_step_seconds"][p] for r in records) for p in phases},
+        step_milliseconds={phase: 1e3 * _step_seconds(records, phase) for phase in phases},
         goodput=median(r["goodput"] for r in records),
         peak_memory_bytes=max(r["peak_memory_bytes"] for r in records),
         change=None if before is None or was is None else now / was,
-        what=[] if before is None else _differences(before[0], first),
+        what=[] if before is None else differences(_how(before[0]), _how(first)),
     )
 
 
@@ -143,20 +182,20 @@ def _mfu(records: list[Record], field: str) -> float | None:
     return median(known) if known else None
 
 
-def _differences(before: Entry, after: Entry) -> list[str]:
-    """What changed between two runs: code, packages, engine, spec."""
-    found = []
-    was, now = (entry.record["code_fingerprint"][:7] for entry in (before, after))
-    if was != now:
-        found.append(f"training code {was} → {now}")
-    for part in ("packages", "engine"):
-        found += _changes(before.record[part], after.record[part])
-    return found + _changes(_flat(before.spec), _flat(after.spec))
+def _step_seconds(records: list[Record], phase: str) -> float:
+    """A budget may have no steps of a phase."""
+    steps = (record["median_step_seconds"].get(phase) for record in records)
+    return median(seconds for seconds in steps if seconds is not None)
 
 
-def _changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+def differences(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """`name old → new` of what differs; what one side does not know is a dash."""
     names = [name for name in before | after if before.get(name) != after.get(name)]
-    return [f"{name} {before.get(name)} → {after.get(name)}" for name in names]
+    return [f"{name} {_or_dash(before.get(name))} → {_or_dash(after.get(name))}" for name in names]
+
+
+def _or_dash(value: Any) -> Any:
+    return "—" if value is None else value
 
 
 def _flat(spec: dict[str, Any]) -> dict[str, Any]:
