@@ -21,8 +21,8 @@ def mfu(
     """Print MFU over code versions: what each made of a rung, and what had changed.
 
     Runs that were trained again since are part of it: their logs stay. Versions are told apart by commit,
-    training code, packages, threads, peak, engine settings, shape and batch; only runs of the same machine and
-    precision are compared.
+    training code, packages, threads, peak, engine settings, shape and batch; only runs of the same machine
+    and precision are compared.
     """
     from stepladder.report.mfu import print_ledger
     from stepladder.status.ledger import ledger, read_entries

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import make_texts, write_jsonl
+from documents import make_texts, write_jsonl
 
 from stepladder.data import cache
 from stepladder.data.errors import DataError

@@ -90,7 +90,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _completed(record: Record, result: dict[str, Any]) -> Record:
-    """An `end` record of a version that wrote only loss and seconds, with its result's figures if it is there.
+    """An `end` record of a version that wrote only loss and seconds, completed from its result if it has one.
 
     The first such versions trained on one accelerator and had no settings of the engine.
     """
