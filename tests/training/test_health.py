@@ -1,5 +1,7 @@
 """Spikes and slow steps: found where they are, and nowhere else."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -30,6 +32,15 @@ def test_a_phase_is_judged_by_itself():
     assert judge.judge([1.0] * 100) == []
     judge.begin_phase()
     assert judge.judge([9.0] * 100) == []
+
+
+@pytest.mark.parametrize(("factor", "found"), [(4.9, 0), (5.1, 1)])
+def test_a_gradient_norm_must_be_a_multiple_of_its_median(factor, found):
+    """Noise of 2 %, so that both factors are far beyond 8 standard deviations."""
+    noise = 0.02 * np.random.default_rng(0).normal(size=WINDOW)
+    judge = Judge(least_excess=math.log(5))
+    assert judge.judge(noise.tolist()) == []
+    assert len(judge.judge([float(np.median(noise)) + math.log(factor)])) == found
 
 
 def test_z_by_hand():

@@ -10,7 +10,7 @@ import torch
 from stepladder.data.batches import Corpus
 from stepladder.training.accounting import STEP_CAUSES, Ledger, Rates, StepClock, check_mfu
 from stepladder.training.feed import Place
-from stepladder.training.health import Judge, Outlier, SlowStep, Stopwatch
+from stepladder.training.health import GRADIENT_FACTOR, Judge, Outlier, SlowStep, Stopwatch
 from stepladder.training.journal import Journal
 from stepladder.training.loop import Metrics, Trainer
 from stepladder.training.progress import progress
@@ -52,7 +52,7 @@ class Meter:
         self.pending: list[Step] = []
         self.health: dict[str, Any] = {"spikes": 0, "skipped_steps": 0, "slow_steps": 0, "notes": []}
         """Of the whole run, carried over restarts: counts, and the first `MAX_NOTES` in words."""
-        self.judges = {"loss": Judge(), "gradient_norm": Judge()}
+        self.judges = {"loss": Judge(), "gradient_norm": Judge(least_excess=math.log(GRADIENT_FACTOR))}
         self.stopwatch = Stopwatch(self.ranks.world.rank)
 
     def add(self, step: Step) -> None:
