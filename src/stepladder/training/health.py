@@ -21,7 +21,7 @@ lifetime of a cluster; losses of small batches, whose tails are heavier, do abou
 
 GRADIENT_FACTOR = 5.0
 """A gradient norm must also be this many times its median: norms of small batches have tails of their own. On
-the laptop ladder 2 to 4 times the median is reached every thousand steps, and harms nothing."""
+the laptop ladder 2 to 4 times the median is reached every few hundred steps, and harms nothing."""
 
 LEAST_SCALE = 1e-3
 """Of the median, below which a deviation is not resolved."""
