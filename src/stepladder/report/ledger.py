@@ -274,7 +274,7 @@ def _inline(value: Any) -> str:
         }
         return ", ".join(f"{k} {text}" for k, text in inner.items()) or "defaults"
     if isinstance(value, (list, tuple)):
-        return ", ".join(_inline(v) for v in value)
+        return ", ".join(_inline(v) for v in value) or "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):

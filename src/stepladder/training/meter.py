@@ -170,7 +170,8 @@ class Meter:
             "median": undo(outlier.median),
             "z": outlier.z,
         }
-        self.note(f"{kind.replace('_', ' ')} {found['value']:.3g} at step {place.step} (z {outlier.z:.0f})")
+        size = f"{found['value']:.3g} (median {found['median']:.3g})"
+        self.note(f"{kind.replace('_', ' ')} {size} at step {place.step}")
         self.journal.write("spike", **found, documents=self.documents(place))
         self.journal.say(
             f"spike: {kind} {found['value']:.4g} at step {place.step}, median {found['median']:.4g} "
