@@ -126,7 +126,7 @@ def trend(gain: dict[str, Any]) -> str:
 
 def trend_sentences(comparison: dict[str, Any]) -> list[str]:
     """Whether each gain grows or shrinks with scale, and whether that is more than noise."""
-    sentences = []
+    sentences, places = [], _places(comparison)
     for c in comparison["comparisons"]:
         gain = c["gains"]["flops"]
         slope = gain["trend"]
@@ -144,19 +144,27 @@ def trend_sentences(comparison: dict[str, Any]) -> list[str]:
             claim = "no trend beyond the noise"
         sentences.append(
             f"{c['candidate']} against {c['reference']}: {claim}. EG changes by a factor of {trend(gain)} "
-            f"for ten times the FLOPs ({slope['n_rungs']} rungs)."
+            f"for ten times the FLOPs ({slope['n_rungs']} {places})."
         )
-    return sentences + [_interaction(row) for row in comparison["interactions"] if row["axis"] == "flops"]
+    interactions = [row for row in comparison["interactions"] if row["axis"] == "flops"]
+    return sentences + [_interaction(row, places) for row in interactions]
 
 
-def _interaction(row: dict[str, Any]) -> str:
+def _places(comparison: dict[str, Any]) -> str:
+    """What gains were measured at: rungs, or rungs at budgets, as their labels say."""
+    gains = [c["gains"]["flops"]["rungs"] for c in comparison["comparisons"]]
+    budgets = any(r["label"] != r["rung"] for rungs in gains for r in rungs)
+    return "pairs of rung and budget" if budgets else "rungs"
+
+
+def _interaction(row: dict[str, Any], places: str) -> str:
     """Whether a recipe saves as much on another architecture as on the baseline's."""
     head = f"{row['recipe']} on {row['architecture']}, its gain over that on the baseline's architecture"
     pooled = row["pooled"]
     if pooled is None:
         return f"{head}: unknown ({row['reason']})."
-    rungs = f"geometric mean of {pooled['n_rungs']} rungs"
-    return f"{head}: × {fmt.gain(pooled)}, {rungs} (at 1 the savings multiply)."
+    measured = f"geometric mean of {pooled['n_rungs']} {places}"
+    return f"{head}: × {fmt.gain(pooled)}, {measured} (at 1 the savings multiply)."
 
 
 def _n(gain: dict[str, Any]) -> str:
