@@ -12,7 +12,9 @@ from report_results import plan_of, runs_table
 
 from stepladder.report import ledger
 from stepladder.report.build import build_report, draw, report_context
+from stepladder.report.figures.running import training_figure
 from stepladder.report.results import Results
+from stepladder.report.style import variant_styles
 
 
 def pages(pdf: Path) -> int:
@@ -104,6 +106,16 @@ def test_training_figure_marks_the_switch(folder: Path, ladder: dict) -> None:
     assert {"superposed phase", "switch"} <= {text.get_text() for text in figure.legends[0].get_texts()}
     # Four curves, and for the two TST variants also an earlier phase, a switch line and its mark.
     assert all(len(axes.lines) == 4 + 2 * 3 for axes in figure.axes)
+
+
+def test_training_figure_sets_other_losses_apart(folder: Path) -> None:
+    """A variant that never trains on the next token alone has thin curves and no switch."""
+    results = Results.read(folder)
+    steps = results.steps[results.steps["variant"] == "dense-baseline"].assign(phase="multi_token")
+    figure = training_figure(steps, results.rungs, variant_styles(["dense-baseline"]))
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == ["dense-baseline", "multi_token phase"]
+    assert all(line.get_linewidth() < 1 for axes in figure.axes for line in axes.lines)
 
 
 def test_without_mfu(write_results, ladder: dict, tmp_path: Path) -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.lines import Line2D
 
-from stepladder.report.style import log_ticks, new_figure, save_svg, variant_styles
+from stepladder.report.style import legend_above, log_ticks, new_figure, save_svg, styled, variant_styles
 
 
 @pytest.mark.parametrize(
@@ -46,3 +47,17 @@ def test_same_figure_same_bytes(tmp_path: Path) -> None:
 
     assert draw("a.svg") == draw("b.svg")
     assert b"Training compute" in draw("c.svg"), "text stays text"
+
+
+@pytest.mark.parametrize("count", [2, 6, 9])
+def test_a_legend_stays_inside_the_figure(count: int) -> None:
+    """However many variants, with names as long as `sliding-multi_token`."""
+    with styled():
+        figure, _ = new_figure(3.0)
+        handles = [Line2D([], [], label=f"sliding-multi_token-{i}") for i in range(count)]
+        legend_above(figure, handles)
+        figure.draw_without_rendering()
+        [legend] = figure.legends
+        box = legend.get_window_extent()
+    assert len(legend.get_texts()) == count
+    assert figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1

@@ -136,7 +136,16 @@ def variant_legend(figure: Figure, styles: Styles, *, lines: bool, extra: Sequen
         Line2D([], [], color=s.colour, marker=s.marker, linestyle=s.line if lines else "none", label=variant)
         for variant, s in styles.items()
     ] + list(extra)
-    figure.legend(handles=handles, loc="outside upper center", ncols=5 if len(handles) > 6 else len(handles))
+    legend_above(figure, handles)
+
+
+def legend_above(figure: Figure, handles: Sequence[Line2D]) -> None:
+    """One legend above all panels, in as many columns as fit into the figure's width."""
+    for columns in range(len(handles), 0, -1):
+        legend = figure.legend(handles=handles, loc="outside upper center", ncols=columns)
+        if columns == 1 or legend.get_window_extent().width < 0.97 * figure.bbox.width:
+            return
+        legend.remove()
 
 
 def save_svg(figure: Figure, path: Path) -> Path:

@@ -9,13 +9,25 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from stepladder.report.format import duration
-from stepladder.report.style import GREY, PARTS, Styles, compute_scale, new_figure, styled, variant_legend
+from stepladder.report.style import (
+    GREY,
+    PARTS,
+    Styles,
+    compute_scale,
+    legend_above,
+    new_figure,
+    styled,
+    variant_legend,
+)
+
+NEXT_TOKEN = "next_token"
+"""Name of the phase whose loss is the ordinary one, by convention of the recipes (docs/extending.md)."""
 
 
 def training_figure(steps: pd.DataFrame, rungs: list[str], styles: Styles) -> Figure:
     """Training loss against FLOPs, one panel per rung: each variant's first seed at its largest budget.
 
-    A phase whose loss is on another scale (any but the last) is drawn thin, and the switch marked.
+    A phase whose loss is on another scale (any but `next_token`) is drawn thin, and a switch marked.
     """
     with styled():
         columns = 2 if len(rungs) in (2, 4) else min(3, len(rungs))
@@ -23,7 +35,8 @@ def training_figure(steps: pd.DataFrame, rungs: list[str], styles: Styles) -> Fi
         figure, grid = new_figure(0.35 + 1.6 * rows, nrows=rows, ncols=columns, squeeze=False)
         for axes in grid.flat[len(rungs) :]:
             axes.set_axis_off()
-        earlier: list[str] = []
+        others: list[str] = []
+        switched = False
         for axes, rung in zip(grid.flat, rungs, strict=False):
             axes.set_title(rung)
             here = steps[steps["rung"] == rung]
@@ -39,18 +52,20 @@ def training_figure(steps: pd.DataFrame, rungs: list[str], styles: Styles) -> Fi
                 for phase in phases:
                     part = curve[curve["phase"] == phase]
                     x, y = part["flops"] / divisor, part["loss"].rolling(window, min_periods=1).mean()
-                    last = phase == phases[-1]
+                    usual = phase == NEXT_TOKEN
                     axes.plot(
                         x,
                         y,
                         color=style.colour,
-                        linestyle=style.line if last else "-",
-                        linewidth=1.1 if last else 0.6,
-                        alpha=1 if last else 0.6,
+                        linestyle=style.line if usual else "-",
+                        linewidth=1.1 if usual else 0.6,
+                        alpha=1 if usual else 0.6,
                     )
                     settled.append(y.iloc[len(y) // 10 :])
-                    if not last:
-                        earlier.append(str(phase))
+                    if not usual:
+                        others.append(str(phase))
+                    if phase != phases[-1]:
+                        switched = True
                         axes.axvline(x.iloc[-1], color=style.colour, linewidth=0.6, linestyle=(0, (2, 2)))
                         axes.plot(x.iloc[-1], y.iloc[-1], "|", color=style.colour, markersize=7)
             values = pd.concat(settled)
@@ -61,12 +76,12 @@ def training_figure(steps: pd.DataFrame, rungs: list[str], styles: Styles) -> Fi
         for axes in grid[:, 0]:
             axes.set_ylabel("Loss (nats/token)")
         handles = [Line2D([], [], color=s.colour, linestyle=s.line, label=v) for v, s in styles.items()]
-        if earlier:
-            handles.append(
-                Line2D([], [], color=GREY, linewidth=0.8, label=f"{', '.join(dict.fromkeys(earlier))} phase")
-            )
+        if others:
+            names = ", ".join(dict.fromkeys(others))
+            handles.append(Line2D([], [], color=GREY, linewidth=0.8, label=f"{names} phase"))
+        if switched:
             handles.append(Line2D([], [], color=GREY, linewidth=0.6, linestyle=(0, (2, 2)), label="switch"))
-        figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 6))
+        legend_above(figure, handles)
         return figure
 
 
