@@ -192,7 +192,7 @@ def gains_table(comparison: dict[str, Any]) -> dict[str, Any]:
             n = f"{rung['n']} + {rung['n_reference']}"
             rows.append([pair if i == 0 else "", rung["label"], *cells, n, ", ".join(marks)])
         pooled = [fmt.gain(g["pooled"]) for g in gains]
-        rows.append(["", "all", *pooled, f"{len(c['gains']['flops']['rungs'])} rungs", "geometric mean"])
+        rows.append(["", "all", *pooled, "", f"geometric mean of {len(c['gains']['flops']['rungs'])}"])
     return table(
         ["<Candidate / reference", "<Rung", *(f"EG on {t}" for t in AXIS_TITLES.values()), "n", "<<Note"],
         rows,
