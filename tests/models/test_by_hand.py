@@ -29,7 +29,7 @@ def compare(monkeypatch, function, inputs):
 
 def attention_inputs(draw, H, K, T, qk_norm):
     B, D, C = 2, 6, 4
-    rotation = Rotation(*(part.to(torch.complex128) for part in rotation_table(T, C, 100.0)))
+    rotation = Rotation(*(part.double() for part in rotation_table(T, C, 100.0)))
     gains = [draw(C), draw(C)] if qk_norm else [None, None]
     return [draw(B, T, D), draw(D), draw((H + 2 * K) * C, D), draw(D, H * C), *gains, rotation, 1e-6]
 

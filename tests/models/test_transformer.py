@@ -171,7 +171,7 @@ def test_grouped_heads_equal_repeated_heads(make_model):
 
 def test_rotary_products_depend_on_distance_only():
     q, k = torch.randn(2, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    table = rotation_table(20, 8, 100.0).turn_TC.to(torch.complex128)
+    table = rotation_table(20, 8, 100.0).turn_TP2.double()
     turned_q, turned_k = (rotate(x.expand(1, 20, 1, 8), table)[0, :, 0] for x in (q, k))
     products = turned_q @ turned_k.T
     for distance in range(1, 5):

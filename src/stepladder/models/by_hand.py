@@ -90,10 +90,20 @@ class Attention(Function):
 
     @staticmethod
     def forward(
-        ctx, x_BTD, gain_D, qkv_weight, out_weight, gain_q_C, gain_k_C, turn_TC, back_TC, epsilon, window=None
+        ctx,
+        x_BTD,
+        gain_D,
+        qkv_weight,
+        out_weight,
+        gain_q_C,
+        gain_k_C,
+        turn_TP2,
+        back_TP2,
+        epsilon,
+        window=None,
     ):
         B, T, D = x_BTD.shape
-        C = 2 * turn_TC.shape[1]
+        C = 2 * turn_TP2.shape[1]
         H = out_weight.shape[1] // C
         K = (qkv_weight.shape[0] // C - H) // 2
         n = T // BLOCK if T % BLOCK == 0 else 1
@@ -109,9 +119,10 @@ class Attention(Function):
         q = x_ND.new_empty(n, B, K, G, t, C)
         k = x_ND.new_empty(B, K, T, C)
         # Queries carry the factor of the scores, so that the products below need none.
-        scaled_TC = turn_TC * C**-0.5
-        _turn(qk[:, :, :H].view(B, n, t, K, G, C), scaled_TC.view(n, t, 1, 1, -1), _rows(q))
-        _turn(qk[:, :, H:], turn_TC.unsqueeze(1), k.transpose(1, 2))
+        turn_TP, back_TP = torch.view_as_complex(turn_TP2), torch.view_as_complex(back_TP2)
+        scaled_TP = turn_TP * C**-0.5
+        _turn(qk[:, :, :H].view(B, n, t, K, G, C), scaled_TP.view(n, t, 1, 1, -1), _rows(q))
+        _turn(qk[:, :, H:], turn_TP.unsqueeze(1), k.transpose(1, 2))
         v = qkv[:, :, H + K :].transpose(1, 2).contiguous()
         q, k, v = q.view(n, B * K, G * t, C), k.view(B * K, T, C), v.view(B * K, T, C)
         o = torch.empty_like(q)
@@ -126,7 +137,7 @@ class Attention(Function):
             torch.bmm(p, v[:, seen], out=o[i])
             probabilities.append(p)
         o_ND = _rows(o.view(n, B, K, G, t, C)).reshape(B * T, H * C)
-        saved = (unit, factor, gain_D, qkv_weight, out_weight, qk_unit, qk_factor, qk_gain, back_TC)
+        saved = (unit, factor, gain_D, qkv_weight, out_weight, qk_unit, qk_factor, qk_gain, back_TP)
         ctx.save_for_backward(*saved, q, k, v, o_ND, *probabilities)
         ctx.shape, ctx.window = (B, T, D, H, K, C, n), window
         return torch.addmm(x_ND, o_ND, out_weight.t()).view(B, T, D)
@@ -135,7 +146,7 @@ class Attention(Function):
     @once_differentiable
     def backward(ctx, d_y):
         unit, factor, gain_D, qkv_weight, out_weight, *rest = ctx.saved_tensors
-        qk_unit, qk_factor, qk_gain, back_TC, q, k, v, o_ND, *probabilities = rest
+        qk_unit, qk_factor, qk_gain, back_TP, q, k, v, o_ND, *probabilities = rest
         B, T, D, H, K, C, n = ctx.shape
         t, G = T // n, H // K
         d_y = d_y.reshape(-1, D)
@@ -161,9 +172,9 @@ class Attention(Function):
         d_qkv = unit.new_empty(B, T, H + 2 * K, C)
         d_qk = d_qkv[:, :, : H + K] if qk_gain is None else unit.new_empty(B, T, H + K, C)
         d_q_BntKGC = d_qk[:, :, :H].view(B, n, t, K, G, C)
-        scaled_TC = back_TC * C**-0.5
-        _turn(_rows(d_q.view(n, B, K, G, t, C)), scaled_TC.view(n, t, 1, 1, -1), d_q_BntKGC)
-        _turn(d_k.view(B, K, T, C).transpose(1, 2), back_TC.unsqueeze(1), d_qk[:, :, H:])
+        scaled_TP = back_TP * C**-0.5
+        _turn(_rows(d_q.view(n, B, K, G, t, C)), scaled_TP.view(n, t, 1, 1, -1), d_q_BntKGC)
+        _turn(d_k.view(B, K, T, C).transpose(1, 2), back_TP.unsqueeze(1), d_qk[:, :, H:])
         d_qkv[:, :, H + K :] = d_v.view(B, K, T, C).transpose(1, 2)
         d_gain_q = d_gain_k = None
         if qk_gain is not None:

@@ -65,14 +65,14 @@ def attention(
         return by_hand.Attention.apply(
             x_BTD, gain_D, qkv_weight, out_weight, gain_q_C, gain_k_C, *rotation, epsilon, window
         )
-    C = 2 * rotation.turn_TC.shape[1]
+    C = 2 * rotation.turn_TP2.shape[1]
     H = out_weight.shape[1] // C
     K = (qkv_weight.shape[0] // C - H) // 2
     h_BTD = rms_norm(x_BTD, gain_D, epsilon)
     q, k, v = linear(h_BTD, qkv_weight).view(B, T, H + 2 * K, C).split((H, K, K), dim=2)
     if gain_q_C is not None and gain_k_C is not None:
         q, k = rms_norm(q, gain_q_C.to(q.dtype), epsilon), rms_norm(k, gain_k_C.to(k.dtype), epsilon)
-    q, k = rotate(q, rotation.turn_TC), rotate(k, rotation.turn_TC)
+    q, k = rotate(q, rotation.turn_TP2), rotate(k, rotation.turn_TP2)
     o_BHTC = masked_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), window)
     return x_BTD + linear(o_BHTC.transpose(1, 2).reshape(B, T, H * C), out_weight)
 
@@ -81,12 +81,13 @@ def masked_attention(q_BHTC: Tensor, k_BKTC: Tensor, v_BKTC: Tensor, window: int
     """Causal attention (B, H, T, C), over the last `window` positions if there is a window.
 
     On GPU a window goes through flex_attention, which skips blocks of keys that no query of a block may
-    see; SDPA with a mask would compute all of them.
+    see. SDPA with a mask computes all of them, but needs no compilation: it serves the odd batches that are
+    evaluated without.
     """
     T, grouped = q_BHTC.shape[2], q_BHTC.shape[1] != k_BKTC.shape[1]
     if window is None:
         return F.scaled_dot_product_attention(q_BHTC, k_BKTC, v_BKTC, is_causal=True, enable_gqa=grouped)
-    if q_BHTC.device.type == "cuda":
+    if q_BHTC.device.type == "cuda" and (torch.compiler.is_compiling() or torch.is_grad_enabled()):
         return windowed.attention(q_BHTC, k_BKTC, v_BKTC, window)
     mask = windowed.mask(T, window, q_BHTC.device)
     return F.scaled_dot_product_attention(q_BHTC, k_BKTC, v_BKTC, attn_mask=mask, enable_gqa=grouped)

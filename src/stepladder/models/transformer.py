@@ -67,8 +67,8 @@ class Transformer(nn.Module):
             None if model.tied_embeddings else nn.Parameter(torch.empty(model.vocab_size, model.d_model))
         )
         rotation = rotation_table(model.sequence_length, model.d_head, model.rope_theta)
-        self.register_buffer("turn_TC", rotation.turn_TC, persistent=False)
-        self.register_buffer("back_TC", rotation.back_TC, persistent=False)
+        self.register_buffer("turn_TP2", rotation.turn_TP2, persistent=False)
+        self.register_buffer("back_TP2", rotation.back_TP2, persistent=False)
         initialise(self, torch.Generator().manual_seed(seed))
 
     def forward(self, x_BTD: Tensor) -> tuple[Tensor, list[Routing]]:
@@ -88,7 +88,7 @@ class Transformer(nn.Module):
 
     def rotation(self, positions: int) -> Rotation:
         """Rotary turns of the first `positions` positions."""
-        return Rotation(self.turn_TC[:positions], self.back_TC[:positions])
+        return Rotation(self.turn_TP2[:positions], self.back_TP2[:positions])
 
     def apply_layer(self, layer: Layer, x_BTD: Tensor, rotation: Rotation) -> tuple[Tensor, Routing | None]:
         """One layer; with `recompute` its inner results are not kept."""

@@ -69,7 +69,7 @@ def choose_engine(device: torch.device, settings: EngineSettings, cache: Path | 
 def compile_layers(objective: Objective, backend: str = "inductor") -> None:
     """Compile each layer for static shapes: equal layers share one compilation, so that it takes seconds
     at any depth, where the whole model would take minutes."""
-    for layer in objective.model.layers:
+    for layer in objective.layers():
         layer.compile(dynamic=False, backend=backend)
 
 

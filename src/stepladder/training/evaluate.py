@@ -19,8 +19,8 @@ from torch import Tensor
 from stepladder.data.batches import Validation
 from stepladder.training.loop import Trainer
 
-POSITIONS_PER_BATCH = 4096
-"""Enough to be bound by arithmetic, small enough for a core's cache at ladder widths."""
+POSITIONS_PER_BATCH = {"cpu": 2**12, "cuda": 2**15}
+"""On a CPU enough to be bound by arithmetic, and small enough for a core's cache at ladder widths."""
 
 
 Batch = tuple[Tensor, Tensor]
@@ -38,9 +38,13 @@ def evaluate(trainer: Trainer, held_out: Validation) -> DomainLoss:
     """Score one domain: every token but the first is predicted once."""
     tokens = torch.from_numpy(held_out.tokens).to(trainer.device)
     nats = torch.zeros((), dtype=torch.float64, device=trainer.device)
-    batches = list(windows(tokens, trainer.spec.model.sequence_length))
+    length = trainer.spec.model.sequence_length
+    rows = max(1, POSITIONS_PER_BATCH[trainer.device.type] // length)
+    batches = list(windows(tokens, length, rows))
     for (inputs_BT, targets_BT), counts in turns(trainer, batches):
-        with torch.no_grad(), trainer.autocast():
+        # what is left over at the end is of other shapes: not worth compilations of its own
+        stance = "default" if inputs_BT.shape == (rows, length) else "force_eager"
+        with torch.no_grad(), trainer.autocast(), torch.compiler.set_stance(stance):
             loss, _ = trainer.objective(inputs_BT.unsqueeze(-1), targets_BT.unsqueeze(-1))
         if counts:
             nats += loss.double() * targets_BT.numel()
@@ -65,12 +69,12 @@ def bits_per_byte(nats_per_token: float, tokens: int, n_bytes: int) -> float:
     return nats_per_token * tokens / (n_bytes * math.log(2))
 
 
-def windows(tokens: Tensor, sequence_length: int) -> Iterator[Batch]:
-    """Batches of (inputs, targets), each (B, T); what is left over at the end is one shorter window."""
+def windows(tokens: Tensor, sequence_length: int, rows: int) -> Iterator[Batch]:
+    """Batches (inputs, targets) of up to `rows` windows, each (B, T); what is left at the end is one shorter
+    window."""
     whole = (len(tokens) - 1) // sequence_length
     inputs = tokens[: whole * sequence_length].view(whole, sequence_length)
     targets = tokens[1 : whole * sequence_length + 1].view(whole, sequence_length)
-    rows = max(1, POSITIONS_PER_BATCH // sequence_length)
     if whole:
         yield from zip(inputs.split(rows), targets.split(rows), strict=True)
     if rest := (len(tokens) - 1) % sequence_length:

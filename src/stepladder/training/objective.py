@@ -43,6 +43,11 @@ class Objective(nn.Module):
         x_BTD, routings = model.trunk(self.recipe.embed(model.embedding, inputs_BTS))
         return self.recipe.loss(model, x_BTD, targets_BTS, self.heads), routings
 
+    def layers(self) -> list[nn.Module]:
+        """What is compiled, gathered and freed one by one: layers of the model and of the recipe's heads."""
+        heads = [head.layer for head in self.heads] if self.heads is not None else []
+        return [*self.model.layers, *heads]
+
     def mixtures(self) -> list[MixtureOfExperts]:
         """The model's MoE layers in order; those of the recipe's heads are not balanced."""
         return [module for module in self.model.modules() if isinstance(module, MixtureOfExperts)]

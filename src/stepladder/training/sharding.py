@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from stepladder.ladder.cost import parameters
 from stepladder.ladder.spec import ModelSpec
@@ -102,8 +102,8 @@ def shard(
     # Below fp32 weights are cast before they travel: half of the traffic, the same products.
     dtype = None if precision == "fp32" else torch.bfloat16
     policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32, cast_forward_inputs=False)
-    for module in _units(objective):
-        fully_shard(module, mesh=mesh, mp_policy=policy)
+    for layer in objective.layers():
+        fully_shard(layer, mesh=mesh, mp_policy=policy)
     fully_shard(objective, mesh=mesh, mp_policy=policy, reshard_after_forward=False)
 
     def sum_over_shards(number: Tensor) -> Tensor:
@@ -111,9 +111,3 @@ def shard(
         return number
 
     return sum_over_shards
-
-
-def _units(objective: Objective) -> list[nn.Module]:
-    """What is gathered and freed together: each layer of the model, each layer of the recipe's heads."""
-    heads = [head.layer for head in objective.heads] if objective.heads is not None else []
-    return [*objective.model.layers, *heads]
