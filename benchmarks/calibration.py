@@ -23,9 +23,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stepladder.analysis.compare import compare
-from stepladder.analysis.config import AnalysisConfig
-from stepladder.analysis.fit import fit
+from stepladder.decision.compare import compare
+from stepladder.decision.fit import fit
+from stepladder.schema.analysis import AnalysisConfig
 
 LAPTOP = (4.4e10, 2.9e11, 1.06e12, 3.0e12)
 CLUSTER = (4.3e17, 2.2e18, 1.1e19, 5.4e19, 2.7e20)

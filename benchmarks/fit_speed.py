@@ -27,9 +27,9 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import minimize
 
-from stepladder.analysis.laws import chinchilla
-from stepladder.analysis.tablefit import Options, fit_table
-from stepladder.analysis.tables import drop_highest, read_table
+from stepladder.laws.forms import chinchilla
+from stepladder.laws.table_fit import Options, fit_table
+from stepladder.laws.tables import drop_highest, read_table
 
 DELTA = 1e-3
 GRID = {

@@ -22,8 +22,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stepladder.ladder.cost import parameters, step_flops
-from stepladder.ladder.spec import (
+from stepladder.record.cost import parameters, step_flops
+from stepladder.record.spec import (
     DataSpec,
     ModelSpec,
     OptimizerSpec,
@@ -32,11 +32,11 @@ from stepladder.ladder.spec import (
     RunSpec,
     ScheduleSpec,
 )
-from stepladder.training import hardware
+from stepladder.training import device as hardware
 from stepladder.training.accounting import StepClock
 from stepladder.training.engine import EngineSettings, choose_engine, fit_memory
 from stepladder.training.feed import split
-from stepladder.training.loop import Trainer
+from stepladder.training.trainer import Trainer
 
 VOCABULARY = 32_768
 MOE = {"n_shared_experts": 0, "every": 1, "balance_loss_weight": 0.01, "z_loss_weight": 0.0, "bias_rate": 0.0}

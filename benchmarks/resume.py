@@ -25,10 +25,10 @@ import torch
 
 from stepladder.data.prepare import prepare
 from stepladder.ladder.climb import Climb
-from stepladder.ladder.spec import RunSpec
+from stepladder.record.events import read_events, read_steps
+from stepladder.record.spec import RunSpec
 from stepladder.training.checkpoint import newest_checkpoint, read_tensors
-from stepladder.training.events import read_events, steps_from_events
-from stepladder.training.loop import Trainer
+from stepladder.training.trainer import Trainer
 
 MOMENTS = ("training", "checkpoint", "evaluation")
 
@@ -47,7 +47,7 @@ def outcome(spec: RunSpec, folder: Path) -> tuple[dict[str, float], list[float],
     tensors = Trainer(spec, torch.device("cpu")).state()
     read_tensors(checkpoint.path, tensors)
     losses = json.loads((folder / "result.json").read_text())["losses"]
-    return losses, [record["loss"] for record in steps_from_events(folder / "events.jsonl")], tensors
+    return losses, [record["loss"] for record in read_steps(folder / "events.jsonl")], tensors
 
 
 def same(a, b) -> bool:

@@ -31,8 +31,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stepladder.ladder.cost import training_flops_per_position
-from stepladder.ladder.spec import (
+from stepladder.record.cost import training_flops_per_position
+from stepladder.record.spec import (
     DataSpec,
     ModelSpec,
     OptimizerSpec,
@@ -42,8 +42,8 @@ from stepladder.ladder.spec import (
     ScheduleSpec,
 )
 from stepladder.training.calibrate import measure_gemm_peak
-from stepladder.training.hardware import configure_process
-from stepladder.training.loop import Trainer
+from stepladder.training.device import configure_process
+from stepladder.training.trainer import Trainer
 
 RUNGS = {24: (2, 1), 32: (3, 2), 40: (4, 2), 48: (5, 3), 64: (4, 4), 128: (5, 4), 192: (6, 6)}
 """d_model to (layers, heads). One key-value head per head: the plain loop has nothing to share."""

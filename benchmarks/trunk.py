@@ -21,11 +21,11 @@ from scipy.stats import t
 
 from stepladder.data.prepare import prepare
 from stepladder.ladder.climb import Climb
-from stepladder.ladder.config import Ladder
 from stepladder.ladder.expand import expand
-from stepladder.ladder.spec import RunSpec
 from stepladder.ladder.trunk import Trunks, find_trunks
-from stepladder.training.hardware import configure_process
+from stepladder.record.spec import RunSpec
+from stepladder.schema.ladder import Ladder
+from stepladder.training.device import configure_process
 from stepladder.training.run import train
 
 BUDGETS = (0.5, 1.0, 2.0, 4.0)

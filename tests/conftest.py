@@ -14,7 +14,7 @@ import pytest
 from climbing import Climbed, command
 from hypothesis import settings
 
-from stepladder.ladder.spec import (
+from stepladder.record.spec import (
     DataSpec,
     ModelSpec,
     OptimizerSpec,

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from stepladder.data.config import BPETokenizer, PretrainedTokenizer
 from stepladder.data.errors import DataError
 from stepladder.data.tokenization import Bytes, Subwords, load_pretrained, train_bpe
+from stepladder.schema.data import BPETokenizer, PretrainedTokenizer
 
 BPE = BPETokenizer(kind="bpe", vocab_size=300)
 TRAINED = train_bpe(BPE, [b"the ladder has rungs, the rungs have a width " * 20])

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepladder.ladder.cost import parameters, training_flops, training_flops_per_position
 from stepladder.ladder.expand import expand
 from stepladder.ladder.load import find_ladder, load_ladder
-from stepladder.ladder.spec import RunSpec
+from stepladder.record.cost import parameters, training_flops, training_flops_per_position
+from stepladder.record.spec import RunSpec
 
 
 def test_every_combination_once(runs):

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from stepladder.ladder.climb import Climb, LadderError
-from stepladder.ladder.hardware import accelerators
 from stepladder.ladder.sweep import quantity, quantity_name, read_rates
+from stepladder.schema.accelerators import accelerators
 
 SWEEP = "sweep:\n  rungs: [d2]\n  learning_rate_factors: [0.5, 1, 2]\nshape:"
 

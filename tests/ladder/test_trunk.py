@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepladder.ladder.cost import training_flops
-from stepladder.ladder.trunk import common_steps, find_trunks, flops_until, prefix, share_trunk
+from stepladder.ladder.trunk import common_steps, find_trunks, prefix, share_trunk
+from stepladder.record.cost import flops_until, training_flops
 
 
 def at_budget(spec, steps, superposed=0):

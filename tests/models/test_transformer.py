@@ -8,13 +8,13 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from stepladder.ladder.cost import parameters, training_flops_per_position
 from stepladder.models import by_hand as by_hand_passes
 from stepladder.models import experts, functional, windowed
 from stepladder.models.count import count_parameters
 from stepladder.models.rotary import rotate, rotation_table
 from stepladder.models.transformer import Transformer
 from stepladder.recipes import tst
+from stepladder.record.cost import parameters, training_flops_per_position
 
 aten = torch.ops.aten
 

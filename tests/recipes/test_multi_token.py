@@ -7,11 +7,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from stepladder.data.batches import Corpus
-from stepladder.ladder.cost import recipe_flops_per_position, training_flops_per_position
 from stepladder.models.functional import rms_norm
 from stepladder.recipes import multi_token
+from stepladder.record.cost import recipe_flops_per_position, training_flops_per_position
 from stepladder.training.feed import places, read_batch
-from stepladder.training.loop import Trainer
+from stepladder.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 

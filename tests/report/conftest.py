@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 from report_results import LADDER, MANIFEST, plan_of, runs_table, steps_table
 
-from stepladder.analysis.compare import compare
-from stepladder.analysis.config import AnalysisConfig
-from stepladder.analysis.fit import fit
+from stepladder.decision.compare import compare
+from stepladder.decision.fit import fit
+from stepladder.schema.analysis import AnalysisConfig
 
 AXES = ("flops", "seconds", "tokens")
 

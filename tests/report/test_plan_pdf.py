@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from pathlib import Path
 
-from stepladder.report.plan import build_plan_pdf, plan_context
+from stepladder.report.sections.plan import build_plan_pdf, plan_context
 
 
 def test_builds_a_pdf(plan: dict, tmp_path: Path) -> None:

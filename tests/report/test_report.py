@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 from report_results import plan_of, runs_table
 
-from stepladder.report import ledger
 from stepladder.report.build import build_report, draw, report_context
 from stepladder.report.figures.running import training_figure
+from stepladder.report.figures.style import variant_styles
 from stepladder.report.results import Results
-from stepladder.report.style import variant_styles
+from stepladder.report.sections import runs as ledger
 
 
 def pages(pdf: Path) -> int:

@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.lines import Line2D
 
-from stepladder.report.style import legend_above, log_ticks, new_figure, save_svg, styled, variant_styles
+from stepladder.report.figures.style import (
+    legend_above,
+    log_ticks,
+    new_figure,
+    save_svg,
+    styled,
+    variant_styles,
+)
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from snakemake_executor_plugin_submitit.states import State
+from stepladder.record.events import EventLog
 from stepladder.status.files import read_log
 from stepladder.status.judge import judge
 from stepladder.status.model import STATES, Facts, Job, Log, Result, RunStatus
 from stepladder.status.show import render
 from stepladder.status.summary import summarise
-from stepladder.training.events import EventLog
 
 NOW = 10_000.0
 PLANNED = {"accelerator_hours": 2.0, "accelerators": 4}

@@ -5,10 +5,10 @@ import time
 
 import pytest
 
-from stepladder.ladder.cost import training_flops
+from stepladder.record.cost import training_flops
 from stepladder.training.accounting import Ledger, Rates, check_mfu, summarise
+from stepladder.training.device import Hardware
 from stepladder.training.evaluate import bits_per_byte
-from stepladder.training.hardware import Hardware
 
 
 def test_rates_count_latent_positions(make_run):

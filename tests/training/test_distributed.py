@@ -15,16 +15,16 @@ import pytest
 import torch
 
 from stepladder.data.batches import Corpus
-from stepladder.ladder.spec import RunSpec
+from stepladder.record.events import read_events, read_steps
+from stepladder.record.spec import RunSpec
 from stepladder.training.checkpoint import newest_checkpoint, read_tensors
 from stepladder.training.distributed import World
 from stepladder.training.engine import EngineSettings
 from stepladder.training.evaluate import evaluate
-from stepladder.training.events import read_events, steps_from_events
 from stepladder.training.feed import places, read_batch
-from stepladder.training.loop import Trainer
 from stepladder.training.run import Run, train
 from stepladder.training.stop import EXIT_STOPPED
+from stepladder.training.trainer import Trainer
 
 VARIANTS = [("dense", "baseline"), ("moe", "tst")]
 SETTINGS = {"device": "cpu", "log_seconds": 0.01}
@@ -90,7 +90,7 @@ def wait_for_steps(folder: Path, count: int) -> None:
     """Until so many steps are logged."""
     log = folder / "events.jsonl"
     deadline = time.monotonic() + 30
-    while not log.exists() or len(steps_from_events(log)) < count:
+    while not log.exists() or len(read_steps(log)) < count:
         assert time.monotonic() < deadline
         time.sleep(0.005)
 
@@ -100,7 +100,7 @@ def read_result(folder: Path) -> dict:
 
 
 def read_column(folder: Path, name: str) -> list[float]:
-    return [record[name] for record in steps_from_events(folder / "events.jsonl")]
+    return [record[name] for record in read_steps(folder / "events.jsonl")]
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from stepladder.data.batches import Corpus
 from stepladder.training.distributed import World
 from stepladder.training.engine import EngineSettings, compile_layers, fit_memory
 from stepladder.training.feed import Feed, places, read_batch
-from stepladder.training.loop import Trainer
+from stepladder.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 VARIANTS = [("dense", "baseline"), ("moe", "tst"), ("sliding", "multi_token")]

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from stepladder.ladder.spec import RunSpec
-from stepladder.ladder.trunk import flops_until, prefix
-from stepladder.training.events import steps_from_events
+from stepladder.ladder.trunk import prefix
+from stepladder.record.cost import flops_until
+from stepladder.record.events import read_steps
+from stepladder.record.spec import RunSpec
 from stepladder.training.run import train
 
 
@@ -18,7 +19,7 @@ def run(spec: RunSpec, manifest: Path, folder: Path, fork: Path | None = None) -
 
 
 def losses(folder: Path) -> list[float]:
-    return [record["loss"] for record in steps_from_events(folder / "events.jsonl")]
+    return [record["loss"] for record in read_steps(folder / "events.jsonl")]
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from stepladder.ladder.spec import ScheduleSpec
 from stepladder.models.transformer import Transformer
+from stepladder.record.spec import ScheduleSpec
 from stepladder.training.optimizer import Optimizer, learning_rate_multiplier
 
 

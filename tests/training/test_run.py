@@ -16,15 +16,15 @@ import torch
 from torch.nn import functional as F
 
 from stepladder.data.batches import Corpus
-from stepladder.ladder.cost import parameters
-from stepladder.ladder.spec import RunSpec
+from stepladder.record.cost import parameters
+from stepladder.record.events import read_events, read_steps
+from stepladder.record.spec import RunSpec
 from stepladder.training.evaluate import evaluate, windows
-from stepladder.training.events import read_events, steps_from_events
 from stepladder.training.feed import places, read_batch
-from stepladder.training.loop import Trainer
 from stepladder.training.meter import NonFiniteLoss
 from stepladder.training.run import train
 from stepladder.training.stop import EXIT_STOPPED
+from stepladder.training.trainer import Trainer
 
 VARIANTS = [("dense", "baseline"), ("moe", "tst")]
 
@@ -59,7 +59,7 @@ def test_result_and_events(finished):
         assert result["loss"] < math.log(256) - 1  # it has learnt something
         assert result["mfu"] is None
         assert any("no peak FLOP/s" in warning for warning in result["warnings"])
-        steps = steps_from_events(folder / "events.jsonl")
+        steps = read_steps(folder / "events.jsonl")
         assert [record["step"] for record in steps] == list(range(200))
         assert steps[-1]["tokens"] == result["tokens"] == spec.recipe.tokens
         assert steps[-1]["flops"] == result["flops"]
@@ -125,7 +125,7 @@ def test_killed_at_random_moments_gives_the_same_bits(finished, variant, small_c
     assert result["losses"] == undisturbed["losses"]
     assert result["loss"] == undisturbed["loss"]
     assert result["bits_per_byte_by_domain"] == undisturbed["bits_per_byte_by_domain"]
-    assert len(steps_from_events(tmp_path / "events.jsonl")) == 200
+    assert len(read_steps(tmp_path / "events.jsonl")) == 200
 
 
 def count_begun(folder: Path) -> int:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from stepladder.analysis.predict import digest
+from stepladder.decision.prediction import digest
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from stepladder.ladder.parts import FeedForwardCount, Settings
-from stepladder.ladder.spec import ModelSpec
+from stepladder.record.kinds import FeedForwardCount
+from stepladder.record.spec import ModelSpec
+from stepladder.schema.settings import Settings
 
 if TYPE_CHECKING:
     from torch import nn

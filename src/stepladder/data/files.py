@@ -12,9 +12,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stepladder.data.config import FileSource, JsonLines, TextFiles
 from stepladder.data.documents import CHUNK_BYTES, Chunk, Document, digest, group_files
 from stepladder.data.errors import DataError
+from stepladder.schema.data import FileSource, JsonLines, TextFiles
 
 PARQUET_ROWS = 4096
 """Rows read together."""

@@ -22,11 +22,11 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from stepladder.data import files, stdlib
 from stepladder.data.cache import Cache, Entry, load, read_chunk, tokenize
-from stepladder.data.config import BPETokenizer, ByteTokenizer, PythonStdlib, SourceConfig, TokenizerConfig
 from stepladder.data.manifest import DegenerateDocuments, Manifest, describe_file, fingerprint
 from stepladder.data.shards import Piece, Written, is_held_out, write_shards
 from stepladder.data.tokenization import Bytes, Tokenizer, id_dtype, load_pretrained, train_bpe
-from stepladder.ladder.code import preparation_fingerprint
+from stepladder.record.fingerprint import preparation_fingerprint
+from stepladder.schema.data import BPETokenizer, ByteTokenizer, PythonStdlib, SourceConfig, TokenizerConfig
 
 
 class Text(NamedTuple):

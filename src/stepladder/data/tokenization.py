@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from stepladder.data.config import BPETokenizer, PretrainedTokenizer
 from stepladder.data.errors import DataError
+from stepladder.schema.data import BPETokenizer, PretrainedTokenizer
 
 if TYPE_CHECKING:
     import tokenizers

@@ -10,14 +10,9 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from stepladder.ladder.code import ANALYSIS, fingerprint, preparation_fingerprint
-from stepladder.ladder.config import Execution, Ladder
-from stepladder.ladder.cost import training_flops
 from stepladder.ladder.expand import expand
-from stepladder.ladder.hardware import Accelerator, accelerators
 from stepladder.ladder.load import LadderError, find_ladder, load_ladder
 from stepladder.ladder.plan import make_plan, over_limit
-from stepladder.ladder.spec import RunSpec
 from stepladder.ladder.sweep import (
     SweepRun,
     read_rates,
@@ -27,6 +22,12 @@ from stepladder.ladder.sweep import (
     with_rate,
 )
 from stepladder.ladder.trunk import Trunks, find_trunks
+from stepladder.record.cost import training_flops
+from stepladder.record.fingerprint import ANALYSIS, fingerprint, preparation_fingerprint
+from stepladder.record.spec import RunSpec
+from stepladder.schema.accelerators import Accelerator, accelerators
+from stepladder.schema.execution import Execution
+from stepladder.schema.ladder import Ladder
 
 __all__ = ["Climb", "LadderError"]
 

@@ -7,14 +7,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from stepladder.data.config import vocab_size
-from stepladder.ladder.code import run_fingerprint
-from stepladder.ladder.config import Budget, Ladder, Rung, Steps, part_settings
-from stepladder.ladder.cost import parameters, recipe_flops_per_position, training_flops_per_position
+from stepladder.ladder.kinds import part_settings
 from stepladder.ladder.load import LadderError, Location, error_at
-from stepladder.ladder.parts import PhaseShape, load
-from stepladder.ladder.rules import Size
-from stepladder.ladder.spec import (
+from stepladder.ladder.trunk import share_trunk
+from stepladder.record.cost import parameters, recipe_flops_per_position, training_flops_per_position
+from stepladder.record.fingerprint import run_fingerprint
+from stepladder.record.kinds import PhaseShape, load
+from stepladder.record.spec import (
     DataSpec,
     ModelSpec,
     OptimizerSpec,
@@ -23,7 +22,10 @@ from stepladder.ladder.spec import (
     RunSpec,
     ScheduleSpec,
 )
-from stepladder.ladder.trunk import share_trunk
+from stepladder.schema.budget import Budget, Steps
+from stepladder.schema.data import vocab_size
+from stepladder.schema.ladder import Ladder, Rung
+from stepladder.schema.rules import Size
 
 TOKENS_PER_PARAMETER = 20
 """Tokens per active non-embedding parameter at budget 1x (Hoffmann et al. 2022, arXiv 2203.15556)."""

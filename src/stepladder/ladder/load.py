@@ -15,8 +15,9 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError
 
-from stepladder.ladder.config import Ladder, part_settings
-from stepladder.ladder.parts import load
+from stepladder.ladder.kinds import part_settings
+from stepladder.record.kinds import load
+from stepladder.schema.ladder import Ladder
 
 Location = tuple[int | str, ...]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from stepladder import __version__
-from stepladder.ladder.config import Ladder
-from stepladder.ladder.cost import FLOPS_FORMULA, parameters, training_flops
-from stepladder.ladder.hardware import Accelerator
-from stepladder.ladder.spec import TRUNK, RunSpec
+from stepladder.record.cost import FLOPS_FORMULA, parameters, training_flops
+from stepladder.record.spec import TRUNK, RunSpec
+from stepladder.schema.accelerators import Accelerator
+from stepladder.schema.ladder import Ladder
 
 CHECKPOINT_BYTES_PER_PARAMETER = 12
 """fp32 weights and AdamW's two fp32 moments; training keeps two checkpoints."""

@@ -2,7 +2,7 @@
 into their specs.
 
 Until the sweep is analysed the specs of tuned runs hold the ruled rate; `with_rate` makes them final. What is
-analysed, and how, is in `stepladder.analysis.sweep`.
+analysed, and how, is in `stepladder.tuning.tune`.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from stepladder.ladder.config import Ladder, Rung, Sweep
-from stepladder.ladder.cost import parameters, training_flops_per_position
 from stepladder.ladder.expand import TOKENS_PER_PARAMETER, expand
 from stepladder.ladder.load import error_at
-from stepladder.ladder.rules import Size
-from stepladder.ladder.spec import RunSpec
+from stepladder.record.cost import parameters, training_flops_per_position
+from stepladder.record.spec import RunSpec
+from stepladder.schema.ladder import Ladder, Rung
+from stepladder.schema.rules import Size
+from stepladder.schema.sweep import Sweep
 
 Rates = dict[tuple[str, str, str], float]
 """(variant, rung, budget) to the factor on the ruled rate."""
@@ -122,7 +123,7 @@ def quantity_name(ladder: Ladder) -> str:
 
 
 def quantity(spec: RunSpec, name: str) -> float:
-    """A run's value of `n`, `d`, `c` or `d_model`; see `stepladder.ladder.rules.Size`."""
+    """A run's value of `n`, `d`, `c` or `d_model`; see `stepladder.schema.rules.Size`."""
     return float(getattr(size_of(spec), name))
 
 

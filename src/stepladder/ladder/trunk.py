@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from stepladder.ladder.cost import step_flops
-from stepladder.ladder.spec import TRUNK, RunSpec
+from stepladder.record.cost import flops_until
+from stepladder.record.spec import TRUNK, RunSpec
 
 
 @dataclass(frozen=True)
@@ -48,15 +48,6 @@ class Trunks:
         return flops_until(spec, spec.recipe.steps) - (
             0.0 if parent is None else flops_until(spec, parent.recipe.steps)
         )
-
-
-def flops_until(spec: RunSpec, steps: int) -> float:
-    """Model FLOPs of the run's first `steps` steps."""
-    flops = 0.0
-    for phase in spec.recipe.phases:
-        flops += min(phase.steps, steps) * step_flops(spec.model, spec.recipe, phase)
-        steps -= min(phase.steps, steps)
-    return flops
 
 
 def prefix(spec: RunSpec, steps: int) -> RunSpec:

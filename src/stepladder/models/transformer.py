@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from stepladder.ladder.parts import attention_window, load
-from stepladder.ladder.spec import ModelSpec
 from stepladder.models.cross_entropy import linear_cross_entropy
 from stepladder.models.experts import Routing
 from stepladder.models.functional import EPSILON, attention, rms_norm
 from stepladder.models.rotary import Rotation, rotation_table
+from stepladder.record.kinds import attention_window, load
+from stepladder.record.spec import ModelSpec
 
 
 class Attention(nn.Module):

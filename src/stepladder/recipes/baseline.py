@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from stepladder.ladder.parts import PhaseShape, Settings
+from stepladder.record.kinds import PhaseShape
+from stepladder.schema.settings import Settings
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from stepladder.ladder.cost import Convention, forward_flops_per_position
-from stepladder.ladder.parts import PhaseShape, Settings
-from stepladder.ladder.spec import ModelSpec
+from stepladder.record.cost import Convention, forward_flops_per_position
+from stepladder.record.kinds import PhaseShape
+from stepladder.record.spec import ModelSpec
+from stepladder.schema.settings import Settings
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

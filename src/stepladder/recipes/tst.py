@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from stepladder.ladder.parts import PhaseShape, Settings
+from stepladder.record.kinds import PhaseShape
+from stepladder.schema.settings import Settings
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -7,15 +7,17 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from stepladder.report import beyond, findings, ledger
+from stepladder.display.numbers import percent
 from stepladder.report.figures.laws import gain_figure, loss_figure
 from stepladder.report.figures.running import mfu_figure, time_figure, training_figure
-from stepladder.report.figures.sweep import bowls_figure, rates_figure
-from stepladder.report.format import percent
+from stepladder.report.figures.style import save_svg, variant_styles
+from stepladder.report.figures.tuning import bowls_figure, rates_figure
+from stepladder.report.render.typst import typeset
 from stepladder.report.results import Results
-from stepladder.report.style import save_svg, variant_styles
-from stepladder.report.sweep import off_optimum, sweep_context
-from stepladder.report.typeset import typeset
+from stepladder.report.sections import outlook as beyond
+from stepladder.report.sections import runs as ledger
+from stepladder.report.sections import verdict as findings
+from stepladder.report.sections.tuning import off_optimum, sweep_context
 
 
 def build_report(results_dir: Path, out: Path, ladder: dict[str, Any], plan: dict[str, Any]) -> Path:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from stepladder.analysis.cells import make_cells
+from stepladder.decision.cells import make_cells
 
 AXES = ("flops", "seconds", "tokens")
 

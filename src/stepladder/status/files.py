@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from stepladder.ladder.spec import RunSpec
+from stepladder.record.spec import RunSpec
 from stepladder.status.model import Log, Result
 
 TAIL_BYTES = 65_536

@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from stepladder.ladder.climb import Climb
-from stepladder.ladder.hardware import accelerators
-from stepladder.ladder.spec import TRUNK, RunSpec
 from stepladder.ladder.sweep import with_rate
+from stepladder.record.spec import TRUNK, RunSpec
+from stepladder.schema.accelerators import accelerators
 from stepladder.status.files import is_of, read_log, read_result
 from stepladder.status.jobs import Found, ask_slurm, error_line, newest_submissions, read_job, with_state
 from stepladder.status.judge import judge

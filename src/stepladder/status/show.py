@@ -12,7 +12,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from stepladder.report.format import duration
+from stepladder.display.numbers import duration
 from stepladder.status.model import STATES, Row, RunState, RunStatus, Status
 
 COLOURS = {

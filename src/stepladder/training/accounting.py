@@ -15,10 +15,16 @@ from typing import Any
 
 import torch
 
-from stepladder.ladder.cost import FLOPS_FORMULA, Convention, recomputed_flops, step_flops, training_flops
-from stepladder.ladder.spec import PhaseSpec, RunSpec
-from stepladder.ladder.trunk import flops_until
-from stepladder.training.hardware import Hardware
+from stepladder.record.cost import (
+    FLOPS_FORMULA,
+    Convention,
+    flops_until,
+    recomputed_flops,
+    step_flops,
+    training_flops,
+)
+from stepladder.record.spec import PhaseSpec, RunSpec
+from stepladder.training.device import Hardware
 
 STEP_CAUSES = ("data", "forward", "backward", "communication", "optimizer")
 """What a step consists of, in order. `communication` is the reduction of the gradient over ranks, waiting

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stepladder.ladder.spec import RunSpec
+from stepladder.record.spec import RunSpec
 from stepladder.training.stop import EXIT_STOPPED
 
 TIMEOUT = timedelta(minutes=10)

@@ -15,12 +15,12 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from stepladder.ladder.parts import Settings
+from stepladder.schema.settings import Settings
 from stepladder.training.checkpoint import KEEP
 
 if TYPE_CHECKING:
-    from stepladder.training.loop import Trainer
     from stepladder.training.objective import Objective
+    from stepladder.training.trainer import Trainer
 
 
 class EngineSettings(Settings):

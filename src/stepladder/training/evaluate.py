@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from stepladder.data.batches import Validation
-from stepladder.training.loop import Trainer
+from stepladder.training.trainer import Trainer
 
 POSITIONS_PER_BATCH = {"cpu": 2**12, "cuda": 2**15}
 """On a CPU enough to be bound by arithmetic, and small enough for a core's cache at ladder widths."""

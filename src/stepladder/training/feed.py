@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from stepladder.data.batches import Corpus, Order
-from stepladder.ladder.spec import PhaseSpec, RunSpec
+from stepladder.record.spec import PhaseSpec, RunSpec
 from stepladder.training.distributed import ALONE, World
 
 

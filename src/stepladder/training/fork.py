@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from stepladder.ladder.spec import RunSpec
 from stepladder.ladder.trunk import prefix
+from stepladder.record.events import read_steps
+from stepladder.record.spec import RunSpec
 from stepladder.training.checkpoint import Checkpoint, verify
-from stepladder.training.events import steps_from_events
 
 
 class Fork(NamedTuple):
@@ -40,4 +40,4 @@ def read_fork(path: Path, spec: RunSpec, data_sha256: str) -> Fork:
         raise ValueError(f"{spec.id} cannot go on from {path}: it was trained on other data; train it again")
     checkpoint = verify(path.parent / "checkpoints" / result["checkpoint"])
     parent = {"path": str(path), "spec_sha256": wanted, "step": result["steps"]}
-    return Fork(checkpoint, steps_from_events(path.parent / "events.jsonl"), parent)
+    return Fork(checkpoint, read_steps(path.parent / "events.jsonl"), parent)

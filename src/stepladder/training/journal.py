@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from stepladder.training.events import EventLog
+from stepladder.record.events import EventLog
 from stepladder.training.lineage import utc_now
 
 

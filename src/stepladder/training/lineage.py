@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from stepladder.data.batches import Corpus
-from stepladder.ladder.spec import RunSpec
+from stepladder.record.spec import RunSpec
 from stepladder.training.calibrate import cpu_name
-from stepladder.training.hardware import Hardware, cores
+from stepladder.training.device import Hardware, cores
 
 PACKAGES = ("stepladder", "torch", "numpy")
 """Packages whose version can change a run's numbers."""

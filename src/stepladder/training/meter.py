@@ -12,8 +12,8 @@ from stepladder.training.accounting import STEP_CAUSES, Ledger, Rates, StepClock
 from stepladder.training.feed import Place
 from stepladder.training.health import GRADIENT_FACTOR, Judge, Outlier, SlowStep, Stopwatch
 from stepladder.training.journal import Journal
-from stepladder.training.loop import Metrics, Trainer
 from stepladder.training.progress import progress
+from stepladder.training.trainer import Metrics, Trainer
 
 RECORDED_STEPS = 500
 """About how many steps of a run are written to events.jsonl, evenly spaced; all are checked."""

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stepladder.ladder.parts import load
-from stepladder.ladder.spec import RunSpec
 from stepladder.models.experts import Routing
 from stepladder.models.feed_forward import MixtureOfExperts
 from stepladder.models.transformer import Transformer, initialise
+from stepladder.record.kinds import load
+from stepladder.record.spec import RunSpec
 
 
 class Objective(nn.Module):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
-from stepladder.ladder.spec import OptimizerSpec, ScheduleSpec
+from stepladder.record.spec import OptimizerSpec, ScheduleSpec
 
 
 def learning_rate_multiplier(step: int, total_steps: int, schedule: ScheduleSpec) -> float:

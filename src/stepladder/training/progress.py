@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from stepladder.ladder.spec import RecipeSpec
+from stepladder.record.spec import RecipeSpec
 
 
 def progress(record: dict[str, Any], recipe: RecipeSpec) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from stepladder.data.batches import Corpus
-from stepladder.ladder.cost import parameters
-from stepladder.ladder.spec import RunSpec
+from stepladder.record.cost import parameters
+from stepladder.record.spec import RunSpec
 from stepladder.training.evaluate import DomainLoss
 
 

@@ -21,9 +21,13 @@ import psutil
 import torch
 
 from stepladder.data.batches import Corpus
-from stepladder.ladder.spec import TRUNK, RunSpec
-from stepladder.ladder.trunk import flops_until
-from stepladder.training import accounting, hardware
+from stepladder.record.cost import flops_until
+from stepladder.record.events import lost_seconds, read_attempts, read_steps
+from stepladder.record.files import write_atomically
+from stepladder.record.folder import holds_result, take_folder
+from stepladder.record.spec import TRUNK, RunSpec
+from stepladder.training import accounting
+from stepladder.training import device as hardware
 from stepladder.training.checkpoint import (
     Checkpoint,
     Outcome,
@@ -35,17 +39,15 @@ from stepladder.training.checkpoint import (
 from stepladder.training.distributed import Ranks, World, check_shares, device_of, join
 from stepladder.training.engine import EngineSettings, choose_engine, fit_memory
 from stepladder.training.evaluate import DomainLoss, evaluate
-from stepladder.training.events import lost_seconds, read_attempts, steps_from_events
 from stepladder.training.feed import Feed, Place, read_batch
-from stepladder.training.folder import holds_result, take_folder, write_atomically
 from stepladder.training.fork import Fork, read_fork
 from stepladder.training.journal import Journal
 from stepladder.training.lineage import trace, utc_now
-from stepladder.training.loop import Trainer
 from stepladder.training.meter import Meter, Step
 from stepladder.training.result import end_record, identify, score
 from stepladder.training.sharding import choose_sharding
 from stepladder.training.stop import EXIT_STOPPED, StopSignal, tell_progress, was_restarted
+from stepladder.training.trainer import Trainer
 
 FLUSH, SAVE = 1, 2
 """What can be due between two steps; ranks do what the most pressed one needs."""
@@ -375,9 +377,7 @@ class Run:
         return (
             identify(self.spec)
             | ({"loss": None} if losses is None else score(self.spec, self.corpus, losses))
-            | accounting.summarise(
-                self.spec, self.hardware, steps_from_events(log), self.trainer.model.recompute
-            )
+            | accounting.summarise(self.spec, self.hardware, read_steps(log), self.trainer.model.recompute)
             | {
                 "flops_trained": flops_until(self.spec, self.spec.recipe.steps)
                 - (flops_until(self.spec, self.parent["step"]) if self.parent else 0.0),

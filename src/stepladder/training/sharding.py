@@ -14,8 +14,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from stepladder.ladder.cost import parameters
-from stepladder.ladder.spec import ModelSpec
+from stepladder.record.cost import parameters
+from stepladder.record.spec import ModelSpec
 from stepladder.training.distributed import World
 from stepladder.training.objective import Objective
 

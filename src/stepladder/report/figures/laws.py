@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from stepladder.report.style import (
+from stepladder.report.figures.style import (
     GREY,
     INK,
     Styles,

@@ -8,8 +8,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from stepladder.report.format import duration
-from stepladder.report.style import (
+from stepladder.display.numbers import duration
+from stepladder.report.figures.style import (
     GREY,
     PARTS,
     Styles,

@@ -1,0 +1,5 @@
+"""`python -m stepladder.cli`."""
+
+from stepladder.cli.main import app
+
+app()

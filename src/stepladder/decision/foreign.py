@@ -1,0 +1,59 @@
+"""Anyone's table of runs as a ladder's: what the comparison needs and the table lacks is filled in, or
+asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from stepladder.decision.cells import COLUMNS
+from stepladder.laws.tables import select
+
+
+def as_runs(table: pd.DataFrame, columns: Mapping[str, str], any_units: bool = False) -> pd.DataFrame:
+    """A table with the columns of runs.parquet that the analysis reads.
+
+    A runs.parquet is returned as it is. Of any other table `variant`, `rung`, `loss` and one cost axis are
+    needed, and `seed` where a rung of a variant has several rows; it is the variants' common seeds that are
+    paired.
+
+    Raises:
+        ValueError: a column is missing, or holds what it must not; the message names rows.
+    """
+    if {"parameters_active_non_embedding", "learning_rate_factor", "accelerator_seconds"} <= set(table):
+        return table
+    axes = [name for name in COLUMNS if columns.get(name, name) in table]
+    if not axes:
+        raise ValueError(
+            f"the table has no cost axis: give one of {', '.join(COLUMNS)} with --columns flops=NAME"
+        )
+    chosen = select(
+        table, ["loss", "variant", "rung", *axes], columns, ["seed", "budget", "parameters"], any_units
+    )
+    keys = ["variant", "rung", *(["budget"] if "budget" in chosen else [])]
+    if "seed" not in chosen and chosen.duplicated(keys).any():
+        row = chosen[chosen.duplicated(keys)].iloc[0]
+        raise ValueError(
+            f"{row['variant']} at {row['rung']} has several rows: name the column that tells them apart with "
+            "--columns seed=NAME"
+        )
+    size = chosen["parameters"] if "parameters" in chosen else chosen[axes[0]]
+    filled: dict[str, Any] = {
+        "id": [
+            f"{v}/{r}/row{i}" for v, r, i in zip(chosen["variant"], chosen["rung"], chosen.index, strict=True)
+        ],
+        "architecture": "",
+        "recipe": chosen["variant"],
+        "depth": 0,
+        "budget": chosen.get("budget", "1x"),
+        "budget_multiple": 1.0,
+        "seed": chosen.get("seed", 0),
+        "learning_rate_factor": 1.0,
+        "parameters_active_non_embedding": np.asarray(size, dtype=float),
+    }
+    renamed = {name: column for name, column in COLUMNS.items() if name in axes}
+    runs: pd.DataFrame = chosen.rename(columns=renamed).assign(**filled)
+    return runs

@@ -1,0 +1,83 @@
+"""What the two approaches without a loss law (isoflop.py, envelope.py) have in common.
+
+Both give N* = k C^a and D* = k' C^b, with C in FLOPs, N in parameters, D in tokens and natural logs of k.
+
+Shapes: M rows of a profile, G profiles, R runs, K bins, B bootstrap draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from stepladder.laws.forms import Array
+from stepladder.laws.numbers import finite, percentile_interval
+
+NAMES = ("a", "log_k", "b", "log_k_tokens")
+"""Parameters of the two power laws, in the order of every (B, 4) array here."""
+
+SAME_SIZE = 1e-3
+"""Sizes within this relative distance are one size: a parabola through them would follow rounding."""
+
+
+def gap_groups(values: Array, gap: float) -> npt.NDArray[np.int64]:
+    """Group of each value (M,), smallest first; sorted neighbours more than a relative `gap` apart part.
+
+    `values` are logs.
+    """
+    order = np.argsort(values, kind="stable")
+    group = np.empty(len(values), dtype=np.int64)
+    group[order] = np.cumsum(np.diff(values[order], prepend=values[order[:1]]) > np.log1p(gap))
+    return group
+
+
+def power_laws(x: Array, log_size: Array, log_tokens: Array) -> Array:
+    """(B, 4) by least squares of log N* and log D* (B, G) on log C (G,), leaving out NaN; NaN where fewer
+    than two are left."""
+    use = np.isfinite(log_size)
+    count = use.sum(axis=1, keepdims=True)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean = (use * x).sum(axis=1, keepdims=True) / count
+        dx = np.where(use & (count > 1), x - mean, 0.0)
+        columns = []
+        for y in (log_size, log_tokens):
+            y = np.where(use, y, 0.0)
+            slope = (dx * y).sum(axis=1) / (dx**2).sum(axis=1)
+            columns += [slope, y.sum(axis=1) / count[:, 0] - slope * mean[:, 0]]
+    return np.stack(columns, axis=1)
+
+
+def summary(
+    point: Array, drawn: Array, confidence: float, targets: Sequence[float], x: Array
+) -> dict[str, Any]:
+    """What both approaches report of their power laws: estimates (4,), draws (B, 4), log budgets fitted x."""
+    kept = drawn[np.isfinite(drawn).all(axis=1)]
+    enough = len(kept) > 1
+
+    def interval(values: Array) -> list[float | None] | None:
+        return percentile_interval(values, confidence) if enough else None
+
+    rows = []
+    for flops in targets:
+        outside = not x.min() <= np.log(flops) <= x.max()
+        row: dict[str, Any] = {"flops": float(flops), "extrapolated": bool(outside)}
+        for name, slope in (("parameters", 0), ("tokens", 2)):
+            # In logs: an absurd draw overflows to infinity, which percentile_interval writes as null.
+            with np.errstate(over="ignore"):
+                row[name] = finite(np.exp(point[slope + 1] + point[slope] * np.log(flops)))
+                values = np.exp(kept[:, slope + 1] + kept[:, slope] * np.log(flops))
+            row[f"{name}_interval"] = interval(values)
+        rows.append(row)
+    named = list(enumerate(NAMES))
+    return {
+        "parameters": {name: float(point[p]) for p, name in named},
+        "standard_errors": {name: float(kept[:, p].std(ddof=1)) for p, name in named} if enough else None,
+        "intervals": {name: interval(kept[:, p]) for p, name in named} if enough else None,
+        "confidence": confidence,
+        "draws": len(drawn),
+        "draws_failed": len(drawn) - len(kept),
+        "targets": rows,
+    }

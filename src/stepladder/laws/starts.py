@@ -1,0 +1,138 @@
+"""Where searches begin: thousands of exponents, each with the best coefficients for it, screened.
+
+Given its exponents a law is linear in its coefficients, which a small non-negative regression finds. A
+start is therefore a point of the exponents' space alone, and already the best of a whole grid of
+coefficients.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import qmc
+
+from stepladder.laws.forms import Array, Design
+from stepladder.laws.solve import Robust, Solution, objective, solve
+
+CANDIDATES = 4500
+"""Starts that are screened. As many as the grid of Besiroglu et al. 2024, which spans coefficients too."""
+
+BEST = 32
+"""Starts that are polished because they are best, and half as many spread over the others' ranks."""
+
+NEARBY = (1.0, 0.5, 1.8)
+"""Replicates start from the point estimate, and with all its exponents times these."""
+
+AGREE = 1e-6
+"""Starts whose objective is within this share of the best count as agreeing."""
+
+SWEEPS = 40
+"""Multiplicative updates of the coefficients (Lee & Seung 2001), from their clipped regression."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """The best of many searches."""
+
+    theta: Array
+    """(P,)."""
+    objective: float
+    converged: bool
+    agreeing: int
+    """Polished starts that ended at the best objective."""
+    polished: int
+
+
+def search(design: Design, log_loss: Array, robust: Robust, candidates: int = CANDIDATES) -> Found:
+    """The law's global optimum on log_loss (M,), as far as many starts can tell."""
+    found = solve(design, log_loss, screen(design, log_loss, robust, candidates), robust)
+    best = int(found.objective.argmin())
+    value = float(found.objective[best])
+    agreeing = int((found.objective <= value * (1 + AGREE) + 1e-18).sum())
+    return Found(found.theta[best], value, bool(found.converged[best]), agreeing, len(found.theta))
+
+
+def search_nearby(
+    design: Design, log_loss: Array, robust: Robust, theta: Array, weight: Array | None = None
+) -> Solution:
+    """The best of a few starts around theta (P,) in each replicate: log_loss or weight is (B, M), or both."""
+    B = max(len(np.atleast_2d(x)) for x in (log_loss, 1.0 if weight is None else weight))
+    y = np.broadcast_to(log_loss, (B, design.matrix.shape[1]))
+    point = np.repeat(np.atleast_2d(theta), B, axis=0)
+    starts = [point]
+    for factor in NEARBY[1:]:
+        starts.append(regress(design, np.where(design.is_log, 0.0, point * factor), y))
+    S = len(starts)
+    weights = weight if weight is None or np.ndim(weight) < 2 else np.tile(weight, (S, 1))
+    found = solve(design, np.tile(y, (S, 1)), np.concatenate(starts), robust, weights)
+    best = found.objective.reshape(S, B).argmin(axis=0) * B + np.arange(B)
+    return Solution(found.theta[best], found.objective[best], found.converged[best])
+
+
+def screen(
+    design: Design, log_loss: Array, robust: Robust, candidates: int = CANDIDATES, seed: int = 0
+) -> Array:
+    """Starts (S, P) worth polishing, the best first.
+
+    Args:
+        log_loss: (M,).
+    """
+    theta = regress(design, spread(design, candidates, seed), log_loss)
+    value = objective(design, log_loss, theta, robust)
+    order = np.argsort(np.where(np.isfinite(value), value, np.inf), kind="stable")
+    if len(order) <= BEST:
+        return np.asarray(theta[order])
+    others = np.linspace(BEST, len(order) - 1, BEST // 2).astype(int)
+    return np.asarray(theta[np.concatenate([order[:BEST], order[others]])])
+
+
+def spread(design: Design, candidates: int, seed: int) -> Array:
+    """(S, P) with exponents that fill their starting ranges evenly (Sobol points, in logs where positive);
+    coefficients are zero."""
+    powers = np.flatnonzero(~design.is_log)
+    theta = np.zeros((candidates if len(powers) else 1, len(design.names)))
+    if len(powers) == 0:
+        return theta
+    bits = int(np.ceil(np.log2(candidates)))
+    points = qmc.Sobol(len(powers), seed=seed).random_base2(bits)[:candidates]
+    # Groups tend to have similar exponents, and a cube of many dimensions holds few such points: in half of
+    # the starts all groups have their law's exponent in common.
+    first = [next(q for q, base in enumerate(design.bases) if base is design.bases[p]) for p in powers]
+    common = points[:, np.searchsorted(powers, first)]
+    points = np.where(np.arange(candidates)[:, None] % 2 == 0, common, points)
+    for i, p in enumerate(powers):
+        low, high = design.bases[p].start
+        theta[:, p] = low * (high / low) ** points[:, i] if low > 0 else low + (high - low) * points[:, i]
+    return theta
+
+
+def regress(design: Design, theta: Array, log_loss: Array) -> Array:
+    """Fill in the coefficients of theta (S, P): least squares of relative errors, kept positive.
+
+    Args:
+        log_loss: (M,) or (S, M).
+    """
+    K, M, P = design.matrix.shape
+    logs = np.flatnonzero(design.is_log)
+    if len(logs) == 0:
+        return theta
+    logs_of_terms = (theta @ design.matrix.reshape(K * M, P).T).reshape(-1, K, M) + design.offset
+    # An absurd start stays absurd, and finite.
+    terms = np.exp(np.minimum(logs_of_terms - np.atleast_2d(log_loss)[:, None], 300.0))
+    free = design.matrix[:, :, logs].transpose(2, 0, 1)  # (Q, K, M): 1 where the coefficient is in the term
+    basis = np.einsum("skm,qkm->sqm", terms, free)
+    known = np.where(free.sum(axis=0) > 0, 0.0, terms).sum(axis=1)  # pinned terms
+    target = np.maximum(1.0 - known, 1e-9)
+    size = np.maximum(basis.max(axis=2), 1e-300)
+    basis = basis / size[:, :, None]
+    gram = basis @ basis.transpose(0, 2, 1)
+    right = np.einsum("sqm,sm->sq", basis, target)
+    ridge = 1e-10 * np.einsum("sqq->sq", gram).max(axis=1)[:, None, None] * np.eye(len(logs))
+    value = np.linalg.solve(gram + ridge, right[:, :, None])[:, :, 0]
+    value = np.maximum(value, 1e-3)
+    for _ in range(SWEEPS):
+        value *= np.maximum(right, 1e-300) / np.maximum(np.einsum("sqr,sr->sq", gram, value), 1e-300)
+    theta = theta.copy()
+    theta[:, logs] = np.log(np.maximum(value / size, 1e-100))
+    return theta

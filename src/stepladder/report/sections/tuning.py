@@ -1,0 +1,202 @@
+"""The ladder's learning-rate sweep in words and tables, from learning_rates.json."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from stepladder.display import numbers as fmt
+from stepladder.display.table import table
+
+Tuning = dict[str, Any]
+"""The contents of learning_rates.json."""
+
+QUANTITIES = {
+    "n": "active non-embedding parameters N",
+    "d": "training positions D",
+    "c": "training compute C (FLOPs)",
+    "d_model": "model width d_model (features)",
+}
+"""Measures of scale, in words."""
+
+SYMBOLS = {"n": "N", "d": "D", "c": "C", "d_model": "d_model"}
+
+
+def sweep_context(tuning: Tuning, plan: dict[str, Any]) -> dict[str, Any]:
+    """What the report's section on the sweep prints."""
+    return {
+        "summary": summary(tuning, plan),
+        "law": law_sentences(tuning),
+        "optima": optima_table(tuning),
+        "rates": rates_table(tuning),
+        "confidence": fmt.percent(tuning["confidence"]),
+        "quantity": QUANTITIES[tuning["quantity"]],
+        "budget": tuning["budget"],
+    }
+
+
+def summary(tuning: Tuning, plan: dict[str, Any]) -> str:
+    """What was swept, and the noise."""
+    runs = sum(len(point["losses"]) for bowl in tuning["bowls"] for point in bowl["points"])
+    hours = sum(row["accelerator_hours"] for row in plan["runs"] if row["sweep"])
+    noises = [
+        f"{fmt.fixed(noise['sd_loss'], 4)} at {rung} ({noise['dof']} degrees of freedom, {noise['source']})"
+        if noise
+        else f"unknown at {rung}"
+        for rung, noise in tuning["noise"].items()
+    ]
+    return (
+        f"{runs} runs at budget {tuning['budget']}; those that are not the ladder's own were planned at "
+        f"{fmt.significant(hours)} accelerator-hours, and are in no law and no verdict. "
+        f"Noise of one run, nats/token: {'; '.join(noises)}."
+    )
+
+
+def law_sentences(tuning: Tuning) -> list[str]:
+    """How the optimum goes with scale, and what that rests on."""
+    law = tuning["law"]
+    if law is None:
+        return ["No law of the optimum: no bowl has its lowest point inside the sweep."]
+    head = f"How the optimum goes with {QUANTITIES[tuning['quantity']]}: {law['in_words']}."
+    if law["widened"]:
+        head += (
+            f" The optima scatter about it by {fmt.significant(math.sqrt(law['scatter']), 2)} times what "
+            "their errors explain; its intervals are wider by that."
+        )
+    sentences = [head]
+    for variant, found in law["variants"].items():
+        if found["exponent"] is None:
+            continue
+        ends = found["interval"] or (None, None)
+        exponent = (
+            fmt.interval(found["exponent"], *ends) if found["interval"] else fmt.fixed(found["exponent"], 2)
+        )
+        rungs = ", ".join(found["rungs"])
+        sentences.append(
+            f"{variant}: rate ∝ {SYMBOLS[tuning['quantity']]} to the power {exponent}, from {rungs}."
+        )
+    return sentences + tuning["warnings"]
+
+
+def off_optimum(tuning: Tuning) -> list[str]:
+    """One warning for every rung that trained off its optimum."""
+    sentences = []
+    for row in tuning["rates"]:
+        off = row["off"]
+        if not off or not off["flagged"]:
+            continue
+        source = "its bowl" if off["by"] == "bowl" else "the law of the optimum, which is extrapolated"
+        sentences.append(
+            f"{row['variant']} at {row['rung']} trained off its optimum: at {rate(row['used'])}, by {source} "
+            f"the best is {rate_interval(off['optimum'], off['interval'])}. Estimated cost: "
+            f"{fmt.fixed(off['cost'], 3)} nats/token (n = {off['n']} runs; noise of one run "
+            f"{fmt.fixed(off['noise'], 3)})."
+        )
+    return sentences
+
+
+def optima_table(tuning: Tuning) -> dict[str, Any]:
+    """Every bowl: what was tried, and where it is lowest."""
+    ruled = {
+        (bowl["variant"], bowl["rung"]): bowl["optimum"]
+        for bowl in tuning["bowls"]
+        if bowl["batch_factor"] == 1
+    }
+    several = any(bowl["batch_factor"] != 1 for bowl in tuning["bowls"])
+    rows = []
+    for bowl in tuning["bowls"]:
+        best = bowl["optimum"]
+        factors = [point["factor"] for point in bowl["points"]]
+        row = [
+            bowl["rung"],
+            bowl["variant"],
+            str(bowl["batch_sequences"]),
+            ", ".join(f"{factor:g}" for factor in factors),
+            str(bowl["n"]),
+            rate_interval(best["learning_rate"], best["interval"]) if best else fmt.MISSING,
+            plus_minus(best["loss"], best["loss_se"]) if best else fmt.MISSING,
+            fmt.significant(best["curvature"], 2) if best else fmt.MISSING,
+        ]
+        if several:
+            row.append(_against(bowl, ruled[bowl["variant"], bowl["rung"]]))
+        rows.append([*row, bowl["reason"] or ""])
+    batch = ["Against ruled batch"] if several else []
+    return table(
+        [
+            "<Rung",
+            "<Variant",
+            "Batch",
+            "<Factors on the rule",
+            "n",
+            "Best rate",
+            "Lowest loss",
+            "Curvature",
+            *batch,
+            "<<No optimum because",
+        ],
+        rows,
+    )
+
+
+def _against(bowl: dict[str, Any], ruled: dict[str, Any] | None) -> str:
+    """Lowest loss of another batch minus that of the ruled one."""
+    best = bowl["optimum"]
+    if bowl["batch_factor"] == 1 or best is None or ruled is None:
+        return fmt.MISSING
+    known = best["loss_se"] is not None and ruled["loss_se"] is not None
+    error = math.hypot(best["loss_se"], ruled["loss_se"]) if known else None
+    return plus_minus(best["loss"] - ruled["loss"], error, signed=True)
+
+
+def rates_table(tuning: Tuning) -> dict[str, Any]:
+    """Every rung and variant: the predicted rate, the one it trained at, and what the difference costs."""
+    rows = []
+    for row in tuning["rates"]:
+        off = row["off"]
+        rows.append(
+            [
+                row["rung"],
+                row["variant"],
+                row["budget"],
+                rate_interval(row["learning_rate"], row["interval"]),
+                f"{fmt.significant(row['beyond'])} ×" if (row["beyond"] or 1) > 1 else "inside",
+                rate(row["used"]),
+                "the sweep" if row["applied"] else "the ladder file",
+                f"{fmt.fixed(off['cost'], 4)}" if off else fmt.MISSING,
+                f"{off['n']} ({off['by']})" if off else fmt.MISSING,
+                {True: "off its optimum", False: "", None: "cannot be told"}[off["flagged"] if off else None],
+            ]
+        )
+    return table(
+        [
+            "<Rung",
+            "<Variant",
+            "Budget",
+            "Predicted rate",
+            "Beyond sweep",
+            "Trains at",
+            "<By",
+            "Cost",
+            "n",
+            "<<Note",
+        ],
+        rows,
+    )
+
+
+def rate(value: float | None) -> str:
+    """A learning rate: 0.00123."""
+    return fmt.significant(value, 3)
+
+
+def rate_interval(value: float | None, ends: list[float] | None) -> str:
+    """`0.0121 [0.0098, 0.0149]`."""
+    if value is None:
+        return fmt.MISSING
+    return f"{rate(value)} [{rate(ends[0])}, {rate(ends[1])}]" if ends else f"{rate(value)} [no interval]"
+
+
+def plus_minus(value: float, error: float | None, *, signed: bool = False) -> str:
+    """`2.576 ± 0.012`: with the standard error."""
+    number = fmt.signed(value, 3) if signed else fmt.fixed(value, 3)
+    return number if error is None else f"{number} ± {fmt.fixed(error, 3)}"

@@ -1,0 +1,102 @@
+"""The ladder file: what a person writes, as pydantic models.
+
+Every field carries its unit, meaning and default in the docstring below it; unknown keys are errors. A module
+per section; this one puts them together. `stepladder.ladder.load` reads a file into these models,
+`stepladder.ladder.expand` turns them into runs.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from stepladder.schema.analysis import AnalysisConfig
+from stepladder.schema.budget import Budget
+from stepladder.schema.data import Data
+from stepladder.schema.execution import Execution, ExecutionOverrides
+from stepladder.schema.optimizer import Optimizer
+from stepladder.schema.plan import Plan
+from stepladder.schema.settings import Name, Positive, Settings
+from stepladder.schema.shape import Shape
+from stepladder.schema.sweep import Sweep
+
+
+class Overrides(Settings):
+    """Values that replace the rules' for one rung."""
+
+    d_model: Positive | None = None
+    d_head: Positive | None = None
+    n_heads: Positive | None = None
+    n_kv_heads: Positive | None = None
+    d_ff: Positive | None = None
+    d_expert: Positive | None = None
+    """Hidden width of one expert (only in ladders with an MoE architecture)."""
+    learning_rate: float | None = Field(default=None, gt=0)
+    """Peak rate of every variant of this rung."""
+    batch_sequences: Positive | None = None
+    """Sequences per step."""
+
+
+class Rung(Settings):
+    """One model size. `{depth: 4}` is enough; the rest follows by rule."""
+
+    depth: Positive
+    """Transformer layers: the ladder's one knob."""
+    name: Name | None = None
+    """Default: d<depth>."""
+    seeds: tuple[int, ...] | None = Field(default=None, min_length=1)
+    """Default: the ladder's seeds."""
+    budgets: tuple[Budget, ...] | None = Field(default=None, min_length=1)
+    """Default: the ladder's budgets."""
+    set: Overrides = Overrides()
+    """Derived values to override on this rung; the report lists them."""
+    execution: ExecutionOverrides = ExecutionOverrides()
+    """Execution fields of this rung where they differ from the ladder's."""
+
+    @property
+    def label(self) -> str:
+        """The rung's name in paths and tables."""
+        return self.name or f"d{self.depth}"
+
+
+class Ladder(Settings):
+    """A named, versioned ladder: rungs x architectures x recipes x budgets x seeds."""
+
+    name: Name
+    version: Positive = 1
+    """Raise it when the ladder's meaning changes; the report prints it."""
+    question: str = Field(min_length=1)
+    """What this ladder is to answer, one sentence; the report's subtitle."""
+    rungs: tuple[Rung, ...] = Field(min_length=1)
+    architectures: dict[Name, dict[str, Any]] = Field(min_length=1)
+    """Label to settings. The label names the file in `stepladder.architectures`, unless `kind:` does."""
+    recipes: dict[Name, dict[str, Any]] = Field(min_length=1)
+    """Label to settings. The label names the file in `stepladder.recipes`, unless `kind:` does."""
+    budgets: tuple[Budget, ...] = Field(default=(1.0,), min_length=1)
+    """Multiples of 20 tokens per active non-embedding parameter, or `{steps: n}`."""
+    seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
+    learning_rate_factors: tuple[Annotated[float, Field(gt=0)], ...] = Field(default=(1.0,), min_length=1)
+    """Factors on the ruled learning rate; more than one makes the ladder a sweep."""
+    sweep: Sweep | None = None
+    """A sweep within the ladder: the rates of the rungs that are not swept follow from it."""
+    shape: Shape
+    optimizer: Optimizer
+    data: Data
+    execution: Execution = Execution()
+    plan: Plan
+    analysis: AnalysisConfig
+
+    def execution_of(self, rung: Rung) -> Execution:
+        """The ladder's execution section with the rung's own fields.
+
+        Raises:
+            ValueError: the two do not fit together.
+        """
+        own = rung.execution.model_dump(exclude_none=True)
+        return Execution.model_validate(self.execution.model_dump() | own)
+
+    @property
+    def variants(self) -> list[str]:
+        """architecture-recipe, in the file's order."""
+        return [f"{a}-{r}" for a in self.architectures for r in self.recipes]

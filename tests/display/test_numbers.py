@@ -1,0 +1,72 @@
+"""Numbers as printed: golden values, and the promise that a missing number is a dash."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stepladder.display import numbers as fmt
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (fmt.significant(0.012345), "0.0123"),
+        (fmt.significant(9.996), "10.0"),
+        (fmt.significant(1234.5), "1230"),
+        (fmt.significant(-0.5), "−0.500"),
+        (fmt.flops(5.7e12), "5.70 TFLOP"),
+        (fmt.flops(9.996e11), "1.00 TFLOP"),
+        (fmt.flops(3.2e22), "32.0 ZFLOP"),
+        (fmt.rate(66e9), "66.0 GFLOP/s"),
+        (fmt.count(201_000), "201k"),
+        (fmt.count(1.05e12), "1.05T"),
+        (fmt.count(271), "271"),
+        (fmt.whole(2310), "2\N{THIN SPACE}310"),
+        (fmt.bytes_(61_400_000), "61.4 MB"),
+        (fmt.duration(12.3), "12.3 s"),
+        (fmt.duration(246), "4.10 min"),
+        (fmt.duration(11_520), "3.20 h"),
+        (fmt.percent(0.357), "36 %"),
+        (fmt.money(1234.5, "USD"), "1,234.50 USD"),
+        (fmt.p_value(2e-5), "< 0.0001"),
+        (fmt.p_value(0.0312), "0.031"),
+        (fmt.interval(0.974, 0.9, 1.05), "0.97 [0.90, 1.05]"),
+        (fmt.interval(0.974, None, None), "0.97 [no interval]"),
+    ],
+)
+def test_golden(text: str, expected: str) -> None:
+    assert text == expected
+
+
+def test_gain_says_what_null_means() -> None:
+    assert fmt.gain({"gain": 1.449, "interval": [1.3, 1.62]}) == "1.45 [1.30, 1.62]"
+    assert fmt.gain({"gain": 2.0, "interval": [1.3, None]}) == "2.00 [1.30, ∞]"
+    assert fmt.gain({"gain": None, "interval": [3.0, None]}) == "∞ [3.00, ∞]"
+    assert fmt.gain({"gain": 0.9, "interval": None}) == "0.90 [no interval]"
+    assert fmt.gain(None) == "—"
+
+
+@pytest.mark.parametrize("value", [None, math.nan, math.inf])
+@pytest.mark.parametrize(
+    "print_",
+    [fmt.significant, fmt.fixed, fmt.flops, fmt.count, fmt.whole, fmt.duration, fmt.percent, fmt.p_value],
+)
+def test_missing_is_a_dash_not_zero(print_, value) -> None:
+    assert print_(value) == "—"
+
+
+@given(st.floats(1e-6, 1e24))
+def test_three_figures_are_within_half_a_per_cent(value: float) -> None:
+    assert float(fmt.significant(value)) == pytest.approx(value, rel=5.01e-3)
+
+
+@given(st.lists(st.floats(1e-3, 1e24), min_size=1))
+def test_axis_scale_is_a_power_of_a_thousand(values: list[float]) -> None:
+    divisor, prefix = fmt.scale(values)
+    assert math.log10(divisor) / 3 == pytest.approx(
+        ["", "k", "M", "G", "T", "P", "E", "Z", "Y"].index(prefix)
+    )

@@ -1,0 +1,80 @@
+"""The law's fit: exact on exact data, no worse than an independent optimiser, honest about its limits."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import minimize
+
+from stepladder.laws.joint import fit_laws
+from stepladder.laws.solve import Robust
+
+COST = np.tile([4.4e10, 2.9e11, 1.06e12, 3.0e12], 4)
+VARIANT = np.repeat(np.arange(4), 4)
+ALPHA = np.array([0.25, 0.22, 0.28, 0.26])
+SCALE = np.array([0.8, 0.85, 0.7, 0.75])
+
+
+def exact(E=1.0):
+    return np.log(E + SCALE[VARIANT] * (COST / 1e12) ** -ALPHA[VARIANT])
+
+
+@pytest.mark.parametrize("floor", ["shared", "free", 1.0])
+def test_exact_data_give_back_their_law(floor):
+    fits = fit_laws(COST, exact()[None], VARIANT, floor, 1e-3)
+    assert fits.converged.all()
+    np.testing.assert_allclose(fits.E[0], 1.0, rtol=1e-6)
+    np.testing.assert_allclose(fits.alpha[0], ALPHA, rtol=1e-6)
+    np.testing.assert_allclose(fits.A[0] * (1e12 / fits.unit) ** -ALPHA, SCALE, rtol=1e-6)
+
+
+@pytest.mark.parametrize("delta", [1e-3, 1e-2, 1.0])
+def test_no_worse_than_a_plain_multi_start(delta):
+    """Differential test: Nelder-Mead and L-BFGS from a grid, on the same objective written out plainly."""
+    log_loss = exact() + 0.01 * np.random.default_rng(3).standard_normal(16)
+    fits = fit_laws(COST, log_loss[None], VARIANT, "shared", delta)
+    x = np.log(COST / fits.unit)
+
+    def objective(theta):
+        a, log_alpha, e = theta[:4], theta[4:8], theta[8]
+        predicted = np.logaddexp(e, a[VARIANT] - np.exp(log_alpha)[VARIANT] * x)
+        return Robust(delta)(predicted - log_loss)[0].sum()
+
+    best = np.inf
+    for E in (0.3, 0.7, 1.0, 1.2):
+        start = np.concatenate([np.full(4, np.log(0.8)), np.full(4, np.log(0.25)), [np.log(E)]])
+        for method, options in (
+            ("L-BFGS-B", {"ftol": 1e-15, "gtol": 1e-12}),
+            ("Nelder-Mead", {"maxiter": 20000}),
+        ):
+            start = minimize(objective, start, method=method, options=options).x
+        best = min(best, objective(start))
+    assert fits.objective[0] <= best * (1 + 1e-9)
+
+
+def test_replicates_are_fitted_like_single_problems():
+    noisy = exact() + 0.01 * np.random.default_rng(1).standard_normal((5, 16))
+    together = fit_laws(COST, noisy, VARIANT, "shared", 0.01)
+    for i in range(5):
+        alone = fit_laws(COST, noisy[i][None], VARIANT, "shared", 0.01)
+        np.testing.assert_allclose(together.objective[i], alone.objective[0], rtol=1e-9)
+        np.testing.assert_allclose(together.alpha[i], alone.alpha[0], rtol=1e-5)
+
+
+@given(factor=st.floats(1e-6, 1e9))
+@settings(max_examples=10, deadline=None)
+def test_the_unit_of_cost_does_not_matter(factor):
+    noisy = (exact() + 0.01 * np.random.default_rng(2).standard_normal(16))[None]
+    one = fit_laws(COST, noisy, VARIANT, "shared", 0.01)
+    other = fit_laws(COST * factor, noisy, VARIANT, "shared", 0.01)
+    np.testing.assert_allclose(other.predict(COST[:4] * factor), one.predict(COST[:4]), rtol=1e-6)
+
+
+def test_two_rungs_are_refused():
+    keep = np.isin(COST, [4.4e10, 2.9e11])
+    with pytest.raises(ValueError, match="add rungs, or pin"):
+        fit_laws(COST[keep], exact()[keep][None], VARIANT[keep], "shared", 0.01)
+
+
+def test_huber_by_hand():
+    np.testing.assert_allclose(Robust(1.0)(np.array([0.0, 0.5, -1.0, 3.0]))[0], [0, 0.125, 0.5, 2.5])

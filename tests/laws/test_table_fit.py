@@ -1,0 +1,308 @@
+"""One law on anyone's table: exact on exact data, no worse than scipy, refusing what cannot be told."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import minimize
+
+from stepladder.laws.bootstrap import bca_interval
+from stepladder.laws.forms import LAWS, make_design
+from stepladder.laws.identify import NotIdentified
+from stepladder.laws.solve import Robust, derivatives, objective, slopes, solve
+from stepladder.laws.starts import search
+from stepladder.laws.table_fit import Options, fit_table, inputs_of
+
+TRUE = {
+    "compute": {"E": 1.7, "A": 1500.0, "alpha": 0.16},
+    "chinchilla": {"E": 1.8172, "A": 482.01, "B": 2085.43, "alpha": 0.3478, "beta": 0.3658},
+    "overtraining": {"E": 1.82, "a": 800.0, "b": 2400.0, "eta": 0.178},
+    "sparsity": {
+        "E": 0.94,
+        "A": 300.0,
+        "B": 900.0,
+        "c": 0.46,
+        "d": 17.0,
+        "alpha": 0.36,
+        "beta": 0.34,
+        "lambda": -0.17,
+        "delta": 0.16,
+        "gamma": 0.16,
+    },
+}
+
+
+def grid(noise: float = 0.0, seed: int = 0) -> pd.DataFrame:
+    """Sizes x token multipliers x active shares, without a loss."""
+    rows = [
+        (n, m * n, f)
+        for n in np.geomspace(3e7, 1e10, 7)
+        for m in (5.0, 20.0, 60.0, 200.0)
+        for f in (1.0, 0.5, 0.25, 0.1)
+    ]
+    table = pd.DataFrame(rows, columns=["parameters", "tokens", "active_fraction"])
+    return table.assign(flops=6 * table["parameters"] * table["tokens"])
+
+
+def exact(name: str) -> pd.DataFrame:
+    table = grid() if name == "sparsity" else grid().query("active_fraction == 1").reset_index(drop=True)
+    return table.assign(loss=LAWS[name]().loss(TRUE[name], inputs_of(LAWS[name](), table)))
+
+
+def noisy(name: str, sigma: float, seed: int = 0) -> pd.DataFrame:
+    table = exact(name)
+    return table.assign(
+        loss=table["loss"] * np.exp(sigma * np.random.default_rng(seed).standard_normal(len(table)))
+    )
+
+
+@pytest.mark.parametrize("name", LAWS)
+def test_exact_data_give_back_every_law(name):
+    found = fit_table(exact(name), LAWS[name](), Options(draws=0))
+    assert found["converged"]
+    for key, value in TRUE[name].items():
+        assert found["parameters"][key] == pytest.approx(value, rel=1e-6), key
+
+
+def test_variants_with_a_floor_in_common():
+    one, other = exact("chinchilla"), exact("chinchilla")
+    other["loss"] = LAWS["chinchilla"]().loss(
+        TRUE["chinchilla"] | {"A": 400.0, "beta": 0.38}, inputs_of(LAWS["chinchilla"](), other)
+    )
+    table = pd.concat([one.assign(variant="dense"), other.assign(variant="moe")], ignore_index=True)
+    found = fit_table(table, LAWS["chinchilla"](), Options(by="variant", shared=("E",), draws=0))[
+        "parameters"
+    ]
+    assert found["E"] == pytest.approx(1.8172, rel=1e-6)
+    assert found["A[moe]"] == pytest.approx(400, rel=1e-5) and found["A[dense]"] == pytest.approx(
+        482.01, rel=1e-5
+    )
+    assert found["beta[moe]"] == pytest.approx(0.38, rel=1e-6) and len(found) == 9
+
+
+def test_what_is_pinned_stays_and_the_rest_follows():
+    pinned = {"E": 1.8172, "alpha": 0.3478}
+    found = fit_table(exact("chinchilla"), LAWS["chinchilla"](), Options(pinned=pinned, draws=0))
+    assert set(found["parameters"]) == {"A", "B", "beta"}
+    assert found["parameters"]["A"] == pytest.approx(482.01, rel=1e-6)
+    assert found["parameters"]["B"] == pytest.approx(2085.43, rel=1e-6)
+
+
+@pytest.mark.parametrize("norm", ["huber", "log_cosh", "squared"])
+@pytest.mark.parametrize("name", LAWS)
+def test_derivatives_are_those_of_the_objective(name, norm):
+    """Gradient and curvature against central differences of the objective, somewhere off the optimum."""
+    table = noisy(name, 0.01)
+    law = LAWS[name]()
+    design = make_design(law, inputs_of(law, table))
+    y, robust = np.log(table["loss"].to_numpy()), Robust(0.02, norm, 0.7)
+    theta = search(design, y, robust, 64).theta + 0.01 * np.random.default_rng(1).standard_normal(
+        len(design.names)
+    )
+    gradient, newton, _ = derivatives(design, y[None], theta[None], robust, np.ones((1, len(y))))
+    step = 1e-5
+
+    def slope(at):
+        moves = np.eye(len(theta)) * step
+        high, low = (objective(design, y, at + sign * moves, robust) for sign in (1, -1))
+        return (high - low) / (2 * step)
+
+    np.testing.assert_allclose(gradient[0], slope(theta), rtol=1e-5, atol=1e-9)
+    if norm != "huber":  # whose second derivative jumps
+        moved = [(slope(theta + m) - slope(theta - m)) / (2 * step) for m in np.eye(len(theta)) * step]
+        np.testing.assert_allclose(newton[0], moved, rtol=2e-3, atol=2e-4 * np.abs(newton).max())
+    np.testing.assert_allclose(
+        slopes(design, design.predict_shares(theta[None])[1])[0].T @ np.ones(len(theta)),
+        (design.predict((theta + step)[None])[0] - design.predict((theta - step)[None])[0]) / (2 * step),
+        rtol=1e-5,
+        atol=1e-8,
+    )
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_no_worse_than_a_plain_multi_start(seed):
+    """The objective written out plainly, by L-BFGS-B from 48 points; residuals far beyond delta."""
+    table = noisy("chinchilla", 0.01, seed)
+    n, d, y = (np.log(table[key].to_numpy()) for key in ("parameters", "tokens", "loss"))
+
+    def plain(theta):
+        e, a, b, alpha, beta = theta
+        r = np.logaddexp(np.logaddexp(e, a - alpha * n), b - beta * d) - y
+        return 1e3 * np.where(abs(r) <= 1e-3, 0.5 * r * r, 1e-3 * (abs(r) - 5e-4)).sum()
+
+    starts = itertools.product((0, 0.7), (2, 8), (2, 8), (0.2, 0.5, 0.9), (0.3, 0.7))
+    best = (
+        min(minimize(plain, s, method="L-BFGS-B", options={"ftol": 1e-15, "gtol": 1e-10}).fun for s in starts)
+        / 1e3
+    )
+    found = fit_table(table, LAWS["chinchilla"](), Options(draws=0))
+    assert found["objective"] <= best * (1 + 1e-9)
+
+
+def test_a_weight_is_a_number_of_copies():
+    table = noisy("chinchilla", 0.01)
+    law, robust = LAWS["chinchilla"](), Robust(0.01)
+    counts = np.random.default_rng(0).integers(0, 4, len(table))
+    design = make_design(law, inputs_of(law, table))
+    y = np.log(table["loss"].to_numpy())
+    start = search(design, y, robust, 64).theta[None]
+    weighted = solve(design, y, start, robust, counts.astype(float))
+    copies = table.loc[np.repeat(table.index, counts)].reset_index(drop=True)
+    copied = fit_table(copies, law, Options(robust=robust, draws=0))
+    assert weighted.objective[0] == pytest.approx(copied["objective"], rel=1e-9)
+    found = dict(zip(design.names, design.natural(weighted.theta)[0], strict=True))
+    assert found == pytest.approx(copied["parameters"], rel=1e-4)
+
+
+def test_bootstrap_and_delta_method_tell_the_same_story():
+    table = noisy("chinchilla", 0.003)
+    found = fit_table(table, LAWS["chinchilla"](), Options(robust=Robust(norm="squared"), draws=600))
+    for name in ("E", "alpha", "beta"):
+        ratio = found["standard_errors"][name] / found["standard_errors_delta"][name]
+        assert 0.7 < ratio < 1.4, (name, ratio)
+        low, high = found["intervals"][name]
+        assert low < found["parameters"][name] < high
+    assert found["bootstrap"]["converged"] > 0.99 and not found["warnings"]
+
+
+def test_clusters_are_drawn_as_wholes():
+    """Every row twice: on their own the copies look like evidence, as clusters they do not."""
+    table = noisy("compute", 0.005)
+    table = pd.concat([table.assign(rung=table.index)] * 2, ignore_index=True)
+    alone = fit_table(table, LAWS["compute"](), Options(draws=300))
+    whole = fit_table(table, LAWS["compute"](), Options(draws=300, clusters=("rung",)))
+    assert whole["bootstrap"]["clusters"] == alone["bootstrap"]["clusters"] / 2
+    ratio = whole["standard_errors"]["alpha"] / alone["standard_errors"]["alpha"]
+    assert 1.2 < ratio < 1.7, "sqrt(2)"
+    delta = whole["standard_errors_delta"]["alpha"] / alone["standard_errors_delta"]["alpha"]
+    assert delta == pytest.approx(np.sqrt(2), rel=0.05)
+
+
+def test_bca_without_bias_or_acceleration_is_the_percentile_interval():
+    draws = np.linspace(-3, 3, 2001)
+    left_out = np.array([-1.0, 1.0, -2.0, 2.0])
+    low, high = bca_interval(draws, 0.0, left_out, 0.9)
+    np.testing.assert_allclose([low, high], np.quantile(draws, [0.05, 0.95]), atol=1e-9)
+    shifted = bca_interval(draws, 0.5, left_out, 0.9)
+    assert shifted[0] > low and shifted[1] > high, "draws lie too low: the interval moves up"
+
+
+def test_undertuned_rows_pull_less():
+    """A tenth of the rows 5 % above the law; the weight brings the floor back towards the truth."""
+    table = exact("compute")
+    table.loc[::5, "loss"] *= 1.05
+    squared = {"norm": "squared"}
+    plain = fit_table(table, LAWS["compute"](), Options(robust=Robust(**squared), draws=0))
+    eased = fit_table(table, LAWS["compute"](), Options(robust=Robust(**squared, above=0.02), draws=0))
+    at = {"flops": 1e21}
+    law = LAWS["compute"]()
+    truth = law.loss(TRUE["compute"], at)
+    assert abs(law.loss(eased["parameters"], at) / truth - 1) < 0.3 * abs(
+        law.loss(plain["parameters"], at) / truth - 1
+    )
+
+
+def test_allocation_by_hand():
+    """alpha = 0.34, beta = 0.28: N* ~ C^(0.28 / 0.62)."""
+    found = fit_table(exact("chinchilla"), LAWS["chinchilla"](), Options(draws=0))["allocation"]
+    assert found["a"] == pytest.approx(0.3658 / (0.3478 + 0.3658), rel=1e-6)
+    ratio = 0.3478 * 482.01 / (0.3658 * 2085.43)
+    assert found["G"] == pytest.approx(ratio ** (1 / (0.3478 + 0.3658)), rel=1e-5)
+
+
+def few(table, rows):
+    return table.iloc[:rows].reset_index(drop=True)
+
+
+REFUSED = {
+    "too few rungs": (
+        lambda: few(exact("compute"), 2),
+        "compute",
+        {},
+        "2 distinct rungs cannot tell 3 parameters",
+    ),
+    "one budget": (
+        lambda: exact("chinchilla").query("abs(tokens / parameters - 20) < 1e-6").reset_index(drop=True),
+        "chinchilla",
+        {},
+        "fixed power of parameters",
+    ),
+    "one size": (
+        lambda: exact("chinchilla").query("parameters == parameters.min()").reset_index(drop=True),
+        "chinchilla",
+        {},
+        "same parameters",
+    ),
+    "dense only": (
+        lambda: grid().query("active_fraction == 1").assign(loss=3.0).reset_index(drop=True),
+        "sparsity",
+        {},
+        "same active_fraction",
+    ),
+    "no floor": (
+        lambda: exact("compute").assign(loss=lambda t: 1e3 * t["flops"] ** -0.12),
+        "compute",
+        {},
+        "do not bound E from below",
+    ),
+    "pin above the losses": (
+        lambda: exact("compute"),
+        "compute",
+        {"pinned": {"E": 9.0}},
+        "not below the smallest loss",
+    ),
+    "pin of nothing": (lambda: exact("compute"), "compute", {"pinned": {"beta": 0.3}}, "no parameter beta"),
+    "loss that rises": (
+        lambda: exact("compute").assign(loss=lambda t: 2 + 0.01 * np.log(t["flops"])),
+        "compute",
+        {},
+        "cannot|bound|does without",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_told_is_refused_with_a_reason(case):
+    table, law, options, message = REFUSED[case]
+    with pytest.raises((NotIdentified, ValueError), match=message):
+        fit_table(table(), LAWS[law](), Options(draws=0, **options))
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    E=st.floats(0.5, 3),
+    A=st.floats(0.5, 3),
+    alpha=st.floats(0.08, 0.6),
+    size=st.floats(1e-6, 1e6),
+)
+def test_units_do_not_matter(E, A, alpha, size):
+    """The same runs in FLOPs and in other units: the same law."""
+    C = np.geomspace(1e18, 1e22, 9)
+    table = pd.DataFrame({"flops": C * size, "loss": E + A * (C / 1e20) ** -alpha})
+    found = fit_table(table, LAWS["compute"](), Options(draws=0))["parameters"]
+    assert found["alpha"] == pytest.approx(alpha, rel=1e-5)
+    assert found["E"] == pytest.approx(E, rel=1e-5)
+    assert np.log(found["A"]) == pytest.approx(np.log(A) + alpha * np.log(1e20 * size), rel=1e-5)
+
+
+def test_a_term_that_is_pinned_at_zero_is_gone():
+    """Chinchilla's law without data is a power of size above a floor, also where tokens never vary."""
+    table = exact("chinchilla").assign(loss=lambda t: 1.8 + 400 * t["parameters"] ** -0.34, tokens=1e10)
+    found = fit_table(table, LAWS["chinchilla"](), Options(pinned={"B": 0.0}, draws=0))["parameters"]
+    assert found == pytest.approx({"E": 1.8, "A": 400.0, "alpha": 0.34}, rel=1e-6)
+
+
+def test_a_group_that_a_draw_loses_is_unknown_in_it():
+    """Three rows of one variant: many draws have fewer, and its parameters are unknown there, not certain."""
+    many = noisy("compute", 0.003).assign(variant="dense")
+    few_rows = noisy("compute", 0.003, seed=1).iloc[[0, 9, 20]].assign(variant="moe")
+    options = Options(by="variant", shared=("E",), draws=200)
+    found = fit_table(pd.concat([many, few_rows], ignore_index=True), LAWS["compute"](), options)
+    assert found["draws"]["alpha[moe]"].count(None) > 5 and found["draws"]["alpha[dense]"].count(None) == 0
+    assert found["intervals"]["alpha[moe]"] == [None, None] and found["intervals_bca"]["alpha[moe]"] == [
+        None,
+        None,
+    ]
