@@ -23,7 +23,7 @@ from stepladder.ladder.sweep import (
 )
 from stepladder.ladder.trunk import Trunks, find_trunks
 from stepladder.record.cost import training_flops
-from stepladder.record.fingerprint import ANALYSIS, fingerprint, preparation_fingerprint
+from stepladder.record.fingerprint import analysis_fingerprint, preparation_fingerprint
 from stepladder.record.spec import RunSpec
 from stepladder.schema.accelerators import Accelerator, accelerators
 from stepladder.schema.execution import Execution
@@ -147,7 +147,7 @@ class Climb:
     @cached_property
     def analysis_code(self) -> str:
         """Changes when the code of the analysis does."""
-        return fingerprint(ANALYSIS)
+        return analysis_fingerprint()
 
     @cached_property
     def held_out_runs(self) -> list[str]:

@@ -1,85 +1,317 @@
-"""Fingerprint of the code that determines a run's numbers.
+"""Fingerprints of code: which parts of it determine a run's numbers, the shards, the laws and verdicts.
 
-It is part of every run's spec, so that changed training code is noticed and the runs it touches are
-planned again. It is taken over the syntax trees without docstrings: editing a comment, a docstring
-or the formatting changes nothing.
+A fingerprint is part of every run's spec, so that changed training code is noticed and the runs it touches
+are planned again. It sees what code does and nothing else: comments, docstrings, layout, annotations and the
+messages of exceptions do not count, and neither does the place of a file. Modules count by what they hold,
+and an import by what the imported name stands for there, so that a file that moves costs nobody a retraining.
 """
 
 from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Iterable
-from functools import cache
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 
+from stepladder.record.known_equal import KNOWN_EQUAL
+
 PACKAGE = Path(__file__).resolve().parents[1]
+"""Folder of the package `stepladder`."""
 
-COMMON = (
-    "data/batches.py",
-    "models/*.py",
-    "training/distributed.py",
-    "training/engine.py",
-    "training/feed.py",
-    "training/trainer.py",
-    "training/objective.py",
-    "training/optimizer.py",
-    "training/evaluate.py",
-    "training/device.py",
-    "training/result.py",
-    "training/sharding.py",
-)
-"""Files that determine the numbers of every run. Data preparation has `PREPARATION`, and every run depends on
-the manifest."""
+NUMERICS = {
+    "stepladder.data.batches": "which tokens a step reads, and in which order",
+    "stepladder.models.by_hand": "forward and backward passes on CPU",
+    "stepladder.models.cross_entropy": "the loss of the head, and its gradient",
+    "stepladder.models.experts": "routing, and the products of experts",
+    "stepladder.models.experts_by_hand": "their forward and backward passes on CPU",
+    "stepladder.models.feed_forward": "feed-forward layers and their initialisation",
+    "stepladder.models.float8": "scales and products in FP8",
+    "stepladder.models.functional": "norms, attention and SwiGLU",
+    "stepladder.models.rotary": "angles of the positions",
+    "stepladder.models.transformer": "how layers are put together, and how weights begin",
+    "stepladder.models.windowed": "which keys a query sees",
+    "stepladder.training.distributed": "how gradients are averaged over ranks",
+    "stepladder.training.evaluate": "how held-out text is cut and averaged",
+    "stepladder.training.feed": "from tokens to inputs and targets, phase by phase",
+    "stepladder.training.objective": "the loss of a batch",
+    "stepladder.training.optimizer": "updates and the schedule",
+    "stepladder.training.result": "how the domains' losses become the target loss",
+    "stepladder.training.sharding": "precision and order of reductions over shards",
+    "stepladder.training.trainer": "the step: precision, accumulation, clipping",
+}
+"""Modules that determine the numbers of every run, and why. What only decides how fast or where a run
+executes, and what it logs, is not here. Data preparation has `PREPARATION`: runs depend on the manifest."""
 
-PREPARATION = ("data/*.py",)
-"""Files that determine what is in the shards."""
+PREPARATION = {
+    "stepladder.data.cache": "tokens of unchanged files are taken from it",
+    "stepladder.data.documents": "how files are cut into chunks",
+    "stepladder.data.files": "which text of which file is a document",
+    "stepladder.data.manifest": "what is said of the shards",
+    "stepladder.data.prepare": "the order of the steps",
+    "stepladder.data.quality": "which documents are degenerate",
+    "stepladder.data.shards": "the split, the order and the bytes",
+    "stepladder.data.stdlib": "the embedded corpus",
+    "stepladder.data.tokenization": "from text to ids",
+}
+"""Modules that determine what is in the shards, and why."""
 
+ANALYSIS = ("laws", "decision", "tuning")
+"""Packages that determine laws, gains, verdicts and predicted rates: they are computed anew in seconds."""
 
-ANALYSIS = ("laws/*.py", "decision/*.py", "tuning/*.py")
-"""Files that determine fits and verdicts."""
+Read = Callable[[str], str]
+"""Module name to source text."""
 
 
 def run_fingerprint(architecture: str, recipe: str) -> str:
     """Fingerprint for runs of one architecture and recipe, by module name: 16 hex digits."""
-    return fingerprint((*COMMON, f"architectures/{architecture}.py", f"recipes/{recipe}.py"))
+    return _known(run_modules(architecture, recipe))
+
+
+def run_modules(architecture: str, recipe: str) -> tuple[str, ...]:
+    """Names of the modules that determine the numbers of such runs."""
+    return (*NUMERICS, f"stepladder.architectures.{architecture}", f"stepladder.recipes.{recipe}")
 
 
 def preparation_fingerprint() -> str:
     """Fingerprint of the code that makes shards: 16 hex digits."""
-    return fingerprint(PREPARATION)
+    return _known(tuple(PREPARATION))
+
+
+def analysis_fingerprint() -> str:
+    """Fingerprint of the code that makes laws and verdicts of runs: 16 hex digits."""
+    return _known(analysis_modules())
+
+
+def analysis_modules(package: Path = PACKAGE) -> tuple[str, ...]:
+    """Names of the modules that determine laws and verdicts."""
+    paths = (path for name in ANALYSIS for path in sorted((package / name).glob("*.py")))
+    return tuple(f"stepladder.{path.parent.name}.{path.stem}" for path in paths)
 
 
 @cache
-def fingerprint(patterns: tuple[str, ...]) -> str:
-    """Hash the syntax trees of all files below the package that match `patterns`.
+def _known(modules: tuple[str, ...]) -> str:
+    found = fingerprint(modules, partial(read_module, PACKAGE))
+    return KNOWN_EQUAL.get(found, found)
+
+
+@cache
+def read_module(package: Path, module: str) -> str:
+    """Source text of a module of the package in folder `package`.
 
     Raises:
-        FileNotFoundError: a pattern matches nothing, so that a renamed file cannot go unnoticed.
+        FileNotFoundError: there is no such module, so that a renamed one cannot go unnoticed.
     """
-    digest = hashlib.sha256()
-    for pattern in patterns:
-        paths = sorted(PACKAGE.glob(pattern))
-        if not paths:
-            raise FileNotFoundError(f"no file of stepladder matches {pattern!r}")
-        for path in paths:
-            digest.update(path.relative_to(PACKAGE).as_posix().encode())
-            digest.update(ast.dump(_without_docstrings(path)).encode())
-    return digest.hexdigest()[:16]
+    path = package.joinpath(*module.split(".")[1:])
+    for file in (path.with_suffix(".py"), path / "__init__.py"):
+        if file.is_file():
+            return file.read_text(encoding="utf-8")
+    raise FileNotFoundError(f"the code fingerprint lists {module}, and there is no such module")
 
 
-def _without_docstrings(path: Path) -> ast.AST:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list):
-            node.body = list(_statements(body))  # type: ignore[attr-defined]
-    return tree
+def fingerprint(modules: Iterable[str], read: Read) -> str:
+    """16 hex digits that change when what any of the modules does is changed.
+
+    Args:
+        modules: full names; one that only hands on the names of another counts as that one.
+
+    Raises:
+        FileNotFoundError: a module is missing.
+    """
+    holders = {holder for module in modules for holder in _holders(module, read)}
+    contents = {holder: _understood(read(holder)).digest for holder in holders}
+    return _digest(*sorted({_whole(holder, contents, read) for holder in holders}))
 
 
-def _statements(body: Iterable[ast.stmt]) -> Iterable[ast.stmt]:
-    """Statements that do something: bare strings (docstrings, also of attributes) do not."""
-    for statement in body:
-        text = isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
-        if not (text and isinstance(statement.value.value, str)):  # type: ignore[attr-defined]
-            yield statement
+def _holders(module: str, read: Read) -> set[str]:
+    """The modules whose code stands behind `module`: itself, unless it only hands names on."""
+    source = _understood(read(module))
+    if not source.hands_on:
+        return {module}
+    return {holder for one in source.imports for holder in _meaning(one, read)[0]}
+
+
+def _whole(module: str, contents: dict[str, str], read: Read) -> str:
+    """Digest of a module's own code, and of what the names that it imports stand for."""
+    source = _understood(read(module))
+    named = []
+    for one in source.imports:
+        if one.alias in source.used:
+            holders, name = _meaning(one, read)
+            # What is not listed does not determine numbers: its name will do.
+            listed = sorted(contents[holder] for holder in holders if holder in contents)
+            named.append(" ".join([one.alias, name, *listed]))
+    return _digest(source.digest, *sorted(named))
+
+
+@dataclass(frozen=True)
+class _Import:
+    """One name imported from a module of ours."""
+
+    module: str
+    name: str
+    alias: str
+
+
+def _meaning(one: _Import, read: Read) -> tuple[set[str], str]:
+    """The modules whose code an imported name stands for, and its name there: empty for a module's own."""
+    if one.name == "*":
+        return _holders(one.module, read), ""
+    source = _understood(read(one.module))
+    for other in source.imports:
+        if other.alias == one.name:
+            return _meaning(other, read)
+        if other.name == "*" and one.name in _understood(read(other.module)).defined:
+            return _meaning(_Import(other.module, one.name, one.alias), read)
+    if one.name in source.defined:
+        return {one.module}, one.name
+    return _holders(f"{one.module}.{one.name}", read), ""
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What a module's text does."""
+
+    digest: str
+    """Of its code without imports from our own package."""
+    imports: tuple[_Import, ...]
+    defined: frozenset[str]
+    """Names that its top level defines."""
+    used: frozenset[str]
+    """Names that its code reads or writes."""
+    hands_on: bool
+    """Whether it does nothing but hand on names of others."""
+
+
+@cache
+def _understood(text: str) -> _Source:
+    tree = _WithoutWords().visit(ast.parse(text))
+    imports = tuple(
+        _Import(node.module, alias.name, alias.asname or alias.name)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and _is_ours(node) and node.module
+        for alias in node.names
+    )
+    used = frozenset(node.id for node in ast.walk(tree) if isinstance(node, ast.Name))
+    code = _WithoutImports(used).visit(tree)
+    return _Source(
+        digest=_digest(*_words(code)),
+        imports=imports,
+        defined=frozenset(_defined(code)),
+        used=used,
+        hands_on=bool(imports) and all(_is_list_of_names(statement) for statement in code.body),
+    )
+
+
+def _is_ours(node: ast.ImportFrom) -> bool:
+    return (node.module or "").split(".")[0] == "stepladder"
+
+
+def _is_list_of_names(statement: ast.stmt) -> bool:
+    """Whether it is `__all__ = [...]`."""
+    targets = statement.targets if isinstance(statement, ast.Assign) else []
+    return any(isinstance(target, ast.Name) and target.id == "__all__" for target in targets)
+
+
+def _defined(tree: ast.Module) -> Iterator[str]:
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node.name
+        else:
+            yield from (
+                n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
+            )
+
+
+class _WithoutWords(ast.NodeTransformer):
+    """Leaves out what is written for readers and type checkers."""
+
+    def visit(self, node: ast.AST) -> ast.AST:
+        """Drop bare strings (docstrings, also of attributes) and blocks for type checkers."""
+        for field in ("body", "orelse", "finalbody"):
+            statements = getattr(node, field, None)
+            if isinstance(statements, list):
+                setattr(node, field, [s for s in statements if not _is_text(s) and not _is_for_checkers(s)])
+        return super().visit(node)  # type: ignore[no-any-return]
+
+    def visit_arg(self, node: ast.arg) -> ast.arg:
+        """An argument without its annotation."""
+        node.annotation = None
+        return node
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        """A function without the annotation of what it returns."""
+        node.returns = None
+        return self.generic_visit(node)
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
+        """An assignment without its annotation. A bare declaration stays: it is a field of a class."""
+        node.annotation = ast.Constant(None)
+        return self.generic_visit(node)
+
+    def visit_Raise(self, node: ast.Raise) -> ast.AST:
+        """An exception without its message."""
+        if isinstance(node.exc, ast.Call):
+            node.exc.args = [argument for argument in node.exc.args if not _is_message(argument)]
+        return self.generic_visit(node)
+
+
+class _WithoutImports(ast.NodeTransformer):
+    """Leaves out imports from our own package, which count by what they stand for, and those of names that
+    code does not use: they serve annotations."""
+
+    def __init__(self, used: frozenset[str]) -> None:
+        self.used = used
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST | None:
+        """The import with the names that are used, if there are any."""
+        return None if _is_ours(node) or node.module == "__future__" else self._thinned(node)
+
+    def visit_Import(self, node: ast.Import) -> ast.AST | None:
+        """The same."""
+        return self._thinned(node)
+
+    def _thinned(self, node: ast.Import | ast.ImportFrom) -> ast.AST | None:
+        node.names = [
+            a for a in node.names if (a.asname or a.name.split(".")[0]) in self.used or a.name == "*"
+        ]
+        return node if node.names else None
+
+
+def _is_text(statement: ast.stmt) -> bool:
+    value = statement.value if isinstance(statement, ast.Expr) else None
+    return isinstance(value, ast.Constant) and isinstance(value.value, str)
+
+
+def _is_for_checkers(statement: ast.stmt) -> bool:
+    test = statement.test if isinstance(statement, ast.If) else None
+    return isinstance(test, ast.Name) and test.id == "TYPE_CHECKING"
+
+
+def _is_message(argument: ast.expr) -> bool:
+    """Whether an expression is a text: a string, an f-string, or several of them added up."""
+    if isinstance(argument, ast.BinOp):
+        return _is_message(argument.left) or _is_message(argument.right)
+    if isinstance(argument, ast.Constant):
+        return isinstance(argument.value, str)
+    return isinstance(argument, ast.JoinedStr)
+
+
+def _words(node: ast.AST) -> Iterator[str]:
+    """The tree in words that are the same for every version of Python: fields that are empty are left out."""
+    yield type(node).__name__
+    for field, value in ast.iter_fields(node):
+        if field in ("ctx", "kind", "type_comment") or value is None or value == []:
+            continue
+        yield field
+        for part in value if isinstance(value, list) else [value]:
+            if isinstance(part, ast.AST):
+                yield from _words(part)
+            else:
+                yield repr(part)
+    yield "."
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
