@@ -100,8 +100,9 @@ def test_labels_and_kinds(runs):
     assert run.recipe.name == "tst" and run.recipe.phases[0].bag_size == 8
 
 
-def test_sweep_runs_have_paths_of_their_own(runs):
-    swept = runs(("seeds: [0, 1]", "seeds: [0]\nlearning_rate_factors: [0.5, 1]"))
+def test_sweep_runs_have_paths_of_their_own(edit):
+    ladder = load_ladder(edit(("seeds: [0, 1]", "seeds: [0]")))
+    swept = {run.id: run for run in expand(ladder, factors=(0.5, 1))}
     half, one = swept["moe-tst/d2/1x/lr0.5/seed0"], swept["moe-tst/d2/1x/seed0"]
     assert half.optimizer.learning_rate == pytest.approx(one.optimizer.learning_rate / 2)
 

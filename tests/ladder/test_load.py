@@ -59,12 +59,9 @@ BROKEN = {
         ("shape:", "sweep: {rungs: [d2], learning_rate_factors: [0.5, 1, 2], apply: yes}\nshape:"),
         ["sweep.apply", "'unswept', 'all' or 'none'"],
     ),
-    "two sweeps": (
-        (
-            "shape:",
-            "learning_rate_factors: [1, 2]\nsweep: {rungs: [d2], learning_rate_factors: [0.5, 1, 2]}\nshape:",
-        ),
-        ["learning_rate_factors", "factors of its own"],
+    "a sweep as it was written before": (
+        ("shape:", "learning_rate_factors: [0.5, 1, 2]\nshape:"),
+        ["learning_rate_factors", "`sweep: {rungs: [d2, d3]", "apply: none}`"],
     ),
     "bad yaml": (("budgets: [1]", "budgets: [1"), ["line", "not valid YAML"]),
     "warmup and decay": (

@@ -3,6 +3,7 @@ done every time the workflow is parsed."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -44,12 +45,18 @@ class Variant(NamedTuple):
     recipe_config: Any
 
 
-def expand(ladder: Ladder, path: str | Path = "ladder", where: Location | None = None) -> list[RunSpec]:
+def expand(
+    ladder: Ladder,
+    path: str | Path = "ladder",
+    where: Location | None = None,
+    factors: Sequence[float] = (1.0,),
+) -> list[RunSpec]:
     """All runs of `ladder`, in the order rung, variant, budget, learning-rate factor, seed.
 
     Args:
         path: the ladder's file, for error messages.
         where: key of the file that errors are about; by default the rung's.
+        factors: on the ruled learning rate; a run each.
 
     Raises:
         LadderError: a rung's shape, recipe or budget is impossible.
@@ -64,7 +71,7 @@ def expand(ladder: Ladder, path: str | Path = "ladder", where: Location | None =
     for index, rung in enumerate(ladder.rungs):
         for variant in _variants(ladder):
             try:
-                runs += _expand_rung(ladder, rung, variant, data)
+                runs += _expand_rung(ladder, rung, variant, data, factors)
             except LadderError:
                 raise
             except ValueError as error:
@@ -79,14 +86,16 @@ def _variants(ladder: Ladder) -> list[Variant]:
     return [Variant(f"{a}-{r}", *architectures[a], *recipes[r]) for a in architectures for r in recipes]
 
 
-def _expand_rung(ladder: Ladder, rung: Rung, variant: Variant, data: DataSpec) -> list[RunSpec]:
+def _expand_rung(
+    ladder: Ladder, rung: Rung, variant: Variant, data: DataSpec, factors: Sequence[float]
+) -> list[RunSpec]:
     model = resolve_model(ladder, rung, variant.architecture, variant.architecture_config)
     accelerators = ladder.execution_of(rung).accelerators_per_run
     first, *others = rung.seeds or ladder.seeds
     resolved = [
         _resolve_run(ladder, rung, variant, data, model, budget, factor, first)
         for budget in rung.budgets or ladder.budgets
-        for factor in ladder.learning_rate_factors
+        for factor in factors
     ]
     runs = []
     for spec in share_trunk(resolved) if ladder.optimizer.trunk else resolved:

@@ -21,6 +21,12 @@ from stepladder.schema.ladder import Ladder
 
 Location = tuple[int | str, ...]
 
+REPLACED = {
+    "learning_rate_factors": "a sweep has a section of its own, such as "
+    "`sweep: {rungs: [d2, d3], learning_rate_factors: [0.5, 1, 2], apply: none}`",
+}
+"""Keys of earlier versions, and what to write in their place."""
+
 
 class LadderError(ValueError):
     """A ladder file that cannot be used; the message is meant for the person who wrote it."""
@@ -108,7 +114,7 @@ def _check_whole(path: Path, raw: Any, ladder: Ladder) -> None:
         except ValidationError as error:
             problem = error.errors()[0]["msg"].removeprefix("Value error, ")
             complain(("rungs", i, "execution"), f"with the ladder's execution section: {problem}")
-    for axis in ("seeds", "budgets", "learning_rate_factors"):
+    for axis in ("seeds", "budgets"):
         values = list(getattr(ladder, axis))
         if len(values) != len(set(map(str, values))):
             complain((axis,), "lists a value twice: each would be the same run")
@@ -118,11 +124,9 @@ def _check_whole(path: Path, raw: Any, ladder: Ladder) -> None:
             complain(("sweep", "rungs", i), f"no such rung; this ladder has: {', '.join(labels)}")
         if name in swept[:i]:
             complain(("sweep", "rungs", i), "a rung is swept once: remove the repetition")
-    if ladder.sweep and ladder.learning_rate_factors != (1.0,):
-        complain(("learning_rate_factors",), "the section `sweep` has factors of its own: remove these")
-    if ladder.optimizer.trunk and (ladder.sweep or ladder.learning_rate_factors != (1.0,)):
-        where = ("sweep",) if ladder.sweep else ("learning_rate_factors",)
-        complain(where, "a trunk has one learning rate: remove this section, or set optimizer.trunk to false")
+    if ladder.optimizer.trunk and ladder.sweep:
+        message = "a trunk has one learning rate: remove this section, or set optimizer.trunk to false"
+        complain(("sweep",), message)
     for name in ladder.optimizer.learning_rate.by_variant:
         if name not in ladder.variants:
             where = ("optimizer", "learning_rate", "by_variant", name)
@@ -166,6 +170,8 @@ def _explain(problem: ErrorDetails, model: type[BaseModel] | None) -> str:
     meaning = (model.model_fields[key].description or "") if model and key in fields else ""
     meaning = " ".join(meaning.split())
     if problem["type"] == "extra_forbidden":
+        if key in REPLACED:
+            return f"unknown key {key!r}: {REPLACED[key]}"
         near = difflib.get_close_matches(key, fields, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         allowed = ", ".join(fields) or "none"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
@@ -64,12 +65,12 @@ def sweep_runs(ladder: Ladder, path: Path) -> list[SweepRun]:
                         f"{rung.label} (ruled: {ruled}): remove one, or sweep a rung with larger batches",
                     )
                 batches[sequences] = factor
-                found += _at_batch(ladder, narrow, path, sequences, factor)
+                found += _at_batch(ladder, narrow, path, sweep.learning_rate_factors, sequences, factor)
     return found
 
 
 def _narrow(ladder: Ladder, sweep: Sweep, rung: Rung, architecture: str, recipe: str) -> Ladder:
-    """The ladder of one rung and one variant, with the sweep's axes."""
+    """The ladder of one rung and one variant, with the sweep's budget and seeds."""
     axes = {
         "budgets": (sweep.budget if sweep.budget is not None else ladder.budgets[0],),
         "seeds": sweep.seeds or ladder.seeds,
@@ -79,20 +80,24 @@ def _narrow(ladder: Ladder, sweep: Sweep, rung: Rung, architecture: str, recipe:
             "rungs": (rung.model_copy(update=axes),),
             "architectures": {architecture: ladder.architectures[architecture]},
             "recipes": {recipe: ladder.recipes[recipe]},
-            "learning_rate_factors": sweep.learning_rate_factors,
         }
     )
 
 
 def _at_batch(
-    ladder: Ladder, narrow: Ladder, path: Path, sequences: int, batch_factor: float
+    ladder: Ladder,
+    narrow: Ladder,
+    path: Path,
+    factors: Sequence[float],
+    sequences: int,
+    batch_factor: float,
 ) -> list[SweepRun]:
     (rung,) = narrow.rungs
     if batch_factor != 1:
         own = rung.set.model_copy(update={"batch_sequences": sequences})
         narrow = narrow.model_copy(update={"rungs": (rung.model_copy(update={"set": own}),)})
     runs = []
-    for spec in expand(narrow, path, ("sweep",)):
+    for spec in expand(narrow, path, ("sweep",), factors):
         factor = spec.learning_rate_factor
         head = f"{spec.variant}/{spec.rung}/{spec.budget}/"
         if batch_factor != 1:

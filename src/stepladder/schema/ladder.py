@@ -7,7 +7,7 @@ per section; this one puts them together. `stepladder.ladder.load` reads a file 
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import Field
 
@@ -76,10 +76,8 @@ class Ladder(Settings):
     budgets: tuple[Budget, ...] = Field(default=(1.0,), min_length=1)
     """Multiples of 20 tokens per active non-embedding parameter, or `{steps: n}`."""
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
-    learning_rate_factors: tuple[Annotated[float, Field(gt=0)], ...] = Field(default=(1.0,), min_length=1)
-    """Factors on the ruled learning rate; more than one makes the ladder a sweep."""
     sweep: Sweep | None = None
-    """A sweep within the ladder: the rates of the rungs that are not swept follow from it."""
+    """A learning-rate sweep on some or all rungs. The rates of the others may follow from it."""
     shape: Shape
     optimizer: Optimizer
     data: Data

@@ -2,7 +2,7 @@
 
 Each rule is a few lines and names its source. N: active non-embedding parameters. D: positions
 trained on. C: model training FLOPs. Published rules were fitted between about 10 million and 10 billion
-parameters: below that, check by a sweep (a ladder's `learning_rate_factors`) and write the law that
+parameters: below that, check by a sweep (a ladder's section `sweep`) and write the law that
 comes out as a `power` rule.
 """
 
