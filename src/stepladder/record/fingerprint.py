@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 from stepladder.record.known_equal import KNOWN_EQUAL
 
@@ -186,107 +187,84 @@ class _Source:
 
 @cache
 def _understood(text: str) -> _Source:
-    tree = _WithoutWords().visit(ast.parse(text))
-    imports = tuple(
-        _Import(node.module, alias.name, alias.asname or alias.name)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and _is_ours(node) and node.module
-        for alias in node.names
-    )
-    used = frozenset(node.id for node in ast.walk(tree) if isinstance(node, ast.Name))
-    code = _WithoutImports(used).visit(tree)
+    tree = ast.parse(text)
+    code = _Code()
+    code.read(tree)
+    # Imports that only annotations need do not count, and neither does the order of imports.
+    others = sorted(text for name, text in code.others if name in code.used or name == "*")
+    statements = [s for s in _doing(tree.body) if not isinstance(s, ast.Import | ast.ImportFrom)]
     return _Source(
-        digest=_digest(*_words(code)),
-        imports=imports,
-        defined=frozenset(_defined(code)),
-        used=used,
-        hands_on=bool(imports) and all(_is_list_of_names(statement) for statement in code.body),
+        digest=_digest(*code.words, *others),
+        imports=tuple(code.ours),
+        defined=frozenset(name for statement in statements for name in _defined(statement)),
+        used=frozenset(code.used),
+        hands_on=bool(code.ours) and all("__all__" in _defined(statement) for statement in statements),
     )
 
 
-def _is_ours(node: ast.ImportFrom) -> bool:
-    return (node.module or "").split(".")[0] == "stepladder"
+class _Code:
+    """A syntax tree in words that are the same for every version of Python, without what is written for
+    readers and type checkers; one pass, because the workflow is parsed once per job."""
 
+    UNREAD = frozenset(("ctx", "kind", "type_comment", "annotation", "returns"))
 
-def _is_list_of_names(statement: ast.stmt) -> bool:
-    """Whether it is `__all__ = [...]`."""
-    targets = statement.targets if isinstance(statement, ast.Assign) else []
-    return any(isinstance(target, ast.Name) and target.id == "__all__" for target in targets)
+    def __init__(self) -> None:
+        self.words: list[str] = []
+        self.used: set[str] = set()
+        self.ours: list[_Import] = []
+        self.others: list[tuple[str, str]] = []
+        """Imported names of other packages, and what they stand for."""
 
-
-def _defined(tree: ast.Module) -> Iterator[str]:
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
-            yield node.name
-        else:
-            yield from (
-                n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
-            )
-
-
-class _WithoutWords(ast.NodeTransformer):
-    """Leaves out what is written for readers and type checkers."""
-
-    def visit(self, node: ast.AST) -> ast.AST:
-        """Drop bare strings (docstrings, also of attributes) and blocks for type checkers."""
-        for field in ("body", "orelse", "finalbody"):
-            statements = getattr(node, field, None)
-            if isinstance(statements, list):
-                setattr(node, field, [s for s in statements if not _is_text(s) and not _is_for_checkers(s)])
-        return super().visit(node)  # type: ignore[no-any-return]
-
-    def visit_arg(self, node: ast.arg) -> ast.arg:
-        """An argument without its annotation."""
-        node.annotation = None
-        return node
-
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
-        """A function without the annotation of what it returns."""
-        node.returns = None
-        return self.generic_visit(node)
-
-    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
-        """An assignment without its annotation. A bare declaration stays: it is a field of a class."""
-        node.annotation = ast.Constant(None)
-        return self.generic_visit(node)
-
-    def visit_Raise(self, node: ast.Raise) -> ast.AST:
-        """An exception without its message."""
-        if isinstance(node.exc, ast.Call):
+    def read(self, node: ast.AST) -> None:
+        """Add a node and all below it, without empty fields: versions of Python differ in these."""
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            self.read_import(node)
+            return
+        if isinstance(node, ast.Name):
+            self.used.add(node.id)
+        elif isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
             node.exc.args = [argument for argument in node.exc.args if not _is_message(argument)]
-        return self.generic_visit(node)
+        self.words.append(type(node).__name__)
+        for field in node._fields:
+            value = getattr(node, field, None)
+            if value is None or value == [] or field in self.UNREAD:
+                continue
+            self.words.append(field)
+            for part in _doing(value) if isinstance(value, list) else (value,):
+                if isinstance(part, ast.AST):
+                    self.read(part)
+                else:
+                    self.words.append(repr(part))
+        self.words.append(".")
+
+    def read_import(self, node: ast.Import | ast.ImportFrom) -> None:
+        """Keep its names apart: ours count by what they stand for."""
+        module = (node.module or "") if isinstance(node, ast.ImportFrom) else ""
+        for alias in node.names:
+            if module.split(".")[0] == "stepladder":
+                self.ours.append(_Import(module, alias.name, alias.asname or alias.name))
+            elif module != "__future__":
+                name = alias.asname or (alias.name if module else alias.name.split(".")[0])
+                self.others.append((name, f"{name} is {alias.name} of {module}"))
 
 
-class _WithoutImports(ast.NodeTransformer):
-    """Leaves out imports from our own package, which count by what they stand for, and those of names that
-    code does not use: they serve annotations."""
-
-    def __init__(self, used: frozenset[str]) -> None:
-        self.used = used
-
-    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST | None:
-        """The import with the names that are used, if there are any."""
-        return None if _is_ours(node) or node.module == "__future__" else self._thinned(node)
-
-    def visit_Import(self, node: ast.Import) -> ast.AST | None:
-        """The same."""
-        return self._thinned(node)
-
-    def _thinned(self, node: ast.Import | ast.ImportFrom) -> ast.AST | None:
-        node.names = [
-            a for a in node.names if (a.asname or a.name.split(".")[0]) in self.used or a.name == "*"
-        ]
-        return node if node.names else None
+def _doing(parts: list[Any]) -> Iterator[Any]:
+    """Parts of a list that do something: bare strings (docstrings, also of attributes) and blocks for type
+    checkers do not."""
+    for part in parts:
+        value = part.value if isinstance(part, ast.Expr) else None
+        test = part.test if isinstance(part, ast.If) else None
+        is_text = isinstance(value, ast.Constant) and isinstance(value.value, str)
+        if not is_text and not (isinstance(test, ast.Name) and test.id == "TYPE_CHECKING"):
+            yield part
 
 
-def _is_text(statement: ast.stmt) -> bool:
-    value = statement.value if isinstance(statement, ast.Expr) else None
-    return isinstance(value, ast.Constant) and isinstance(value.value, str)
-
-
-def _is_for_checkers(statement: ast.stmt) -> bool:
-    test = statement.test if isinstance(statement, ast.If) else None
-    return isinstance(test, ast.Name) and test.id == "TYPE_CHECKING"
+def _defined(statement: ast.stmt) -> set[str]:
+    """Names that a statement of a module's top level defines."""
+    if isinstance(statement, ast.FunctionDef | ast.ClassDef):
+        return {statement.name}
+    names = (inner for inner in ast.walk(statement) if isinstance(inner, ast.Name))
+    return {name.id for name in names if isinstance(name.ctx, ast.Store)}
 
 
 def _is_message(argument: ast.expr) -> bool:
@@ -296,21 +274,6 @@ def _is_message(argument: ast.expr) -> bool:
     if isinstance(argument, ast.Constant):
         return isinstance(argument.value, str)
     return isinstance(argument, ast.JoinedStr)
-
-
-def _words(node: ast.AST) -> Iterator[str]:
-    """The tree in words that are the same for every version of Python: fields that are empty are left out."""
-    yield type(node).__name__
-    for field, value in ast.iter_fields(node):
-        if field in ("ctx", "kind", "type_comment") or value is None or value == []:
-            continue
-        yield field
-        for part in value if isinstance(value, list) else [value]:
-            if isinstance(part, ast.AST):
-                yield from _words(part)
-            else:
-                yield repr(part)
-    yield "."
 
 
 def _digest(*parts: str) -> str:
