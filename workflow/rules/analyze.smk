@@ -22,7 +22,7 @@ rule fit:
     localrule: True
     params:
         settings=CLIMB.analysis,
-        code=CLIMB.analysis_code,
+        code=lambda _: CLIMB.analysis_code,
     shell:
         "stepladder fit {input} --axis {wildcards.axis} --settings {params.settings:q} --out {output}"
 
@@ -64,7 +64,7 @@ rule compare:
     localrule: True
     params:
         settings=CLIMB.analysis,
-        code=CLIMB.analysis_code,
+        code=lambda _: CLIMB.analysis_code,
         record=RECORD if RECORD.exists() else "",
         record_digest=file_digest(RECORD),
     shell:

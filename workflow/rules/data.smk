@@ -7,7 +7,7 @@ rule data:
         f"{RESULTS}/data/manifest.json",
     localrule: CLIMB.ladder.execution.accelerator == "cpu"
     params:
-        data=CLIMB.data,
+        data=lambda _: CLIMB.data,
     shell:
         "stepladder data {params.data:q} --out {output}"
 

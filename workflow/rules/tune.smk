@@ -10,6 +10,6 @@ checkpoint tune:
     params:
         ladder=CLIMB.path,
         digest=CLIMB.sweep_digest,
-        code=CLIMB.analysis_code,
+        code=lambda _: CLIMB.analysis_code,
     shell:
         "stepladder tune {params.ladder} --results {RESULTS} --out {output.rates} --table {output.table}"
