@@ -19,8 +19,6 @@ from stepladder.data.errors import DataError
 from stepladder.data.quality import Flaw
 
 Split = Literal["train", "validation"]
-SPLITS: tuple[Split, Split] = ("train", "validation")
-
 DOCUMENT = [("start", "<u8"), ("file", "<u4"), ("row", "<u4")]
 """numpy dtype of a document's entry: first token, line of files.txt (from 0), and line or row in that
 file (from 1; 0 where the file is the document)."""
