@@ -1,4 +1,4 @@
-"""What lint-imports cannot see: which imports happen when a module is loaded, and which only when it is used."""
+"""What lint-imports cannot see: which imports happen when a module is loaded, which only when it is used."""
 
 import pkgutil
 import subprocess
