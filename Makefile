@@ -1,6 +1,6 @@
 # Two commands do everything on a machine with Python 3.11+, pip, make and a C compiler:
 #   make ladder   train the default ladder (configs/ladders/laptop.yaml) and typeset its report
-#   make test     linters, types, tests
+#   make test     linters, the arrows between rooms, types, tests
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -12,6 +12,7 @@ test: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/lint-imports --no-logo
 	$(BIN)/mypy
 	$(BIN)/pytest
 
