@@ -2,7 +2,7 @@
 bootstrap.
 
 From few rungs the floor E is barely identified, so the variants of a ladder share it unless asked
-otherwise: they read the same text.
+otherwise: they read the same text. With floors of their own, or a pinned one, each variant is fitted alone.
 
 Shapes: B replicates, V variants, M cells, P parameters.
 """
@@ -15,14 +15,14 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from stepladder.laws.forms import Array, compute, make_design
+from stepladder.laws.arrow import Arrow, Ends, minimise
+from stepladder.laws.arrow_starts import screen, search_nearby
+from stepladder.laws.compute_law import compute_loss
+from stepladder.laws.forms import Array
 from stepladder.laws.solve import Robust
-from stepladder.laws.starts import NEARBY, search, search_nearby
+from stepladder.laws.starts import AGREE
 
 Floor = Literal["shared", "free"] | float
-
-CANDIDATES = 1024
-"""Starts that are screened for a point estimate; those worth it are polished."""
 
 
 @dataclass(frozen=True)
@@ -42,15 +42,16 @@ class Fits:
     converged: npt.NDArray[np.bool_]
     """(B,)."""
     agreeing: npt.NDArray[np.int64]
-    """(B,): starts that ended at the best objective."""
+    """(B,): starts that ended at the best objective; of variants that are fitted alone, the fewest."""
     starts: int
+    """Starts that were polished in each replicate."""
     theta: Array
-    """(B, P) the solver's parameters, for starting other fits nearby."""
+    """(B, P) the free parameters: E (one, or one per variant, or none), log A, log alpha."""
 
     def predict(self, cost: Array) -> Array:
         """Losses (B, V, K) at costs (K,)."""
-        x = np.log(np.asarray(cost, dtype=float) / self.unit)
-        return np.asarray(self.E[:, :, None] + self.A[:, :, None] * np.exp(-self.alpha[:, :, None] * x))
+        E, A, alpha = (values[:, :, None] for values in (self.E, self.A, self.alpha))
+        return compute_loss(E, A, alpha, cost, self.unit)
 
 
 def fit_laws(
@@ -71,7 +72,7 @@ def fit_laws(
         floor: "shared", "free" or a pinned E in nats/token.
         delta: Huber's delta on log loss.
         variants: V, where the last variants may have no cell left; default: as `variant` has.
-        near: the point estimate from the same cells; replicates then need fewer starts.
+        near: the point estimate from the same cells; replicates then begin there.
 
     Raises:
         ValueError: the cells cannot identify the parameters; the message says why.
@@ -81,44 +82,61 @@ def fit_laws(
         raise ValueError("no rung is left to fit")
     V = int(variant.max()) + 1 if variants is None else variants
     _check_identified(cost, variant, V, floor)
-    pinned = {} if isinstance(floor, str) else {"E": float(floor)}
-    if near is None and pinned and floor >= np.exp(log_loss.min()):
+    pinned = None if isinstance(floor, str) else float(floor)
+    if near is None and pinned is not None and pinned >= np.exp(log_loss.min()):
         raise ValueError(
-            f"the floor {floor:g} is not below the smallest loss {np.exp(log_loss.min()):.4g}: "
+            f"the floor {pinned:g} is not below the smallest loss {np.exp(log_loss.min()):.4g}: "
             "lower analysis.floor"
         )
-    names = [str(v) for v in range(V)]
-    shared = ["E"] if floor == "shared" else []
-    design = make_design(compute("cost"), {"cost": cost}, variant, names, shared, pinned)
-    robust = Robust(delta)
-    if near is None:
-        parts = [search(design, row, robust, CANDIDATES) for row in log_loss]
-        theta, objective, converged, agreeing = (
-            np.array([getattr(part, key) for part in parts])
-            for key in ("theta", "objective", "converged", "agreeing")
-        )
-        starts = len(parts) and parts[0].polished
-    else:
-        found = search_nearby(design, log_loss, robust, near.theta)
-        theta, objective, converged = found.theta, found.objective, found.converged
-        agreeing, starts = np.ones(len(theta), dtype=np.int64), len(NEARBY)
-    columns = {
-        key: [design.names.index(f"{key}[{v}]" if f"{key}[{v}]" in design.names else key) for v in range(V)]
-        for key in ("E", "A", "alpha")
-        if key not in pinned
-    }
-    E = np.exp(theta[:, columns["E"]]) if "E" in columns else np.full((len(theta), V), pinned["E"])
-    return Fits(
-        E=E,
-        A=np.exp(theta[:, columns["A"]]),
-        alpha=theta[:, columns["alpha"]],
-        unit=design.units["cost"],
-        objective=objective,
-        converged=converged,
-        agreeing=agreeing,
-        starts=starts,
-        theta=theta,
+    log_unit = float(np.log(cost).mean())
+    x = np.log(cost) - log_unit
+    groups = [list(range(V))] if floor == "shared" else [[v] for v in range(V)]
+    parts = []
+    for group in groups:
+        mine = np.isin(variant, group)
+        arrow = Arrow(x[mine], variant[mine] - group[0], len(group), pinned)
+        y = np.ascontiguousarray(log_loss[:, mine].T)
+        parts.append(_search(arrow, y, Robust(delta), None if near is None else _point(near, group)))
+    found, agreeing, starts = zip(*parts, strict=True)
+    E = np.concatenate([ends.u[:1] for ends in found]).T
+    log_A, log_alpha = (
+        np.concatenate([ends.u[1:].reshape(2, -1, len(log_loss))[k] for ends in found]).T for k in (0, 1)
     )
+    return Fits(
+        E=np.broadcast_to(E, log_A.shape),
+        A=np.exp(log_A),
+        alpha=np.exp(log_alpha),
+        unit=float(np.exp(log_unit)),
+        objective=np.sum([ends.objective for ends in found], axis=0),
+        converged=np.all([ends.converged for ends in found], axis=0),
+        agreeing=np.min(agreeing, axis=0),
+        starts=min(starts),
+        theta=np.concatenate([E if pinned is None else E[:, :0], log_A, log_alpha], axis=1),
+    )
+
+
+def _point(near: Fits, group: list[int]) -> Array:
+    """(P,) parameters of the variants in `group`, as the solver has them."""
+    return np.concatenate([near.E[0, group[:1]], np.log(near.A[0, group]), np.log(near.alpha[0, group])])
+
+
+def _search(
+    arrow: Arrow, log_loss: Array, robust: Robust, point: Array | None
+) -> tuple[Ends, npt.NDArray[np.int64], int]:
+    """The optimum in each replicate, log losses (M, B): from the point estimate (P,) or from scratch. How many
+    starts agree (B,) and how many there were."""
+    B = log_loss.shape[1]
+    if point is not None:
+        found, starts = search_nearby(arrow, log_loss, point, robust)
+        return found, np.ones(B, dtype=np.int64), starts
+    starts = [screen(arrow, y, robust) for y in log_loss.T]
+    S = starts[0].shape[1]
+    found = minimise(arrow, log_loss, np.repeat(np.arange(B), S), np.concatenate(starts, axis=1), robust)
+    objective = found.objective.reshape(B, S)
+    best = objective.argmin(axis=1) + S * np.arange(B)
+    value = found.objective[best]
+    agreeing = (objective <= value[:, None] * (1 + AGREE) + 1e-18).sum(axis=1)
+    return Ends(found.u[:, best], value, found.converged[best]), agreeing, S
 
 
 def _check_identified(cost: Array, variant: npt.NDArray[np.int64], V: int, floor: Floor) -> None:

@@ -54,10 +54,9 @@ class Robust:
             one = np.ones_like(r)
             loss, first, second, weight = 0.5 * r * r, r, one, one
         elif self.norm == "huber":
-            inside = size <= self.delta
-            weight = np.minimum(1.0, self.delta / np.maximum(size, 1e-300))
-            loss = np.where(inside, 0.5 * r * r, self.delta * (size - 0.5 * self.delta))
-            first, second = weight * r, inside.astype(float)
+            first = np.clip(r, -self.delta, self.delta)
+            loss, second = first * (r - 0.5 * first), (first == r).astype(float)
+            weight = self.delta / np.maximum(size, self.delta)
         else:
             t = np.tanh(r / self.delta)
             loss = self.delta**2 * (np.logaddexp(r / self.delta, -r / self.delta) - np.log(2))
