@@ -13,6 +13,7 @@ from report_results import plan_of, runs_table
 from stepladder.report.build import build_report, draw, report_context
 from stepladder.report.figures.running import training_figure
 from stepladder.report.figures.style import variant_styles
+from stepladder.report.render.typst import context_json
 from stepladder.report.results import Results
 from stepladder.report.sections import runs as ledger
 
@@ -48,8 +49,8 @@ def test_builds_a_pdf_and_its_figures(folder: Path, ladder: dict, plan: dict, tm
 
 
 def test_verdicts_carry_interval_and_n(shown: dict) -> None:
-    columns = [column["title"] for column in shown["verdicts"]["columns"]]
-    rows = [dict(zip(columns, row, strict=True)) for row in shown["verdicts"]["rows"]]
+    columns = [column.title for column in shown["verdicts"].columns]
+    rows = [dict(zip(columns, row, strict=True)) for row in shown["verdicts"].rows]
     assert [(row["Candidate"], row["Against"]) for row in rows] == [
         ("dense-tst", "dense-baseline"),
         ("moe-baseline", "dense-baseline"),
@@ -71,15 +72,15 @@ def test_a_null_result_is_called_one(shown: dict) -> None:
 
 
 def test_every_run_is_listed_with_plan_beside_actual(shown: dict, runs: pd.DataFrame) -> None:
-    assert len(shown["losses"]["rows"]) == len(runs)
-    assert len(shown["costs"]["rows"]) == len(runs) + 1
-    total = shown["costs"]["rows"][-1]
-    assert total[:2] == ["All", "28 runs"] and total[2] == total[3]
+    assert len(shown["losses"].rows) == len(runs)
+    assert len(shown["costs"].rows) == len(runs) + 1
+    total = shown["costs"].rows[-1]
+    assert total[:2] == ("All", "28 runs") and total[2] == total[3]
     assert total[-1] == "1", "one restart in all"
 
 
 def test_nothing_is_left_unformatted(shown: dict) -> None:
-    text = json.dumps({k: v for k, v in shown.items() if k != "rules"}, ensure_ascii=False)
+    text = context_json({k: v for k, v in shown.items() if k != "rules"})
     assert not re.search(r"\bnan\b|\bNone\b|\binf\b|\de[-+]\d", text)
 
 
@@ -124,14 +125,14 @@ def test_without_mfu(write_results, ladder: dict, tmp_path: Path) -> None:
     folder = write_results(tmp_path, runs)
     shown = context(folder, ladder, runs)
     assert "not known" in shown["figures"]["mfu"]["missing"]
-    assert shown["costs"]["rows"][0][-2] == "—"
+    assert shown["costs"].rows[0][-2] == "—"
 
 
 def test_one_seed_has_no_intervals(write_results, ladder: dict, tmp_path: Path) -> None:
     runs = runs_table(dict.fromkeys(("d2", "d3", "d4", "d5"), (0,)))
     folder = write_results(tmp_path, runs)
     shown = context(folder, ladder, runs)
-    assert "no interval" in shown["verdicts"]["rows"][0][3]
+    assert "no interval" in shown["verdicts"].rows[0][3]
     assert "cannot be told from seed noise" in shown["findings"][0]
     assert "seed noise is unknown" in shown["noise_unknown"]
 
@@ -143,7 +144,7 @@ def test_refused_fit_still_makes_pages(write_results, ladder: dict, tmp_path: Pa
     reason = json.loads((folder / "fits/flops.json").read_text())["reason"]
     assert reason, "two rungs cannot carry a law with a floor"
     shown = context(folder, ladder, runs)
-    assert shown["verdicts"]["rows"][0][3] == "—"
+    assert shown["verdicts"].rows[0][3] == "—"
     assert reason in shown["findings"][0]
     assert reason in shown["figures"]["gain"]["missing"]
     assert build_report(folder, tmp_path / "report.pdf", ladder, plan_of(runs)).exists()
@@ -154,15 +155,15 @@ def test_a_sweep_draws_only_the_best_factor(write_results, ladder: dict, tmp_pat
     hot = runs.assign(learning_rate_factor=2.0, loss=runs["loss"] + 0.2, id=runs["id"] + "/lr2")
     folder = write_results(tmp_path, pd.concat([runs, hot], ignore_index=True))
     shown = context(folder, ladder, runs)
-    assert len(shown["losses"]["rows"]) == 2 * len(runs)
+    assert len(shown["losses"].rows) == 2 * len(runs)
     assert shown["n_judged"] == "28"
-    assert any("LR × 2.00" in row[1] for row in shown["losses"]["rows"])
+    assert any("LR × 2.00" in row[1] for row in shown["losses"].rows)
 
 
 def test_degenerate_documents_are_listed(runs: pd.DataFrame, ladder: dict) -> None:
     def told(**found) -> str | None:
         manifest = {"degenerate": {"dropped": False, "documents": 2790, "examples": []} | found}
-        rows = ledger.provenance_table(runs, manifest, ladder)["rows"]
+        rows = ledger.provenance_table(runs, manifest, ladder).rows
         return dict(rows).get("Degenerate documents")
 
     assert told(counts={"code": {}, "prose": {}}) == "0 of 2 790 documents"
@@ -174,7 +175,7 @@ def test_degenerate_documents_are_listed(runs: pd.DataFrame, ladder: dict) -> No
     )
     many = told(dropped=True, counts={"code": {"repetitive": 9}}, examples=examples[:1] * 9)
     assert "9 of 2 790 documents, left out" in many and many.endswith("; more in data/manifest.json")
-    old = ledger.provenance_table(runs, {"degenerate": None}, ladder)["rows"]
+    old = ledger.provenance_table(runs, {"degenerate": None}, ladder).rows
     assert "Degenerate documents" not in dict(old)
 
 

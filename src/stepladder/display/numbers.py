@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import numbers
+from collections.abc import Sequence
 from typing import Any
 
 MISSING = "—"
@@ -55,6 +56,21 @@ def interval(value: float | None, low: float | None, high: float | None, decimal
     if not (is_number(low) and is_number(high)):
         return f"{fixed(value, decimals)} [no interval]"
     return f"{fixed(value, decimals)} [{fixed(low, decimals)}, {fixed(high, decimals)}]"
+
+
+def bounds(ends: Sequence[float | None] | None, digits: int = 3) -> str:
+    """Ends of an interval: `[0.0098, 0.0149]`. An end that is None is infinite; None is no interval."""
+    if ends is None:
+        return MISSING
+    low, high = ("∞" if end is None else significant(end, digits) for end in ends)
+    return f"[{low}, {high}]"
+
+
+def estimate(value: float | None, ends: Sequence[float | None] | None, digits: int = 3) -> str:
+    """Like `interval`, with significant figures in place of decimals: `0.0121 [0.0098, 0.0149]`."""
+    if not is_number(value):
+        return MISSING
+    return f"{significant(value, digits)} {bounds(ends, digits) if ends else '[no interval]'}"
 
 
 def gain(row: dict[str, Any] | None) -> str:
@@ -139,11 +155,3 @@ def _prefixed(value: float | None, prefixes: list[str], gap: str, unit: str) -> 
 
 def _minus(text: str) -> str:
     return text.replace("-", "\N{MINUS SIGN}")
-
-
-def si(value: float) -> str:
-    """1234567 -> '1.23M'."""
-    for unit, size in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if abs(value) >= size:
-            return f"{value / size:.3g}{unit}"
-    return f"{value:.3g}"
