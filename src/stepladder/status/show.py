@@ -116,18 +116,15 @@ def closing(status: Status) -> list[Text]:
     if status.done:
         lines.append(Text("done", "green"))
     else:
-        pace = (
-            ""
-            if status.pace is None
-            else f", at {fmt.significant(status.pace, 2)} times the plan's hours so far"
-        )
-        wall = "unknown time" if status.wall_seconds is None else f"about {fmt.duration(status.wall_seconds)}"
+        pace = ""
+        if status.pace is not None:
+            pace = f", at {fmt.significant(status.pace, 2)} times the plan's hours so far"
+        wall = "unknown time"
+        if status.wall_seconds is not None:
+            wall = f"about {fmt.duration(status.wall_seconds)}"
         use = f"{status.accelerators_in_use} in use" if status.accelerators_in_use else "nothing running"
-        lines.append(
-            Text(
-                f"{fmt.significant(status.left_hours)} accelerator-hours left{pace}; {wall} to the end ({use})"
-            )
-        )
+        left = fmt.significant(status.left_hours)
+        lines.append(Text(f"{left} accelerator-hours left{pace}; {wall} to the end ({use})"))
     if status.slurm:
         lines.append(Text(status.slurm, "yellow"))
     clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(status.time))
