@@ -65,7 +65,7 @@ def tuning(best: float = 1.3, applied: bool = False, batches: tuple[float, ...] 
 
 
 @pytest.fixture
-def swept(folder: Path, ladder: dict, runs: pd.DataFrame, tmp_path: Path):
+def swept(folder: Path, ladder: Ladder, runs: pd.DataFrame, tmp_path: Path):
     """The synthetic ladder's report with a sweep: its folder, ladder and plan."""
 
     def make(found: dict):
@@ -79,7 +79,7 @@ def swept(folder: Path, ladder: dict, runs: pd.DataFrame, tmp_path: Path):
     return make
 
 
-def context(folder: Path, ladder: dict, plan: dict) -> dict:
+def context(folder: Path, ladder: Ladder, plan: Plan) -> dict:
     results = Results.read(folder, sweep=True)
     return report_context(results, ladder, plan, draw(results, ladder))
 

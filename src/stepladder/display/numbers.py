@@ -9,14 +9,14 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 MISSING = "—"
 _PREFIXES = ["", "k", "M", "G", "T", "P", "E", "Z", "Y"]
 _COUNTS = ["", "k", "M", "B", "T"]
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: object) -> TypeGuard[float]:
     """Whether `value` is a finite number (bools are not; numpy's are)."""
     return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
 
@@ -113,10 +113,10 @@ def bytes_(value: float | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """12.3 s, 4.10 min, 3.20 h: the largest unit in which the number is at least 1.5."""
+    """12.3 s, 4.10 min, 3.20 h, 2.50 days: the largest unit in which the number is at least 1.5."""
     if not is_number(seconds):
         return MISSING
-    for size, unit in ((3600, "h"), (60, "min")):
+    for size, unit in ((86_400, "days"), (3600, "h"), (60, "min")):
         if abs(seconds) >= 1.5 * size:
             return f"{significant(seconds / size)} {unit}"
     return f"{significant(seconds)} s"

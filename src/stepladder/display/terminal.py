@@ -30,10 +30,11 @@ _RULES = Box("    \n    \n ── \n    \n ── \n    \n    \n    \n")
 
 
 def show(*parts: RenderableType | Table) -> None:
-    """Print tables, and sentences that are neither cut nor broken (so that they can be searched)."""
+    """Print tables, set apart by blank lines, and sentences that are neither cut nor broken (so that they can
+    be searched)."""
     console = Console(highlight=False, soft_wrap=True, width=max(Console().width, MIN_WIDTH))
     for part in parts:
-        console.print(Shown(part) if isinstance(part, Table) else part)
+        console.print(Shown(part), "") if isinstance(part, Table) else console.print(part)
 
 
 def plain(text: str, style: str = "") -> Text:
@@ -61,11 +62,11 @@ class Shown:
             title=table.title or None,
             title_justify="left",
             title_style="bold",
-            box=_RULES if table.headed else None,
+            box=_RULES,
             show_header=table.headed,
             show_edge=False,
             pad_edge=False,
-            padding=(0, GAP, 0, 0),
+            padding=(0, GAP - 1, 0, 0),  # the box adds one
             header_style="dim",
         )
         for i in kept:
@@ -85,7 +86,7 @@ class Shown:
             printed.add_row(*cells, style="bold" if last else None)
         yield printed
         if table.note:
-            yield Text(table.note, "dim")
+            yield Text(table.note, "dim", no_wrap=False, overflow="fold")
 
 
 def fitting(table: Table, width: int) -> list[int]:

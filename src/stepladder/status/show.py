@@ -32,7 +32,7 @@ def as_json(status: Status) -> str:
 
 def render(status: Status, every_run: bool = False) -> RenderableType:
     """Counts by rung and variant, then what needs a word of its own."""
-    parts: list[RenderableType] = [Shown(counts_table(status))]
+    parts: list[RenderableType] = [Shown(counts_table(status)), Text("")]
     if every_run:
         parts += [line(run, status.time) for run in status.runs]
     else:
