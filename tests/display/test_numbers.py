@@ -30,12 +30,16 @@ from stepladder.display import numbers as fmt
         (fmt.duration(12.3), "12.3 s"),
         (fmt.duration(246), "4.10 min"),
         (fmt.duration(11_520), "3.20 h"),
+        (fmt.duration(216_000), "2.50 days"),
         (fmt.percent(0.357), "36 %"),
         (fmt.money(1234.5, "USD"), "1,234.50 USD"),
         (fmt.p_value(2e-5), "< 0.0001"),
         (fmt.p_value(0.0312), "0.031"),
         (fmt.interval(0.974, 0.9, 1.05), "0.97 [0.90, 1.05]"),
         (fmt.interval(0.974, None, None), "0.97 [no interval]"),
+        (fmt.bounds([0.0098, None]), "[0.00980, ∞]"),
+        (fmt.estimate(0.01213, [0.0098, 0.0149]), "0.0121 [0.00980, 0.0149]"),
+        (fmt.estimate(0.01213, None), "0.0121 [no interval]"),
     ],
 )
 def test_golden(text: str, expected: str) -> None:

@@ -148,12 +148,12 @@ def test_what_they_do_not_depend_on_does_not(climb):
 
 def test_the_plan_prices_the_sweep_and_knows_no_tuned_rate(climb):
     plan = climb().price(accelerators("configs/hardware.yaml"))
-    rows = {row["id"]: row for row in plan["runs"]}
-    assert sum(row["sweep"] for row in rows.values()) == 4 * 2 * 2
-    assert rows["dense-tst/d2/1x/lr2/seed0"]["sweep"] and not rows["dense-tst/d2/1x/seed0"]["sweep"]
-    assert rows["dense-tst/d3/1x/seed0"]["learning_rate"] is None
-    assert rows["dense-tst/d2/1x/seed0"]["learning_rate"] == 0.01
-    assert plan["totals"]["runs"] == len(rows)
+    rows = {run.id: run for run in plan.runs}
+    assert sum(run.sweep for run in rows.values()) == 4 * 2 * 2
+    assert rows["dense-tst/d2/1x/lr2/seed0"].sweep and not rows["dense-tst/d2/1x/seed0"].sweep
+    assert rows["dense-tst/d3/1x/seed0"].learning_rate is None
+    assert rows["dense-tst/d2/1x/seed0"].learning_rate == 0.01
+    assert plan.totals.runs == len(rows)
 
 
 def test_the_sweep_runs_first(climb):

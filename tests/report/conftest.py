@@ -11,7 +11,9 @@ from report_results import LADDER, MANIFEST, plan_of, runs_table, steps_table
 
 from stepladder.decision.compare import compare
 from stepladder.decision.fit import fit
+from stepladder.ladder.plan import Plan
 from stepladder.schema.analysis import AnalysisConfig
+from stepladder.schema.ladder import Ladder
 
 AXES = ("flops", "seconds", "tokens")
 
@@ -41,12 +43,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory, runs: pd.DataFrame) -> Path
 
 
 @pytest.fixture(scope="session")
-def ladder() -> dict:
+def ladder() -> Ladder:
     return LADDER
 
 
 @pytest.fixture(scope="session")
-def plan(runs: pd.DataFrame) -> dict:
+def plan(runs: pd.DataFrame) -> Plan:
     return plan_of(runs)
 
 

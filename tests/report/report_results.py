@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from typing import Any
 
 import numpy as np
 import pandas as pd
+
+from stepladder.ladder.plan import Assumptions, Plan, PlannedRun, Totals
+from stepladder.schema.ladder import Ladder
 
 VARIANTS = ["dense-baseline", "dense-tst", "moe-baseline", "moe-tst"]
 FLOPS = {"d2": 5.7e10, "d3": 2.6e11, "d4": 1.1e12, "d5": 5.7e12}
@@ -14,33 +19,37 @@ GAINS = {"dense-baseline": 1.0, "dense-tst": 0.95, "moe-baseline": 1.45, "moe-ts
 SLOWNESS = {"dense-baseline": 1.0, "dense-tst": 1.0, "moe-baseline": 1.35, "moe-tst": 1.35}
 RATE = 3.6e10
 
-LADDER = {
-    "name": "laptop",
-    "version": 1,
-    "question": "On Python source, at toy scale: do mixture-of-experts and Token Superposition save compute?",
-    "variants": VARIANTS,
-    "rungs": [{"depth": d, "name": None, "seeds": None, "budgets": None, "set": {}} for d in (2, 3, 4, 5)],
-    "architectures": {"dense": {}, "moe": {"n_experts": 8, "top_k": 2}},
-    "recipes": {"baseline": {}, "tst": {"bag_size": 4, "superposed_fraction": 0.25}},
-    "budgets": [1],
-    "seeds": [0],
-    "shape": {"sequence_length": 128, "d_model": {"per_layer": 8, "base": 8, "multiple_of": 8}, "d_head": 16},
-    "optimizer": {
-        "learning_rate": {
-            "default": {"rule": "power", "of": "d_model", "at": 32, "value": 0.0075, "exponent": -1.0},
-            "by_variant": {},
-        },
-        "batch": {"rule": "constant", "sequences": 8},
-        "beta1": 0.9,
-        "beta2": 0.95,
-        "epsilon": 1e-10,
-        "weight_decay": 0.1,
-        "clip_norm": 1.0,
-    },
-    "data": {"domain_weights": {"code": 0.7, "prose": 0.3}},
-    "execution": {"accelerator": "cpu", "threads": 1},
-    "analysis": {"baseline": "dense-baseline"},
-}
+LADDER = Ladder.model_validate_json(
+    json.dumps(
+        {
+            "name": "laptop",
+            "question": "At toy scale: do mixture-of-experts and Token Superposition save compute?",
+            "rungs": [{"depth": depth} for depth in (2, 3, 4, 5)],
+            "architectures": {"dense": {}, "moe": {"n_experts": 8, "top_k": 2}},
+            "recipes": {"baseline": {}, "tst": {"bag_size": 4, "superposed_fraction": 0.25}},
+            "budgets": [1],
+            "shape": {
+                "sequence_length": 128,
+                "d_model": {"per_layer": 8, "base": 8, "multiple_of": 8},
+                "d_head": 16,
+            },
+            "optimizer": {
+                "learning_rate": {
+                    "default": {"rule": "power", "of": "d_model", "at": 32, "value": 0.0075, "exponent": -1.0}
+                },
+                "batch": {"rule": "constant", "sequences": 8},
+                "epsilon": 1e-10,
+            },
+            "data": {
+                "source": {"kind": "python_stdlib"},
+                "tokenizer": {"kind": "byte"},
+                "domain_weights": {"code": 0.7, "prose": 0.3},
+            },
+            "plan": {"flops_per_second": 3.5e10, "max_accelerator_hours": 1.0},
+            "analysis": {"baseline": "dense-baseline"},
+        }
+    )
+)
 
 
 def run_row(variant: str, rung: str, seed: int, noise: float) -> dict:
@@ -166,58 +175,56 @@ def steps_table(runs: pd.DataFrame, points: int = 80) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def plan_of(runs: pd.DataFrame) -> dict:
+def plan_of(runs: pd.DataFrame) -> Plan:
     """The plan that these runs would have come from."""
-    columns = [
-        "id",
-        "variant",
-        "rung",
-        "budget",
-        "seed",
-        "depth",
-        "parameters_total",
-        "parameters_active",
-        "parameters_active_non_embedding",
-        "learning_rate",
-        "steps",
-        "positions",
-        "tokens",
-        "flops",
-    ]
-    rows = runs[columns].to_dict("records")
-    for row in rows:
-        row["seconds"] = row["flops"] / 3.5e10 + 10
-        row["accelerator_hours"] = row["seconds"] / 3600
-        row["price"] = None
-        row["sweep"] = False
-        row["disk_bytes"] = 24 * row["parameters_total"]
-    hours = sum(row["accelerator_hours"] for row in rows)
-    return {
-        "ladder": "laptop",
-        "version": 1,
-        "question": LADDER["question"],
-        "runs": rows,
-        "totals": {
-            "runs": len(rows),
-            "flops": float(runs["flops"].sum()),
-            "tokens": int(runs["tokens"].sum()),
-            "accelerator_hours": hours,
-            "wall_hours": hours / 2,
-            "price": None,
-            "price_currency": "USD",
-            "disk_bytes": sum(row["disk_bytes"] for row in rows),
-        },
-        "assumptions": {
-            "accelerator": "cpu",
-            "accelerators_per_run": 1,
-            "parallel_runs": 2,
-            "speed": "35 GFLOP/s achieved per cpu",
-            "flops_formula": "matmul-2 (causal)",
-            "overhead_seconds_per_run": 10.0,
-            "price_per_accelerator_hour": None,
-            "max_accelerator_hours": 1.0,
-        },
-    }
+    taken = [name for name in PlannedRun.model_fields if name in runs]
+    rows = [_planned(row) for row in runs[taken].to_dict("records")]
+    hours = sum(row.accelerator_hours for row in rows)
+    return Plan(
+        ladder=LADDER.name,
+        version=LADDER.version,
+        question=LADDER.question,
+        stepladder="0.1.0",
+        runs=tuple(rows),
+        totals=Totals(
+            runs=len(rows),
+            flops=float(runs["flops"].sum()),
+            flops_if_independent=float(runs["flops"].sum()),
+            tokens=int(runs["tokens"].sum()),
+            accelerator_hours=hours,
+            wall_hours=hours / 2,
+            price=None,
+            price_currency="USD",
+            disk_bytes=sum(row.disk_bytes for row in rows),
+        ),
+        assumptions=Assumptions(
+            accelerator="cpu",
+            accelerators_per_run=dict.fromkeys(FLOPS, 1),
+            parallel_runs=2,
+            speed="35 GFLOP/s achieved per cpu",
+            flops_formula="matmul-2 (causal)",
+            overhead_seconds_per_run=10.0,
+            price_per_accelerator_hour=None,
+            max_accelerator_hours=1.0,
+        ),
+    )
+
+
+def _planned(row: dict[str, Any]) -> PlannedRun:
+    seconds = row["flops"] / 3.5e10 + 10
+    return PlannedRun(
+        **row,
+        d_model=8 + 8 * row["depth"],
+        batch_sequences=8,
+        flops_trained=row["flops"],
+        accelerators=1,
+        seconds=seconds,
+        accelerator_hours=seconds / 3600,
+        price=None,
+        disk_bytes=24 * row["parameters_total"],
+        trunk=False,
+        sweep=False,
+    )
 
 
 MANIFEST = {

@@ -10,11 +10,14 @@ import pandas as pd
 import pytest
 from report_results import plan_of, runs_table
 
+from stepladder.ladder.plan import Plan
 from stepladder.report.build import build_report, draw, report_context
 from stepladder.report.figures.running import training_figure
 from stepladder.report.figures.style import variant_styles
+from stepladder.report.render.typst import context_json
 from stepladder.report.results import Results
 from stepladder.report.sections import runs as ledger
+from stepladder.schema.ladder import Ladder
 
 
 def pages(pdf: Path) -> int:
@@ -22,17 +25,17 @@ def pages(pdf: Path) -> int:
     return len(re.findall(rb"/Type/Page\b(?!s)", pdf.read_bytes()))
 
 
-def context(folder: Path, ladder: dict, runs: pd.DataFrame) -> dict:
+def context(folder: Path, ladder: Ladder, runs: pd.DataFrame) -> dict:
     results = Results.read(folder)
     return report_context(results, ladder, plan_of(runs), draw(results, ladder))
 
 
 @pytest.fixture(scope="module")
-def shown(folder: Path, ladder: dict, runs: pd.DataFrame) -> dict:
+def shown(folder: Path, ladder: Ladder, runs: pd.DataFrame) -> dict:
     return context(folder, ladder, runs)
 
 
-def test_builds_a_pdf_and_its_figures(folder: Path, ladder: dict, plan: dict, tmp_path: Path) -> None:
+def test_builds_a_pdf_and_its_figures(folder: Path, ladder: Ladder, plan: Plan, tmp_path: Path) -> None:
     out = build_report(folder, tmp_path / "report.pdf", ladder, plan)
     assert out.read_bytes().startswith(b"%PDF")
     assert 5 <= pages(out) <= 9
@@ -48,8 +51,8 @@ def test_builds_a_pdf_and_its_figures(folder: Path, ladder: dict, plan: dict, tm
 
 
 def test_verdicts_carry_interval_and_n(shown: dict) -> None:
-    columns = [column["title"] for column in shown["verdicts"]["columns"]]
-    rows = [dict(zip(columns, row, strict=True)) for row in shown["verdicts"]["rows"]]
+    columns = [column.title for column in shown["verdicts"].columns]
+    rows = [dict(zip(columns, row, strict=True)) for row in shown["verdicts"].rows]
     assert [(row["Candidate"], row["Against"]) for row in rows] == [
         ("dense-tst", "dense-baseline"),
         ("moe-baseline", "dense-baseline"),
@@ -71,19 +74,19 @@ def test_a_null_result_is_called_one(shown: dict) -> None:
 
 
 def test_every_run_is_listed_with_plan_beside_actual(shown: dict, runs: pd.DataFrame) -> None:
-    assert len(shown["losses"]["rows"]) == len(runs)
-    assert len(shown["costs"]["rows"]) == len(runs) + 1
-    total = shown["costs"]["rows"][-1]
-    assert total[:2] == ["All", "28 runs"] and total[2] == total[3]
+    assert len(shown["losses"].rows) == len(runs)
+    assert len(shown["costs"].rows) == len(runs) + 1
+    total = shown["costs"].rows[-1]
+    assert total[:2] == ("All", "28 runs") and total[2] == total[3]
     assert total[-1] == "1", "one restart in all"
 
 
 def test_nothing_is_left_unformatted(shown: dict) -> None:
-    text = json.dumps({k: v for k, v in shown.items() if k != "rules"}, ensure_ascii=False)
+    text = context_json({k: v for k, v in shown.items() if k != "rules"})
     assert not re.search(r"\bnan\b|\bNone\b|\binf\b|\de[-+]\d", text)
 
 
-def test_main_figure_marks_the_held_out_rung(folder: Path, ladder: dict) -> None:
+def test_main_figure_marks_the_held_out_rung(folder: Path, ladder: Ladder) -> None:
     figure = draw(Results.read(folder), ladder)["loss"]
     assert figure is not None
     top, below = figure.axes
@@ -100,7 +103,7 @@ def test_main_figure_marks_the_held_out_rung(folder: Path, ladder: dict) -> None
     ]
 
 
-def test_training_figure_marks_the_switch(folder: Path, ladder: dict) -> None:
+def test_training_figure_marks_the_switch(folder: Path, ladder: Ladder) -> None:
     figure = draw(Results.read(folder), ladder)["training"]
     assert figure is not None
     assert {"superposed phase", "switch"} <= {text.get_text() for text in figure.legends[0].get_texts()}
@@ -118,51 +121,51 @@ def test_training_figure_sets_other_losses_apart(folder: Path) -> None:
     assert all(line.get_linewidth() < 1 for axes in figure.axes for line in axes.lines)
 
 
-def test_without_mfu(write_results, ladder: dict, tmp_path: Path) -> None:
+def test_without_mfu(write_results, ladder: Ladder, tmp_path: Path) -> None:
     runs = runs_table()
     runs = runs.drop(columns=[c for c in runs if c.startswith("mfu_")]).assign(mfu=None)
     folder = write_results(tmp_path, runs)
     shown = context(folder, ladder, runs)
     assert "not known" in shown["figures"]["mfu"]["missing"]
-    assert shown["costs"]["rows"][0][-2] == "—"
+    assert shown["costs"].rows[0][-2] == "—"
 
 
-def test_one_seed_has_no_intervals(write_results, ladder: dict, tmp_path: Path) -> None:
+def test_one_seed_has_no_intervals(write_results, ladder: Ladder, tmp_path: Path) -> None:
     runs = runs_table(dict.fromkeys(("d2", "d3", "d4", "d5"), (0,)))
     folder = write_results(tmp_path, runs)
     shown = context(folder, ladder, runs)
-    assert "no interval" in shown["verdicts"]["rows"][0][3]
+    assert "no interval" in shown["verdicts"].rows[0][3]
     assert "cannot be told from seed noise" in shown["findings"][0]
     assert "seed noise is unknown" in shown["noise_unknown"]
 
 
-def test_refused_fit_still_makes_pages(write_results, ladder: dict, tmp_path: Path) -> None:
+def test_refused_fit_still_makes_pages(write_results, ladder: Ladder, tmp_path: Path) -> None:
     runs = runs_table()
     runs = runs[runs["rung"].isin(["d2", "d3"])].reset_index(drop=True)
     folder = write_results(tmp_path, runs)
     reason = json.loads((folder / "fits/flops.json").read_text())["reason"]
     assert reason, "two rungs cannot carry a law with a floor"
     shown = context(folder, ladder, runs)
-    assert shown["verdicts"]["rows"][0][3] == "—"
+    assert shown["verdicts"].rows[0][3] == "—"
     assert reason in shown["findings"][0]
     assert reason in shown["figures"]["gain"]["missing"]
     assert build_report(folder, tmp_path / "report.pdf", ladder, plan_of(runs)).exists()
 
 
-def test_a_sweep_draws_only_the_best_factor(write_results, ladder: dict, tmp_path: Path) -> None:
+def test_a_sweep_draws_only_the_best_factor(write_results, ladder: Ladder, tmp_path: Path) -> None:
     runs = runs_table()
     hot = runs.assign(learning_rate_factor=2.0, loss=runs["loss"] + 0.2, id=runs["id"] + "/lr2")
     folder = write_results(tmp_path, pd.concat([runs, hot], ignore_index=True))
     shown = context(folder, ladder, runs)
-    assert len(shown["losses"]["rows"]) == 2 * len(runs)
+    assert len(shown["losses"].rows) == 2 * len(runs)
     assert shown["n_judged"] == "28"
-    assert any("LR × 2.00" in row[1] for row in shown["losses"]["rows"])
+    assert any("LR × 2.00" in row[1] for row in shown["losses"].rows)
 
 
-def test_degenerate_documents_are_listed(runs: pd.DataFrame, ladder: dict) -> None:
+def test_degenerate_documents_are_listed(runs: pd.DataFrame, ladder: Ladder) -> None:
     def told(**found) -> str | None:
         manifest = {"degenerate": {"dropped": False, "documents": 2790, "examples": []} | found}
-        rows = ledger.provenance_table(runs, manifest, ladder)["rows"]
+        rows = ledger.provenance_table(runs, manifest, ladder).rows
         return dict(rows).get("Degenerate documents")
 
     assert told(counts={"code": {}, "prose": {}}) == "0 of 2 790 documents"
@@ -174,11 +177,11 @@ def test_degenerate_documents_are_listed(runs: pd.DataFrame, ladder: dict) -> No
     )
     many = told(dropped=True, counts={"code": {"repetitive": 9}}, examples=examples[:1] * 9)
     assert "9 of 2 790 documents, left out" in many and many.endswith("; more in data/manifest.json")
-    old = ledger.provenance_table(runs, {"degenerate": None}, ladder)["rows"]
+    old = ledger.provenance_table(runs, {"degenerate": None}, ladder).rows
     assert "Degenerate documents" not in dict(old)
 
 
-def test_warnings_are_counted_once(write_results, ladder: dict, tmp_path: Path) -> None:
+def test_warnings_are_counted_once(write_results, ladder: Ladder, tmp_path: Path) -> None:
     runs = runs_table()
     runs["warnings"] = [["loss spiked"] if i < 3 else [] for i in range(len(runs))]
     shown = context(write_results(tmp_path, runs), ladder, runs)

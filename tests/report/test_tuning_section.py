@@ -12,6 +12,7 @@ import pytest
 from report_results import FLOPS, VARIANTS, plan_of
 
 from stepladder.report.build import build_report, draw, report_context
+from stepladder.report.render.typst import context_json
 from stepladder.report.results import Results
 from stepladder.report.sections.tuning import off_optimum, optima_table
 from stepladder.tuning.tune import tune
@@ -64,7 +65,7 @@ def tuning(best: float = 1.3, applied: bool = False, batches: tuple[float, ...] 
 
 
 @pytest.fixture
-def swept(folder: Path, ladder: dict, runs: pd.DataFrame, tmp_path: Path):
+def swept(folder: Path, ladder: Ladder, runs: pd.DataFrame, tmp_path: Path):
     """The synthetic ladder's report with a sweep: its folder, ladder and plan."""
 
     def make(found: dict):
@@ -78,7 +79,7 @@ def swept(folder: Path, ladder: dict, runs: pd.DataFrame, tmp_path: Path):
     return make
 
 
-def context(folder: Path, ladder: dict, plan: dict) -> dict:
+def context(folder: Path, ladder: Ladder, plan: Plan) -> dict:
     results = Results.read(folder, sweep=True)
     return report_context(results, ladder, plan, draw(results, ladder))
 
@@ -98,7 +99,7 @@ def test_a_panel_per_bowl(swept) -> None:
 
 def test_nothing_is_left_unformatted(swept) -> None:
     shown = context(*swept(tuning(batches=(0.5, 1.0))))["sweep"]
-    assert not re.search(r"\bnan\b|\bNone\b|\binf\b|\de[-+]\d", json.dumps(shown, ensure_ascii=False))
+    assert not re.search(r"\bnan\b|\bNone\b|\binf\b|\de[-+]\d", context_json(shown))
     assert "80 runs" in context(*swept(tuning()))["sweep"]["summary"]
 
 
@@ -115,7 +116,7 @@ def test_rungs_off_their_optimum_are_warned_of(swept) -> None:
 def test_tuned_rungs_are_not(swept) -> None:
     found = tuning(best=2.0, applied=True)
     assert {row["rung"] for row in found["rates"] if row["off"]["flagged"]} == {"d2", "d3"}
-    notes = {(row[0], row[6], row[-1]) for row in context(*swept(found))["sweep"]["rates"]["rows"]}
+    notes = {(row[0], row[6], row[-1]) for row in context(*swept(found))["sweep"]["rates"].rows}
     assert notes == {
         *((rung, "the ladder file", "off its optimum") for rung in ("d2", "d3")),
         *((rung, "the sweep", "") for rung in ("d4", "d5")),
@@ -123,7 +124,7 @@ def test_tuned_rungs_are_not(swept) -> None:
 
 
 def test_other_batches_are_compared_with_the_ruled_one() -> None:
-    rows = optima_table(tuning(batches=(0.5, 1.0)))["rows"]
+    rows = optima_table(tuning(batches=(0.5, 1.0))).rows
     half, ruled = rows[0], rows[1]
     assert (half[2], ruled[2]) == ("4", "8") and ruled[-2] == "—"
     assert half[-2].startswith("+0.01"), "worse by half a fiftieth"
@@ -132,5 +133,5 @@ def test_other_batches_are_compared_with_the_ruled_one() -> None:
 def test_a_sweep_without_an_optimum_says_what_to_add(swept) -> None:
     shown = context(*swept(tuning(best=30.0)))
     assert "missing" in shown["figures"]["rates"] and "file" in shown["figures"]["bowls"]
-    assert shown["sweep"]["optima"]["rows"][0][-1].endswith("add 8 and 16")
+    assert shown["sweep"]["optima"].rows[0][-1].endswith("add 8 and 16")
     assert shown["sweep"]["law"][0].startswith("No law")

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from snakemake_executor_plugin_submitit.states import State
+from stepladder.ladder.plan import PlannedRun
 from stepladder.record.events import EventLog
 from stepladder.status.files import read_log
 from stepladder.status.judge import judge
@@ -19,7 +20,7 @@ from stepladder.status.show import render
 from stepladder.status.summary import summarise
 
 NOW = 10_000.0
-PLANNED = {"accelerator_hours": 2.0, "accelerators": 4}
+PLANNED = PlannedRun.model_construct(accelerator_hours=2.0, accelerators=4)
 LOG = Log(
     time=NOW - 5,
     last="step",

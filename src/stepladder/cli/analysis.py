@@ -287,6 +287,7 @@ def preregister(
     from stepladder.decision.prediction import planned_runs
     from stepladder.decision.prediction import preregister as make_record
     from stepladder.ladder.climb import Climb
+    from stepladder.ladder.plan import Plan
     from stepladder.record.tables import collect
 
     climb = Climb.open(ladder)
@@ -302,7 +303,7 @@ def preregister(
             )
         files = {run: results / "runs" / run / "result.json" for run in climb.runs if run not in held}
         done, _ = collect(files.values())
-        planned = planned_runs(json.loads((results / "plan.json").read_text()), held)
+        planned = planned_runs(Plan.read(results / "plan.json"), held)
         record = make_record(done, planned, climb.ladder.analysis, climb.analysis_code, files)
     write_json(out, record)
     typer.echo(f"{out}: sha256 {record['sha256']}")

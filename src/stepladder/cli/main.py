@@ -55,8 +55,6 @@ def price(
     pdf: Annotated[Path | None, typer.Option(help="Also typeset it.")] = None,
 ) -> None:
     """Count parameters, tokens, FLOPs, accelerator-hours and money of every run. Runs nothing."""
-    import csv
-
     from stepladder.ladder.climb import Climb, LadderError
     from stepladder.schema.accelerators import accelerators
 
@@ -64,14 +62,11 @@ def price(
         plan = Climb.open(ladder).price(accelerators(hardware))
     except (LadderError, ValueError) as error:
         raise fail(error) from None
-    write_json(out, plan)
+    plan.write(out)
     if table:
-        with table.open("w", newline="") as file:
-            rows = csv.DictWriter(file, list(plan["runs"][0]), delimiter="\t")
-            rows.writeheader()
-            rows.writerows(plan["runs"])
+        plan.write_table(table)
     if pdf:
-        from stepladder.report.sections.plan import build_plan_pdf
+        from stepladder.report.render.plan import build_plan_pdf
 
         build_plan_pdf(plan, pdf)
 
@@ -79,9 +74,14 @@ def price(
 @app.command()
 def plan(path: Annotated[Path, typer.Argument(help="plan.json")]) -> None:
     """Print what a ladder would cost, by rung and variant."""
+    from stepladder.ladder.plan import Plan
+    from stepladder.record.document import DocumentError
     from stepladder.report.render.plan import print_plan
 
-    print_plan(json.loads(path.read_text()))
+    try:
+        print_plan(Plan.read(path))
+    except DocumentError as error:
+        raise fail(error) from None
 
 
 @app.command()
@@ -185,10 +185,15 @@ def collect(
     steps: Annotated[Path, typer.Option(help="Parquet to write: one row per logged step.")],
 ) -> None:
     """Gather the results of all planned runs into two tables. Those of a sweep stay out: `tune` has them."""
+    from stepladder.ladder.plan import Plan
+    from stepladder.record.document import DocumentError
     from stepladder.record.tables import collect as collect_results
 
-    rows = json.loads(plan.read_text())["runs"]
-    planned = {run["id"]: run["flops"] for run in rows if not run["sweep"] and not run["trunk"]}
+    try:
+        rows = Plan.read(plan).runs
+    except DocumentError as error:
+        raise fail(error) from None
+    planned = {run.id: run.flops for run in rows if not run.sweep and not run.trunk}
     results = [plan.parent / "runs" / run / "result.json" for run in planned]
     runs_table, steps_table = collect_results(results, planned)
     runs_table.to_parquet(runs)
@@ -203,11 +208,15 @@ def report(
 ) -> None:
     """Draw the figures and typeset the report."""
     from stepladder.ladder.climb import Climb
+    from stepladder.ladder.plan import Plan
+    from stepladder.record.document import DocumentError
     from stepladder.report.build import build_report
 
     climb = Climb.open(ladder)
-    plan = json.loads((results / "plan.json").read_text())
-    build_report(results, out, climb.ladder.model_dump(mode="json"), plan)
+    try:
+        build_report(results, out, climb.ladder, Plan.read(results / "plan.json"))
+    except DocumentError as error:
+        raise fail(error) from None
     typer.echo(f"{out}")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import pandas as pd
 
 from stepladder.decision.cells import make_cells
 from stepladder.decision.heldout import by_size, predict_rungs
+from stepladder.ladder.plan import Plan
 from stepladder.laws.forms import LAWS, Array
 from stepladder.laws.numbers import percentile_interval
 from stepladder.schema.analysis import AnalysisConfig
@@ -141,9 +142,9 @@ def _on(axis: str) -> Any:
     return compute(axis)
 
 
-def planned_runs(plan: Mapping[str, Any], ids: Sequence[str]) -> pd.DataFrame:
-    """The runs `ids` of a plan.json, with the columns of runs.parquet that a prediction needs."""
-    rows = pd.DataFrame([run for run in plan["runs"] if run["id"] in set(ids)])
+def planned_runs(plan: Plan, ids: Collection[str]) -> pd.DataFrame:
+    """The runs `ids` of a plan, with the columns of runs.parquet that a prediction needs."""
+    rows = pd.DataFrame([run.model_dump() for run in plan.runs if run.id in ids])
     rows = rows.assign(learning_rate_factor=1.0, budget_multiple=1.0)
     # In a sweep a cell keeps its best factor: one run a seed is what will be compared.
     return rows.drop_duplicates(["variant", "rung", "budget", "seed"])

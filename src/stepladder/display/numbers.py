@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import math
 import numbers
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeGuard
 
 MISSING = "—"
 _PREFIXES = ["", "k", "M", "G", "T", "P", "E", "Z", "Y"]
 _COUNTS = ["", "k", "M", "B", "T"]
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: object) -> TypeGuard[float]:
     """Whether `value` is a finite number (bools are not; numpy's are)."""
     return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
 
@@ -55,6 +56,21 @@ def interval(value: float | None, low: float | None, high: float | None, decimal
     if not (is_number(low) and is_number(high)):
         return f"{fixed(value, decimals)} [no interval]"
     return f"{fixed(value, decimals)} [{fixed(low, decimals)}, {fixed(high, decimals)}]"
+
+
+def bounds(ends: Sequence[float | None] | None, digits: int = 3) -> str:
+    """Ends of an interval: `[0.0098, 0.0149]`. An end that is None is infinite; None is no interval."""
+    if ends is None:
+        return MISSING
+    low, high = ("∞" if end is None else significant(end, digits) for end in ends)
+    return f"[{low}, {high}]"
+
+
+def estimate(value: float | None, ends: Sequence[float | None] | None, digits: int = 3) -> str:
+    """Like `interval`, with significant figures in place of decimals: `0.0121 [0.0098, 0.0149]`."""
+    if not is_number(value):
+        return MISSING
+    return f"{significant(value, digits)} {bounds(ends, digits) if ends else '[no interval]'}"
 
 
 def gain(row: dict[str, Any] | None) -> str:
@@ -97,10 +113,10 @@ def bytes_(value: float | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """12.3 s, 4.10 min, 3.20 h: the largest unit in which the number is at least 1.5."""
+    """12.3 s, 4.10 min, 3.20 h, 2.50 days: the largest unit in which the number is at least 1.5."""
     if not is_number(seconds):
         return MISSING
-    for size, unit in ((3600, "h"), (60, "min")):
+    for size, unit in ((86_400, "days"), (3600, "h"), (60, "min")):
         if abs(seconds) >= 1.5 * size:
             return f"{significant(seconds / size)} {unit}"
     return f"{significant(seconds)} s"
@@ -139,11 +155,3 @@ def _prefixed(value: float | None, prefixes: list[str], gap: str, unit: str) -> 
 
 def _minus(text: str) -> str:
     return text.replace("-", "\N{MINUS SIGN}")
-
-
-def si(value: float) -> str:
-    """1234567 -> '1.23M'."""
-    for unit, size in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if abs(value) >= size:
-            return f"{value / size:.3g}{unit}"
-    return f"{value:.3g}"

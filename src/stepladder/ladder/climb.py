@@ -12,7 +12,7 @@ from typing import Any
 
 from stepladder.ladder.expand import expand
 from stepladder.ladder.load import LadderError, find_ladder, load_ladder
-from stepladder.ladder.plan import make_plan, over_limit
+from stepladder.ladder.plan import Job, Plan, make_plan
 from stepladder.ladder.sweep import (
     SweepRun,
     read_rates,
@@ -108,22 +108,23 @@ class Climb:
         rates = read_rates(self.learning_rates, self.sweep_digest)
         return with_rate(spec, rates[spec.variant, spec.rung, spec.budget])
 
-    def price(self, table: dict[str, Accelerator]) -> dict[str, Any]:
+    def price(self, table: dict[str, Accelerator]) -> Plan:
         """The plan of all runs, those of the sweep marked. The rates of tuned runs are not known to it.
 
         Raises:
             ValueError: the accelerator's speed is unknown.
         """
-        runs = list(self.every_job.values())
-        plan = make_plan(self.ladder, runs, table, {run.id: self.trunks.flops_trained(run) for run in runs})
-        rows = [
-            row
-            | {"trunk": row["id"] in self.trunks.segments}
-            | {"sweep": row["id"] not in self.runs and row["id"] not in self.trunks.segments}
-            | ({"learning_rate": None} if row["id"] in self.tuned else {})
-            for row in plan["runs"]
+        jobs = [
+            Job(
+                spec=spec,
+                flops_trained=self.trunks.flops_trained(spec),
+                trunk=name in self.trunks.segments,
+                sweep=name not in self.runs and name not in self.trunks.segments,
+                tuned=name in self.tuned,
+            )
+            for name, spec in self.every_job.items()
         ]
-        return plan | {"runs": rows}
+        return make_plan(self.ladder, jobs, table)
 
     @cached_property
     def data(self) -> str:
@@ -159,8 +160,9 @@ class Climb:
 
     @cached_property
     def digest(self) -> str:
-        """Changes when any run or any assumption of the plan does."""
-        parts = [run.sha256 for run in self.every_job.values()]
+        """Changes when any run or any assumption of the plan does, or what plan.json holds."""
+        parts = [f"plan.json {Plan.VERSION}"]
+        parts += [run.sha256 for run in self.every_job.values()]
         parts += [f"{self.ladder.version} {self.ladder.question}"]
         parts += [self.ladder.plan.model_dump_json(), self.ladder.execution.model_dump_json()]
         parts += [rung.execution.model_dump_json() for rung in self.ladder.rungs]
@@ -170,7 +172,7 @@ class Climb:
     @cached_property
     def over_limit(self) -> str | None:
         """What to tell the owner of a ladder that is dearer than its `max_accelerator_hours`, else None."""
-        return over_limit(self.price(accelerators()))
+        return self.price(accelerators()).over_limit
 
     @cached_property
     def _rank(self) -> dict[str, int]:

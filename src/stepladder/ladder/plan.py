@@ -1,11 +1,15 @@
-"""What a ladder would cost, before anything runs."""
+"""What a ladder would cost, before anything runs: the document plan.json."""
 
 from __future__ import annotations
 
-from typing import Any
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 from stepladder import __version__
 from stepladder.record.cost import FLOPS_FORMULA, parameters, training_flops
+from stepladder.record.document import Document, Part
 from stepladder.record.spec import TRUNK, RunSpec
 from stepladder.schema.accelerators import Accelerator
 from stepladder.schema.ladder import Ladder
@@ -33,13 +37,11 @@ def flops_per_second(ladder: Ladder, table: dict[str, Accelerator]) -> tuple[flo
     return peak * plan.mfu, f"{plan.mfu:.0%} MFU of {peak / 1e12:g} TFLOP/s (bf16, dense) per {name}"
 
 
-def make_plan(
-    ladder: Ladder, runs: list[RunSpec], table: dict[str, Accelerator], trained: dict[str, float]
-) -> dict[str, Any]:
+def make_plan(ladder: Ladder, jobs: Sequence[Job], table: dict[str, Accelerator]) -> Plan:
     """Price every run: parameters, tokens, FLOPs, accelerator-hours, price, disk.
 
     Args:
-        trained: run id to the model FLOPs that its job trains: less than the run's own if it branches off.
+        table: devices of configs/hardware.yaml.
 
     Raises:
         ValueError: the accelerator's speed is unknown.
@@ -49,86 +51,219 @@ def make_plan(
     if price is None and ladder.execution.accelerator in table:
         price = table[ladder.execution.accelerator].price_per_hour
     accelerators = {rung.label: ladder.execution_of(rung).accelerators_per_run for rung in ladder.rungs}
-    rows = [_row(ladder, run, rate, price, accelerators[run.rung], trained[run.id]) for run in runs]
-    hours = sum(row["accelerator_hours"] for row in rows)
-    return {
-        "ladder": ladder.name,
-        "version": ladder.version,
-        "question": ladder.question,
-        "stepladder": __version__,
-        "runs": rows,
-        "totals": {
-            "runs": len(rows),
-            "flops": sum(row["flops_trained"] for row in rows),
-            "flops_if_independent": sum(row["flops"] for row in rows if row["budget"] != TRUNK),
-            "tokens": sum(row["tokens"] for row in rows),
-            "accelerator_hours": hours,
-            "wall_hours": _wall_hours(ladder, rows),
-            "price": None if price is None else hours * price,
-            "price_currency": "USD",
-            "disk_bytes": sum(row["disk_bytes"] for row in rows),
-        },
-        "assumptions": {
-            "accelerator": ladder.execution.accelerator,
-            "accelerators_per_run": accelerators,
-            "parallel_runs": ladder.execution.parallel_runs,
-            "speed": assumption,
-            "flops_formula": FLOPS_FORMULA + " (causal)",
-            "overhead_seconds_per_run": ladder.plan.overhead_seconds_per_run,
-            "price_per_accelerator_hour": price,
-            "max_accelerator_hours": ladder.plan.max_accelerator_hours,
-        },
-    }
-
-
-def over_limit(plan: dict[str, Any]) -> str | None:
-    """The guard: what to tell the owner if the plan is dearer than allowed, else None."""
-    hours, limit = plan["totals"]["accelerator_hours"], plan["assumptions"]["max_accelerator_hours"]
-    if hours <= limit:
-        return None
-    return (
-        f"ladder {plan['ladder']!r} needs {hours:,.2f} accelerator-hours, its plan.max_accelerator_hours is "
-        f"{limit:g}: make it smaller (rungs, budgets, seeds), or raise plan.max_accelerator_hours"
+    overhead = ladder.plan.overhead_seconds_per_run
+    rows = [_row(job, overhead, rate, price, accelerators[job.spec.rung]) for job in jobs]
+    hours = sum(row.accelerator_hours for row in rows)
+    return Plan(
+        ladder=ladder.name,
+        version=ladder.version,
+        question=ladder.question,
+        stepladder=__version__,
+        runs=tuple(rows),
+        totals=Totals(
+            runs=len(rows),
+            flops=sum(row.flops_trained for row in rows),
+            flops_if_independent=sum(row.flops for row in rows if row.budget != TRUNK),
+            tokens=sum(row.tokens for row in rows),
+            accelerator_hours=hours,
+            wall_hours=_wall_hours(ladder.execution.parallel_runs, rows),
+            price=None if price is None else hours * price,
+            price_currency="USD",
+            disk_bytes=sum(row.disk_bytes for row in rows),
+        ),
+        assumptions=Assumptions(
+            accelerator=ladder.execution.accelerator,
+            accelerators_per_run=accelerators,
+            parallel_runs=ladder.execution.parallel_runs,
+            speed=assumption,
+            flops_formula=FLOPS_FORMULA + " (causal)",
+            overhead_seconds_per_run=overhead,
+            price_per_accelerator_hour=price,
+            max_accelerator_hours=ladder.plan.max_accelerator_hours,
+        ),
     )
 
 
-def _row(
-    ladder: Ladder, run: RunSpec, rate: float, price: float | None, n_accelerators: int, trained: float
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Job:
+    """One job of a ladder that is to be priced: a run, or a segment of a trunk."""
+
+    spec: RunSpec
+    flops_trained: float
+    """Model FLOPs that the job trains: less than the run's own if it branches off."""
+    trunk: bool = False
+    """Whether it is a segment of a trunk, which is trained but not evaluated."""
+    sweep: bool = False
+    """Whether it is of the sweep alone, and in no law."""
+    tuned: bool = False
+    """Whether its learning rate waits for the sweep."""
+
+
+class PlannedRun(Part):
+    """One job of the ladder and its price. Counts are those of `stepladder.record.cost`."""
+
+    id: str
+    """variant/rung/budget/seed<k>, the run's folder below runs/ (or trunks/)."""
+    variant: str
+    """architecture-recipe."""
+    rung: str
+    budget: str
+    """Multiple of 20 tokens per parameter (1x), or steps; `trunk` for a segment of one."""
+    seed: int
+    depth: int
+    """Transformer layers."""
+    d_model: int
+    """Features."""
+    parameters_total: int
+    """All parameters, embedding and head included."""
+    parameters_active: int
+    """Parameters that one token uses."""
+    parameters_active_non_embedding: int
+    """The same without embedding and head: N."""
+    learning_rate: float | None
+    """Peak rate; None where the sweep predicts it."""
+    batch_sequences: int
+    """Sequences per step of the last phase."""
+    steps: int
+    positions: int
+    """Positions trained on; a bag of tokens is one."""
+    tokens: int
+    """Raw tokens read."""
+    flops: float
+    """Model FLOPs of all steps from the first on."""
+    flops_trained: float
+    """Model FLOPs that this job trains: less where it goes on from a trunk."""
+    accelerators: int
+    """Devices that train it together."""
+    seconds: float
+    """Wall time at the assumed speed, with overhead."""
+    accelerator_hours: float
+    """Wall time times accelerators."""
+    price: float | None
+    """In `Totals.price_currency`; None where no price is set."""
+    disk_bytes: int
+    """Of the checkpoints that are kept."""
+    trunk: bool
+    """Whether it is a segment of a trunk."""
+    sweep: bool
+    """Whether it is of the sweep alone, and in no law."""
+
+
+class Totals(Part):
+    """Sums over all jobs of a plan."""
+
+    runs: int
+    """Jobs."""
+    flops: float
+    """Model FLOPs that are trained."""
+    flops_if_independent: float
+    """Model FLOPs if no run went on from a trunk."""
+    tokens: int
+    """Raw tokens read."""
+    accelerator_hours: float
+    wall_hours: float
+    """Hours on the clock, with `Assumptions.parallel_runs` at a time."""
+    price: float | None
+    """None where no price is set."""
+    price_currency: str
+    disk_bytes: int
+    """Of the checkpoints that are kept."""
+
+
+class Assumptions(Part):
+    """What a plan's times and prices rest on."""
+
+    accelerator: str
+    """Name in configs/hardware.yaml, or cpu."""
+    accelerators_per_run: dict[str, int]
+    """Rung to devices."""
+    parallel_runs: int
+    """Runs at a time."""
+    speed: str
+    """Model FLOP/s of one accelerator, in words."""
+    flops_formula: str
+    """Version of the count."""
+    overhead_seconds_per_run: float
+    """Start-up and evaluation."""
+    price_per_accelerator_hour: float | None
+    """USD; None if unset."""
+    max_accelerator_hours: float
+    """The owner's limit: a dearer ladder is not started."""
+
+
+class Plan(Document):
+    """What a ladder would run, and what that would cost: plan.json."""
+
+    REMEDY = "run `snakemake plan`, which makes it anew"
+
+    ladder: str
+    """The ladder's name."""
+    version: int
+    """Of the ladder."""
+    question: str
+    """What the ladder is to answer."""
+    stepladder: str
+    """Version of Stepladder that made the plan."""
+    runs: tuple[PlannedRun, ...]
+    totals: Totals
+    assumptions: Assumptions
+
+    @property
+    def over_limit(self) -> str | None:
+        """The guard: what to tell the owner if the plan is dearer than allowed, else None."""
+        hours, limit = self.totals.accelerator_hours, self.assumptions.max_accelerator_hours
+        if hours <= limit:
+            return None
+        return (
+            f"ladder {self.ladder!r} needs {hours:,.2f} accelerator-hours, its plan.max_accelerator_hours is "
+            f"{limit:g}: make it smaller (rungs, budgets, seeds), or raise plan.max_accelerator_hours"
+        )
+
+    def write_table(self, path: Path) -> None:
+        """Write the runs as TSV, one row each, a column per field of `PlannedRun`."""
+        with path.open("w", newline="", encoding="utf-8") as file:
+            rows = csv.DictWriter(file, list(PlannedRun.model_fields), delimiter="\t")
+            rows.writeheader()
+            rows.writerows(run.model_dump() for run in self.runs)
+
+
+def _row(job: Job, overhead: float, rate: float, price: float | None, n_accelerators: int) -> PlannedRun:
+    run = job.spec
     count = parameters(run.model)
-    flops = training_flops(run.model, run.recipe)
     # Training at the assumed rate on all of the run's accelerators, which also wait through start-up.
-    seconds = trained / (rate * n_accelerators) + ladder.plan.overhead_seconds_per_run
+    seconds = job.flops_trained / (rate * n_accelerators) + overhead
     hours = seconds * n_accelerators / 3600
-    return {
-        "id": run.id,
-        "variant": run.variant,
-        "rung": run.rung,
-        "budget": run.budget,
-        "seed": run.seed,
-        "depth": run.model.n_layers,
-        "d_model": run.model.d_model,
-        "parameters_total": count.total,
-        "parameters_active": count.active,
-        "parameters_active_non_embedding": count.active_non_embedding,
-        "learning_rate": run.optimizer.learning_rate,
-        "batch_sequences": run.recipe.phases[-1].sequences,
-        "steps": run.recipe.steps,
-        "positions": run.recipe.positions,
-        "tokens": run.recipe.tokens,
-        "flops": flops,
-        "flops_trained": trained,
-        "accelerators": n_accelerators,
-        "seconds": seconds,
-        "accelerator_hours": hours,
-        "price": None if price is None else hours * price,
-        "disk_bytes": CHECKPOINTS_KEPT * CHECKPOINT_BYTES_PER_PARAMETER * count.total,
-    }
+    return PlannedRun(
+        id=run.id,
+        variant=run.variant,
+        rung=run.rung,
+        budget=run.budget,
+        seed=run.seed,
+        depth=run.model.n_layers,
+        d_model=run.model.d_model,
+        parameters_total=count.total,
+        parameters_active=count.active,
+        parameters_active_non_embedding=count.active_non_embedding,
+        learning_rate=None if job.tuned else run.optimizer.learning_rate,
+        batch_sequences=run.recipe.phases[-1].sequences,
+        steps=run.recipe.steps,
+        positions=run.recipe.positions,
+        tokens=run.recipe.tokens,
+        flops=training_flops(run.model, run.recipe),
+        flops_trained=job.flops_trained,
+        accelerators=n_accelerators,
+        seconds=seconds,
+        accelerator_hours=hours,
+        price=None if price is None else hours * price,
+        disk_bytes=CHECKPOINTS_KEPT * CHECKPOINT_BYTES_PER_PARAMETER * count.total,
+        trunk=job.trunk,
+        sweep=job.sweep,
+    )
 
 
-def _wall_hours(ladder: Ladder, rows: list[dict[str, Any]]) -> float:
+def _wall_hours(parallel_runs: int, rows: Sequence[PlannedRun]) -> float:
     """Longest runs first onto the machine slots that are free soonest."""
-    slots = [0.0] * ladder.execution.parallel_runs
-    for row in sorted(rows, key=lambda row: row["seconds"], reverse=True):
-        slots[slots.index(min(slots))] += row["seconds"]
+    slots = [0.0] * parallel_runs
+    for row in sorted(rows, key=lambda row: row.seconds, reverse=True):
+        slots[slots.index(min(slots))] += row.seconds
     return max(slots) / 3600

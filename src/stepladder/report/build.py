@@ -8,6 +8,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from stepladder.display.numbers import percent
+from stepladder.ladder.plan import Plan
 from stepladder.report.figures.laws import gain_figure, loss_figure
 from stepladder.report.figures.running import mfu_figure, time_figure, training_figure
 from stepladder.report.figures.style import save_svg, variant_styles
@@ -17,18 +18,18 @@ from stepladder.report.results import Results
 from stepladder.report.sections import outlook as beyond
 from stepladder.report.sections import runs as ledger
 from stepladder.report.sections import verdict as findings
+from stepladder.report.sections.plan import trunk_sentence
 from stepladder.report.sections.tuning import off_optimum, sweep_context
+from stepladder.schema.ladder import Ladder
 
 
-def build_report(results_dir: Path, out: Path, ladder: dict[str, Any], plan: dict[str, Any]) -> Path:
+def build_report(results_dir: Path, out: Path, ladder: Ladder, plan: Plan) -> Path:
     """Draw figures/*.svg in `results_dir` and typeset the report.
 
     Args:
         results_dir: holds runs.parquet, steps.parquet, fits/, comparison.json, data/manifest.json, and of a
             ladder with a sweep learning_rates.json.
         out: the PDF.
-        ladder: the validated ladder file as plain data.
-        plan: the contents of plan.json.
 
     Returns:
         `out`.
@@ -36,7 +37,7 @@ def build_report(results_dir: Path, out: Path, ladder: dict[str, Any], plan: dic
     Raises:
         FileNotFoundError: a result is missing.
     """
-    results = Results.read(results_dir, sweep=bool(ladder.get("sweep")))
+    results = Results.read(results_dir, sweep=ladder.sweep is not None)
     drawn = draw(results, ladder)
     files = {
         f"{name}.svg": save_svg(figure, results_dir / "figures" / f"{name}.svg")
@@ -46,7 +47,7 @@ def build_report(results_dir: Path, out: Path, ladder: dict[str, Any], plan: dic
     return typeset("report.typ", report_context(results, ladder, plan, drawn), files, out)
 
 
-def draw(results: Results, ladder: dict[str, Any]) -> dict[str, Figure | None]:
+def draw(results: Results, ladder: Ladder) -> dict[str, Figure | None]:
     """All figures by name; None for one that the results do not support."""
     variants, rungs = results.variants(ladder), results.rungs
     styles = variant_styles(variants)
@@ -68,17 +69,17 @@ def draw(results: Results, ladder: dict[str, Any]) -> dict[str, Figure | None]:
 
 
 def report_context(
-    results: Results, ladder: dict[str, Any], plan: dict[str, Any], drawn: dict[str, Figure | None]
+    results: Results, ladder: Ladder, plan: Plan, drawn: dict[str, Figure | None]
 ) -> dict[str, Any]:
     """What report.typ prints: strings, tables and figure names, no bare numbers."""
     runs, comparison, fit = results.runs, results.comparison, results.fits["flops"]
     off = off_optimum(results.tuning) if results.tuning else []
     finished = runs["lineage_finished"].max() if "lineage_finished" in runs else None
     return {
-        "title": f"{ladder['name']}, version {ladder['version']}",
-        "name": ladder["name"],
-        "version": str(ladder["version"]),
-        "question": ladder["question"],
+        "title": f"{ladder.name}, version {ladder.version}",
+        "name": ladder.name,
+        "version": str(ladder.version),
+        "question": ladder.question,
         "stamp": str(finished)[:10] if finished else "",
         "confidence": percent(comparison["confidence"]),
         "n_judged": str(len(results.judged)),
@@ -110,7 +111,7 @@ def report_context(
         "costs": ledger.costs_table(runs, plan),
         "provenance": ledger.provenance_table(runs, results.manifest, ladder),
         "health": ledger.health_table(runs),
-        "trunks": ledger.trunk_sentence(plan),
+        "trunks": trunk_sentence(plan),
         "rules": ledger.rules_table(ladder),
         "warnings": ledger.warnings_list(runs, comparison["warnings"]) + off,
         "sweep": sweep_context(results.tuning, plan) if results.tuning else None,

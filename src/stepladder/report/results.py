@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from stepladder.decision.cells import make_cells
+from stepladder.schema.ladder import Ladder
 
 AXES = ("flops", "seconds", "tokens")
 
@@ -57,10 +58,10 @@ class Results:
         """Names of the rungs, smallest first."""
         return list(self.runs.groupby("rung")["parameters_active_non_embedding"].mean().sort_values().index)
 
-    def variants(self, ladder: dict[str, Any]) -> list[str]:
+    def variants(self, ladder: Ladder) -> list[str]:
         """The variants that have runs, in the ladder file's order."""
         present = list(dict.fromkeys(self.runs["variant"]))
-        order = [f"{a}-{r}" for a in ladder["architectures"] for r in ladder["recipes"]]
+        order = ladder.variants
         return [v for v in order if v in present] + [v for v in present if v not in order]
 
 

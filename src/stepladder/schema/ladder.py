@@ -16,7 +16,7 @@ from stepladder.schema.budget import Budget
 from stepladder.schema.data import Data
 from stepladder.schema.execution import Execution, ExecutionOverrides
 from stepladder.schema.optimizer import Optimizer
-from stepladder.schema.plan import Plan
+from stepladder.schema.plan import PlanSettings
 from stepladder.schema.settings import Name, Positive, Settings
 from stepladder.schema.shape import Shape
 from stepladder.schema.sweep import Sweep
@@ -82,7 +82,7 @@ class Ladder(Settings):
     optimizer: Optimizer
     data: Data
     execution: Execution = Execution()
-    plan: Plan
+    plan: PlanSettings
     analysis: AnalysisConfig
 
     def execution_of(self, rung: Rung) -> Execution:

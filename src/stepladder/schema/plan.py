@@ -7,7 +7,7 @@ from pydantic import Field
 from stepladder.schema.settings import Settings
 
 
-class Plan(Settings):
+class PlanSettings(Settings):
     """Assumptions for pricing a ladder before it runs, and the limit that it must keep."""
 
     mfu: float = Field(default=0.4, gt=0, le=1)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import replace
 from pathlib import Path
 
 from stepladder.ladder.climb import Climb
+from stepladder.ladder.plan import Plan, PlannedRun
 from stepladder.ladder.sweep import with_rate
+from stepladder.record.document import DocumentError
 from stepladder.record.spec import TRUNK, RunSpec
 from stepladder.schema.accelerators import accelerators
 from stepladder.status.files import is_of, read_log, read_result
 from stepladder.status.jobs import Found, ask_slurm, error_line, newest_submissions, read_job, with_state
 from stepladder.status.judge import judge
-from stepladder.status.model import Facts, Job, Plan, RunStatus, Status
+from stepladder.status.model import Facts, Job, RunStatus, Status
 from stepladder.status.summary import summarise
 
 
@@ -25,7 +26,7 @@ def status_of(climb: Climb, plan: Plan) -> Status:
     facts = {spec.id: read_facts(spec, folder_of(spec, results)) for spec in specs}
     jobs, slurm = jobs_of(specs, results, facts, newest_submissions())
     now = time.time()
-    planned = {row["id"]: row for row in plan["runs"]}
+    planned = {run.id: run for run in plan.runs}
     runs = [
         _judge(spec, planned[spec.id], replace(facts[spec.id], job=jobs.get(spec.id)), now, results)
         for spec in specs
@@ -62,13 +63,13 @@ def specs_of(climb: Climb) -> list[RunSpec]:
 def plan_of(climb: Climb) -> Plan:
     """The ladder's plan.json where it is of these runs, else a new one."""
     path = Path("results") / climb.ladder.name / "plan.json"
+    asked = {spec.id: spec.recipe.steps for spec in climb.every_job.values()}
     try:
-        plan = json.loads(path.read_bytes())
-        steps = {row["id"]: row["steps"] for row in plan["runs"]}
-    except (OSError, ValueError, KeyError):
-        steps = {}
-    if steps == {spec.id: spec.recipe.steps for spec in climb.every_job.values()}:
-        return plan
+        plan = Plan.read(path)
+        if asked == {run.id: run.steps for run in plan.runs}:
+            return plan
+    except (OSError, DocumentError):
+        pass  # not planned yet, or by another version
     return climb.price(accelerators())
 
 
@@ -98,7 +99,7 @@ def jobs_of(
     return {run: with_state(read_job(*place), known) for run, place in unfinished.items()}, problem
 
 
-def _judge(spec: RunSpec, planned: dict, facts: Facts, now: float, results: Path) -> RunStatus:
+def _judge(spec: RunSpec, planned: PlannedRun, facts: Facts, now: float, results: Path) -> RunStatus:
     """Judge a run; logs are read of failed ones only."""
     run = judge(spec, planned, facts, now)
     if run.state == "pending" and spec.optimizer.learning_rate == 0:

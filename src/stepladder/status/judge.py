@@ -6,6 +6,7 @@ from typing import Any
 
 from snakemake_executor_plugin_submitit.payload import EXIT_SAVED, EXIT_STALLED
 from snakemake_executor_plugin_submitit.states import EXPLAINED, INTERRUPTED
+from stepladder.ladder.plan import PlannedRun
 from stepladder.record.spec import RecipeSpec, RunSpec
 from stepladder.status.model import Facts, Job, Log, RunState, RunStatus
 
@@ -16,7 +17,7 @@ OVER_SECONDS = 20.0
 """The same where Slurm says that the job is over: then only something else can be writing."""
 
 
-def judge(spec: RunSpec, planned: dict[str, Any], facts: Facts, now: float) -> RunStatus:
+def judge(spec: RunSpec, planned: PlannedRun, facts: Facts, now: float) -> RunStatus:
     """Where a run stands.
 
     Args:
@@ -30,14 +31,14 @@ def judge(spec: RunSpec, planned: dict[str, Any], facts: Facts, now: float) -> R
         "variant": spec.variant,
         "state": state,
         "reason": reason,
-        "planned_hours": planned["accelerator_hours"],
-        "accelerators": planned["accelerators"],
+        "planned_hours": planned.accelerator_hours,
+        "accelerators": planned.accelerators,
         "steps": spec.recipe.steps,
     }
     if state == "done":
-        own = _of_result(spec, facts, planned["accelerators"])
+        own = _of_result(spec, facts, planned.accelerators)
     else:
-        own = _of_log(spec, facts, planned["accelerators"], state) | _of_job(facts, state)
+        own = _of_log(spec, facts, planned.accelerators, state) | _of_job(facts, state)
     return RunStatus(**common | own)
 
 

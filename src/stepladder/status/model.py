@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from snakemake_executor_plugin_submitit.states import State
 
@@ -149,7 +149,3 @@ class Status:
     @property
     def done(self) -> bool:
         return self.total.counts["done"] == self.total.runs
-
-
-Plan = dict[str, Any]
-"""A plan as `stepladder.ladder.plan.make_plan` returns it."""

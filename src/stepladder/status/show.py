@@ -7,12 +7,12 @@ import time
 from collections import Counter
 from dataclasses import asdict
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
-from stepladder.display.numbers import duration
+from stepladder.display import numbers as fmt
+from stepladder.display.table import Table, table
+from stepladder.display.terminal import Shown
 from stepladder.status.model import STATES, Row, RunState, RunStatus, Status
 
 COLOURS = {
@@ -32,7 +32,7 @@ def as_json(status: Status) -> str:
 
 def render(status: Status, every_run: bool = False) -> RenderableType:
     """Counts by rung and variant, then what needs a word of its own."""
-    parts: list[RenderableType] = [counts_table(status)]
+    parts: list[RenderableType] = [Shown(counts_table(status)), Text("")]
     if every_run:
         parts += [line(run, status.time) for run in status.runs]
     else:
@@ -44,33 +44,21 @@ def render(status: Status, every_run: bool = False) -> RenderableType:
 def counts_table(status: Status) -> Table:
     """One row per rung and variant; columns of states that no run is in are left out."""
     shown = [state for state in STATES if state in ("done", "running") or status.total.counts[state]]
-    table = Table(
+    rows = [[row.rung, row.variant, *cells(row, shown)] for row in status.rows]
+    return table(
+        ["<Rung", "<Variant", *(state.capitalize() for state in shown), "Hours used", "Of plan"],
+        [*rows, ["All", "", *cells(status.total, shown)]],
+        total=True,
         title=f"{status.ladder} v{status.version}",
-        title_justify="left",
-        caption="hours are accelerator-hours",
-        caption_justify="left",
-        box=SIMPLE_HEAD,
+        note="Hours are accelerator-hours.",
     )
-    table.add_column("rung")
-    table.add_column("variant", no_wrap=True)
-    for name in (*shown, "hours used", "of plan"):
-        table.add_column(name, justify="right")
-    for row in status.rows:
-        table.add_row(row.rung, row.variant, *cells(row, shown))
-    table.add_section()
-    table.add_row("all", "", *cells(status.total, shown), style="bold")
-    return table
 
 
 def cells(row: Row, shown: list[RunState]) -> list[str]:
     """Counts by state, then hours."""
     others = [str(row.counts[state] or "·") for state in shown[1:]]
-    return [f"{row.counts['done']}/{row.runs}", *others, hours(row.used_hours), hours(row.planned_hours)]
-
-
-def hours(value: float) -> str:
-    """Accelerator-hours, three digits."""
-    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+    hours = [fmt.significant(value) for value in (row.used_hours, row.planned_hours)]
+    return [f"{row.counts['done']}/{row.runs}", *others, *hours]
 
 
 def line(run: RunStatus, now: float) -> Text:
@@ -86,15 +74,15 @@ def details(run: RunStatus, now: float) -> list[str]:
     """What there is to say, most telling first."""
     said = []
     if run.state in ("running", "stopped") and run.steps_done:
-        said.append(f"step {run.steps_done:,}/{run.steps:,}")
+        said.append(f"step {fmt.whole(run.steps_done)}/{fmt.whole(run.steps)}")
     if run.tokens_per_second and run.state in ("running", "done"):
-        said.append(f"{run.tokens_per_second / 1e3:,.1f}k tok/s")
+        said.append(f"{fmt.count(run.tokens_per_second)} tok/s")
     if run.mfu is not None and run.state in ("running", "done"):
-        said.append(f"MFU {run.mfu:.0%}")
+        said.append(f"MFU {fmt.percent(run.mfu)}")
     if run.eta_seconds is not None:
-        said.append(f"{duration(run.eta_seconds)} left")
+        said.append(f"{fmt.duration(run.eta_seconds)} left")
     if run.loss is not None:
-        said.append(f"loss {run.loss:.4f}")
+        said.append(f"loss {fmt.fixed(run.loss, 4)}")
     if run.reason:
         said.append(run.reason)
     if run.exit_status:
@@ -105,7 +93,7 @@ def details(run: RunStatus, now: float) -> list[str]:
     if run.restarts:
         said.append(f"{run.restarts} restart{'s' * (run.restarts > 1)}")
     if run.state == "stopped" and run.last_event:
-        said.append(f"silent for {duration(now - run.last_event)}")
+        said.append(f"silent for {fmt.duration(now - run.last_event)}")
     if run.state == "failed" and run.log:
         said.append(run.log)
     return said
@@ -128,12 +116,15 @@ def closing(status: Status) -> list[Text]:
     if status.done:
         lines.append(Text("done", "green"))
     else:
-        pace = "" if status.pace is None else f", at {status.pace:.2g} times the plan's hours so far"
-        wall = "unknown time" if status.wall_seconds is None else f"about {duration(status.wall_seconds)}"
+        pace = ""
+        if status.pace is not None:
+            pace = f", at {fmt.significant(status.pace, 2)} times the plan's hours so far"
+        wall = "unknown time"
+        if status.wall_seconds is not None:
+            wall = f"about {fmt.duration(status.wall_seconds)}"
         use = f"{status.accelerators_in_use} in use" if status.accelerators_in_use else "nothing running"
-        lines.append(
-            Text(f"{hours(status.left_hours)} accelerator-hours left{pace}; {wall} to the end ({use})")
-        )
+        left = fmt.significant(status.left_hours)
+        lines.append(Text(f"{left} accelerator-hours left{pace}; {wall} to the end ({use})"))
     if status.slurm:
         lines.append(Text(status.slurm, "yellow"))
     clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(status.time))

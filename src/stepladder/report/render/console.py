@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from stepladder.display import numbers as fmt
-from stepladder.display.numbers import si
+from stepladder.display.numbers import count
 from stepladder.display.terminal import MIN_WIDTH
 from stepladder.report.sections.verdict import trend
 
@@ -72,8 +72,9 @@ def print_fit(fit: dict[str, Any]) -> None:
         )
     for row in fit.get("targets", []):
         console.print(
-            f"at {row['flops']:.3g} FLOPs: N* = {si(row['parameters'])} {ends(row['parameters_interval'])}, "
-            f"D* = {si(row['tokens'])} tokens {ends(row['tokens_interval'])}"
+            f"at {row['flops']:.3g} FLOPs: "
+            f"N* = {count(row['parameters'])} {ends(row['parameters_interval'])}, "
+            f"D* = {count(row['tokens'])} tokens {ends(row['tokens_interval'])}"
         )
     for warning in fit.get("warnings", []):
         console.print(f"[yellow]warning:[/] {escape(warning)}")

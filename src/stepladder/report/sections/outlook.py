@@ -6,13 +6,13 @@ from __future__ import annotations
 from typing import Any
 
 from stepladder.display import numbers as fmt
-from stepladder.display.table import table
+from stepladder.display.table import Table, table
 
 SHOWN = 3
 """Candidate runs per comparison."""
 
 
-def beyond_table(comparison: dict[str, Any]) -> dict[str, Any]:
+def beyond_table(comparison: dict[str, Any]) -> Table:
     """Gain at the target compute and where the laws cross, per comparison, on FLOPs."""
     rows = []
     for c in comparison["comparisons"]:
@@ -50,7 +50,7 @@ def _crossing(crossing: dict[str, Any]) -> str:
     return f"{fmt.flops(crossing['cost'])}; above it {crossing['better_above']} is better"
 
 
-def left_out_table(fit: dict[str, Any]) -> dict[str, Any]:
+def left_out_table(fit: dict[str, Any]) -> Table:
     """Every rung predicted from all others: error of the prediction, and whether it was inside its
     interval."""
     found = fit["leave_one_out"]
@@ -98,7 +98,7 @@ def record_sentence(comparison: dict[str, Any]) -> str:
     return f"{head}, before {rungs} began: it {verdict}, {count}."
 
 
-def settle_table(comparison: dict[str, Any]) -> dict[str, Any]:
+def settle_table(comparison: dict[str, Any]) -> Table:
     """Pairs of runs that would show the wanted gain with 80 % power, by rung."""
     pairs = [c for c in comparison["comparisons"] if c["seeds_needed"]]
     labels = list(dict.fromkeys(rung["label"] for c in pairs for rung in c["seeds_needed"]["rungs"]))
@@ -123,7 +123,7 @@ def wanted(comparison: dict[str, Any]) -> str:
     return f"{found[0]['gain']:g}" if found else fmt.MISSING
 
 
-def next_table(comparison: dict[str, Any]) -> dict[str, Any]:
+def next_table(comparison: dict[str, Any]) -> Table:
     """The runs that would narrow the gain's interval most per accelerator-hour."""
     rows = []
     for c in comparison["comparisons"]:

@@ -1,123 +1,139 @@
-"""The plan in print: what a ladder would run and what it would cost."""
+"""The plan in tables and sentences: what a ladder would run and what it would cost."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from stepladder.display import numbers as fmt
-from stepladder.display.table import table
-from stepladder.report.render.typst import typeset
+from stepladder.display.table import Table, table
+from stepladder.ladder.plan import Plan, PlannedRun
 
 
-def build_plan_pdf(plan: dict[str, Any], out: Path) -> Path:
-    """Write the plan (the contents of plan.json) as a PDF of a page or two.
-
-    Returns:
-        `out`.
-    """
-    return typeset("plan.typ", plan_context(plan), {}, out)
-
-
-def plan_context(plan: dict[str, Any]) -> dict[str, Any]:
-    """What plan.typ prints, as strings."""
-    totals, runs = plan["totals"], plan["runs"]
-    currency = totals.get("price_currency")
-    price, hours = fmt.money(totals.get("price"), currency), totals.get("accelerator_hours")
-    name = f"{plan['ladder']} · version {plan['version']}"
-    wall = totals.get("wall_hours")
-    cost = (
-        f"{fmt.significant(hours)} accelerator-hours"
-        if fmt.is_number(hours)
-        else "an unknown number of hours"
-    )
-    answer = f"{len(runs)} runs would train {fmt.flops(totals.get('flops'))} in {cost}"
-    if fmt.is_number(wall):
-        answer += f", {fmt.duration(3600 * wall)} on the clock"
-    if price != fmt.MISSING:
-        answer += f", for {price}"
-    rows = [
-        ["Runs", fmt.count(totals.get("runs", len(runs)))],
-        ["Model FLOPs (causal count)", fmt.flops(totals.get("flops"))],
-        ["Accelerator-hours", fmt.significant(hours)],
-        ["Wall time", fmt.duration(3600 * wall) if fmt.is_number(wall) else fmt.MISSING],
-        ["Price", price if price != fmt.MISSING else f"{price} (no price per hour is set)"],
-        ["Disk", fmt.bytes_(totals.get("disk_bytes"))],
-    ]
+def plan_context(plan: Plan) -> dict[str, Any]:
+    """What plan.typ prints: sentences and tables."""
     return {
-        "title": f"Plan of {name}",
-        "name": name,
-        "question": plan.get("question", ""),
-        "stamp": plan.get("date", ""),
-        "answer": answer + ".",
-        "totals": table(["<", ""], rows),
-        "rungs": _rungs(runs, currency),
-        "assumptions": table(
-            ["<Assumption", "<<Value"],
-            [[_words(k), _value(v)] for k, v in plan.get("assumptions", {}).items()],
-        ),
-        "warnings": list(plan.get("warnings", [])),
+        "title": f"Plan of {name(plan)}",
+        "name": name(plan),
+        "question": plan.question,
+        "answer": answer(plan),
+        "trunks": trunk_sentence(plan),
+        "over_limit": plan.over_limit,
+        "tables": [totals_table(plan), rungs_table(plan), assumptions_table(plan)],
     }
 
 
-def _rungs(runs: list[dict[str, Any]], currency: str | None) -> dict[str, Any]:
-    """One line per rung, variant and budget; seeds and learning rates of a sweep are added up."""
-    groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
-    for run in runs:
-        budget = f"{run['budget']} sweep" if run["sweep"] else str(run["budget"])
-        groups.setdefault((run["rung"], run["variant"], budget), []).append(run)
+def name(plan: Plan) -> str:
+    """The ladder with its version."""
+    return f"{plan.ladder} · version {plan.version}"
+
+
+def answer(plan: Plan) -> str:
+    """The plan in a sentence: runs, compute, hours, price."""
+    totals = plan.totals
+    price = "" if totals.price is None else f", for {fmt.money(totals.price, totals.price_currency)}"
+    return (
+        f"{len(plan.runs)} runs would train {fmt.flops(totals.flops)} in "
+        f"{fmt.significant(totals.accelerator_hours)} accelerator-hours, "
+        f"{fmt.duration(3600 * totals.wall_hours)} on the clock{price}."
+    )
+
+
+def trunk_sentence(plan: Plan) -> str:
+    """What trunks save; empty for a ladder without."""
+    if not any(run.trunk for run in plan.runs):
+        return ""
+    whole, trained = plan.totals.flops_if_independent, plan.totals.flops
+    return (
+        f"Budgets share trunks: {fmt.flops(trained)} are trained in place of {fmt.flops(whole)}, "
+        f"{fmt.percent(1 - trained / whole)} less. Each run counts in full in laws and gains."
+    )
+
+
+def totals_table(plan: Plan) -> Table:
+    """What the ladder costs in all."""
+    totals, assumed = plan.totals, plan.assumptions
+    price = f"{fmt.MISSING} (no price_per_hour in configs/hardware.yaml, nor in the ladder's plan)"
+    if totals.price is not None:
+        price = fmt.money(totals.price, totals.price_currency)
+    rows = [
+        ["Runs", fmt.whole(totals.runs)],
+        ["Model FLOPs (causal count)", fmt.flops(totals.flops)],
+        [
+            "Accelerator-hours",
+            f"{fmt.significant(totals.accelerator_hours)} (limit {assumed.max_accelerator_hours:g})",
+        ],
+        ["Wall time", f"{fmt.duration(3600 * totals.wall_hours)} ({assumed.parallel_runs} runs at a time)"],
+        ["Price", price],
+        ["Disk for checkpoints", fmt.bytes_(totals.disk_bytes)],
+    ]
+    return table(["<", "<"], rows, title="What it costs")
+
+
+def rungs_table(plan: Plan) -> Table:
+    """One line per rung, variant and budget, in the order of rungs; seeds and learning rates of a sweep are
+    added up."""
+    groups: dict[tuple[str, str, str, int], list[PlannedRun]] = {}
+    for run in plan.runs:
+        budget = f"{run.budget} sweep" if run.sweep else run.budget
+        groups.setdefault((run.rung, run.variant, budget, run.steps), []).append(run)
+    rungs = list(dict.fromkeys(run.rung for run in plan.runs))
+    currency = plan.totals.price_currency if plan.totals.price is not None else None
     rows = []
-    rungs = list(dict.fromkeys(run["rung"] for run in runs))
-    for (rung, variant, budget), members in sorted(groups.items(), key=lambda item: rungs.index(item[0][0])):
+    for (rung, variant, budget, _), members in sorted(groups.items(), key=lambda g: rungs.index(g[0][0])):
         first = members[0]
-        rows.append(
-            [
-                rung,
-                variant,
-                budget,
-                str(len(members)),
-                fmt.count(first["parameters_total"]),
-                fmt.count(first["parameters_active"]),
-                fmt.count(first["parameters_active_non_embedding"]),
-                fmt.count(first["tokens"]),
-                fmt.whole(first["steps"]),
-                fmt.flops(first["flops"]),
-                fmt.significant(_sum(m.get("accelerator_hours") for m in members)),
-                fmt.money(_sum(m.get("price") for m in members), None),
-            ]
-        )
+        row = [
+            rung,
+            variant,
+            budget,
+            fmt.whole(len(members)),
+            fmt.count(first.parameters_total),
+            fmt.count(first.parameters_active),
+            fmt.count(first.parameters_active_non_embedding),
+            fmt.count(first.tokens),
+            fmt.whole(first.steps),
+            fmt.flops(first.flops),
+            fmt.significant(sum(run.accelerator_hours for run in members)),
+        ]
+        rows.append([*row, fmt.money(_sum(run.price for run in members), None)] if currency else row)
+    price = [f"Price ({currency})"] if currency else []
     return table(
         [
-            "<Rung",
-            "<Variant",
-            "Budget",
-            "Runs",
-            "Total",
-            "Active",
-            "N",
-            "Tokens",
-            "Steps",
-            "FLOPs",
-            "Hours",
-            f"Price ({currency})" if currency else "Price",
+            *("<Rung", "<Variant", "<Budget", "Runs", "~Total", "~Active", "N", "Tokens", "Steps", "FLOPs"),
+            *("Hours", *price),
         ],
         rows,
+        title="Rungs",
+        note="Total, active: parameters with embedding and head; N: active without them. Tokens (raw text "
+        "read), steps and FLOPs (of all steps from the first on) are of one run; accelerator-hours"
+        + (" and price are" if currency else " are")
+        + " of all runs of the line.",
     )
+
+
+def assumptions_table(plan: Plan) -> Table:
+    """What times and prices rest on."""
+    assumed = plan.assumptions
+    per_run = assumed.accelerators_per_run
+    counts = set(per_run.values())
+    each = ", ".join(f"{count} at {rung}" for rung, count in per_run.items())
+    if len(counts) == 1:
+        each = str(counts.pop())
+    rows = [
+        ["Accelerator", assumed.accelerator],
+        ["Accelerators per run", each],
+        ["Speed", assumed.speed],
+        ["FLOPs formula", assumed.flops_formula],
+        ["Overhead per run", fmt.duration(assumed.overhead_seconds_per_run)],
+        [
+            "Price per accelerator-hour",
+            fmt.money(assumed.price_per_accelerator_hour, plan.totals.price_currency),
+        ],
+    ]
+    return table(["<", "<"], rows, title="Assumptions")
 
 
 def _sum(values: Iterable[float | None]) -> float | None:
     """The sum, or None when a value is unknown."""
     known = list(values)
-    return sum(known) if all(fmt.is_number(v) for v in known) else None
-
-
-def _words(key: str) -> str:
-    """A key of plan.json as a reader sees it."""
-    return (key[0].upper() + key[1:]).replace("_", " ").replace("Flops", "FLOPs")
-
-
-def _value(value: Any) -> str:
-    if value is None:
-        return f"{fmt.MISSING} (not set)"
-    return fmt.significant(value) if isinstance(value, float) else str(value)
+    return sum(value for value in known if value is not None) if None not in known else None

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
+from pydantic import BaseModel
 
 from stepladder.display import numbers as fmt
-from stepladder.display.table import table
+from stepladder.display.table import Table, table
+from stepladder.ladder.plan import Plan
+from stepladder.schema.ladder import Ladder, Overrides
+from stepladder.schema.rules import ConstantBatch, ConstantRate, PowerRate
 
 MAX_EXAMPLES = 8
 """Degenerate documents that are named."""
@@ -26,7 +31,7 @@ def run_name(row: Any) -> str:
     return f"{row.variant}, {row.budget}, seed {row.seed}{sweep}"
 
 
-def losses_table(runs: pd.DataFrame) -> dict[str, Any]:
+def losses_table(runs: pd.DataFrame) -> Table:
     """Every run: size, tokens, FLOPs, held-out losses."""
     names = domains(runs)
     rows = [
@@ -51,18 +56,18 @@ def losses_table(runs: pd.DataFrame) -> dict[str, Any]:
     )
 
 
-def costs_table(runs: pd.DataFrame, plan: dict[str, Any]) -> dict[str, Any]:
+def costs_table(runs: pd.DataFrame, plan: Plan) -> Table:
     """Every run: planned against actual FLOPs, tokens and seconds, and how well the machine was used."""
-    planned = {row["id"]: row for row in plan["runs"]}
+    planned = {run.id: run for run in plan.runs}
     rows, sums = [], dict.fromkeys(("pf", "f", "pt", "t", "ps", "s"), 0.0)
     for _, row in runs.iterrows():
-        told = planned.get(row["id"], {})
+        told = planned.get(row["id"])
         values = {
-            "pf": told.get("flops"),
+            "pf": told and told.flops,
             "f": row["flops"],
-            "pt": told.get("tokens"),
+            "pt": told and told.tokens,
             "t": row["tokens"],
-            "ps": told.get("seconds"),
+            "ps": told and told.seconds,
             "s": row["seconds_total"],
         }
         for key, value in values.items():
@@ -114,7 +119,7 @@ def _cost_cells(values: dict[str, Any]) -> list[str]:
     ]
 
 
-def provenance_table(runs: pd.DataFrame, manifest: dict[str, Any], ladder: dict[str, Any]) -> dict[str, Any]:
+def provenance_table(runs: pd.DataFrame, manifest: dict[str, Any], ladder: Ladder) -> Table:
     """What the report was made from. Where runs differ, every value is listed with its number of runs."""
     columns = [
         ("Code commit", "lineage_code_commit"),
@@ -147,15 +152,12 @@ def provenance_table(runs: pd.DataFrame, manifest: dict[str, Any], ladder: dict[
     rows += _manifest_rows(manifest)
     if found := manifest.get("degenerate"):
         rows.append(["Degenerate documents", _degenerate(found)])
-    weights = ladder.get("data", {}).get("domain_weights")
-    if weights:
-        rows.append(
-            ["Weights of the target loss", ", ".join(f"{k} {fmt.percent(v)}" for k, v in weights.items())]
-        )
+    weights = ladder.data.domain_weights.items()
+    rows.append(["Weights of the target loss", ", ".join(f"{name} {fmt.percent(v)}" for name, v in weights)])
     return table(["<", "<<"], rows)
 
 
-def health_table(runs: pd.DataFrame) -> dict[str, Any] | None:
+def health_table(runs: pd.DataFrame) -> Table | None:
     """Runs with spikes, skipped or slow steps, and the first of what stood out; None if there are none."""
     names = ["spikes", "skipped_steps", "slow_steps"]
     columns = [f"health_{name}" for name in names]
@@ -168,18 +170,6 @@ def health_table(runs: pd.DataFrame) -> dict[str, Any] | None:
     ]
     head = ["<Run", "Spikes", "Skipped steps", "Slow steps", "<<First of them"]
     return table(head, rows) if rows else None
-
-
-def trunk_sentence(plan: dict[str, Any]) -> str:
-    """What trunks save; empty for a ladder without."""
-    totals = plan["totals"]
-    if not any(run.get("trunk") for run in plan["runs"]):
-        return ""
-    whole, trained = totals["flops_if_independent"], totals["flops"]
-    return (
-        f"Budgets share trunks: {fmt.flops(trained)} are trained in place of {fmt.flops(whole)}, "
-        f"{fmt.percent(1 - trained / whole)} less. Each run counts in full in laws and gains."
-    )
 
 
 def _degenerate(found: dict[str, Any]) -> str:
@@ -221,35 +211,32 @@ def _manifest_rows(manifest: dict[str, Any]) -> list[list[str]]:
     return rows
 
 
-def rules_table(ladder: dict[str, Any]) -> dict[str, Any]:
+def rules_table(ladder: Ladder) -> Table:
     """How shapes and hyperparameters follow from depth, and what was overridden."""
-    rows = [[label, _inline(value)] for label, value in _rules(ladder) if value not in (None, {}, [])]
-    for rung in ladder.get("rungs", []):
-        given = {k: v for k, v in (rung.get("set") or {}).items() if v is not None}
-        if given:
-            rows.append([f"Override on {rung.get('name') or 'd' + str(rung['depth'])}", _inline(given)])
-    if not any(row[0].startswith("Override") for row in rows):
+    rows = [[label, _inline(value)] for label, value in _rules(ladder) if value not in (None, {}, ())]
+    overrides = [(rung.label, rung.set) for rung in ladder.rungs if rung.set != Overrides()]
+    rows += [[f"Override on {label}", _inline(given)] for label, given in overrides]
+    if not overrides:
         rows.append(["Overrides", "none: every rung follows the rules"])
     return table(["<", "<<"], rows)
 
 
-def _rules(ladder: dict[str, Any]) -> list[tuple[str, Any]]:
-    shape, optimizer = ladder.get("shape", {}), ladder.get("optimizer", {})
-    rate = optimizer.get("learning_rate", {})
-    rows = [
-        ("Rungs (depth)", ", ".join(str(r.get("name") or r.get("depth")) for r in ladder.get("rungs", []))),
-        ("Architectures", ladder.get("architectures")),
-        ("Recipes", ladder.get("recipes")),
-        ("Budgets", f"{_inline(ladder.get('budgets', []))} × 20 tokens per N, matched in FLOPs"),
-        ("Shape", shape),
-        ("Learning rate", rate.get("default")),
+def _rules(ladder: Ladder) -> list[tuple[str, object]]:
+    optimizer = ladder.optimizer
+    rates = optimizer.learning_rate
+    rest = {name: value for name, value in optimizer if name not in ("learning_rate", "batch")}
+    return [
+        ("Rungs (depth)", ", ".join(rung.name or str(rung.depth) for rung in ladder.rungs)),
+        ("Architectures", ladder.architectures),
+        ("Recipes", ladder.recipes),
+        ("Budgets", f"{_inline(ladder.budgets)} × 20 tokens per N, matched in FLOPs"),
+        ("Shape", ladder.shape),
+        ("Learning rate", rates.default),
+        *((f"Learning rate, {variant}", rule) for variant, rule in rates.by_variant.items()),
+        ("Batch", optimizer.batch),
+        ("Optimizer", rest),
+        ("Analysis", ladder.analysis),
     ]
-    rows += [(f"Learning rate, {variant}", rule) for variant, rule in (rate.get("by_variant") or {}).items()]
-    rows.append(("Batch", optimizer.get("batch")))
-    rest = {k: v for k, v in optimizer.items() if k not in ("learning_rate", "batch")}
-    rows.append(("Optimizer", {"name": "AdamW", **rest}))
-    rows.append(("Analysis", ladder.get("analysis")))
-    return rows
 
 
 SOURCES = {
@@ -262,19 +249,21 @@ SOURCES = {
 """Where each hyperparameter rule comes from."""
 
 
-def _inline(value: Any) -> str:
+def _inline(value: object) -> str:
     """A setting on one line: `0.0075 × (d_model / 32)^(-1) (source)`."""
-    if isinstance(value, dict):
-        if "rule" in value:
-            return f"{_rule(value)} ({SOURCES[value['rule']]})"
+    if isinstance(value, BaseModel):
+        if rule := getattr(value, "rule", None):
+            return f"{_rule(value)} ({SOURCES[rule]})"
+        value = dict(value)
+    if isinstance(value, Mapping):
         inner = {
-            k: f"({_inline(v)})" if isinstance(v, dict) else _inline(v)
-            for k, v in value.items()
+            name: f"({_inline(v)})" if isinstance(v, Mapping | BaseModel) else _inline(v)
+            for name, v in value.items()
             if v is not None
         }
-        return ", ".join(f"{k} {text}" for k, text in inner.items()) or "defaults"
-    if isinstance(value, (list, tuple)):
-        return ", ".join(_inline(v) for v in value) or "none"
+        return ", ".join(f"{name} {text}" for name, text in inner.items()) or "defaults"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_inline, value)) or "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
@@ -282,13 +271,16 @@ def _inline(value: Any) -> str:
     return str(value)
 
 
-def _rule(rule: dict[str, Any]) -> str:
+def _rule(rule: BaseModel) -> str:
     """A hyperparameter rule as a formula, where it has numbers of its own."""
-    if rule["rule"] == "power":
-        return f"{rule['value']:g} × ({rule['of']} / {rule['at']:g})^({rule['exponent']:g})"
-    if rule["rule"] == "constant":
-        return f"{rule['sequences']} sequences per step" if "sequences" in rule else f"{rule['value']:g}"
-    return str(rule["rule"]).replace("_", " ")
+    match rule:
+        case PowerRate():
+            return f"{rule.value:g} × ({rule.of} / {rule.at:g})^({rule.exponent:g})"
+        case ConstantRate():
+            return f"{rule.value:g}"
+        case ConstantBatch():
+            return f"{rule.sequences} sequences per step"
+    return str(getattr(rule, "rule", "")).replace("_", " ")
 
 
 def warnings_list(runs: pd.DataFrame, extra: list[str]) -> list[str]:

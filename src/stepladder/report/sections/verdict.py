@@ -9,7 +9,7 @@ import math
 from typing import Any
 
 from stepladder.display import numbers as fmt
-from stepladder.display.table import table
+from stepladder.display.table import Table, table
 
 Comparison = dict[str, Any]
 AXIS_TITLES = {"flops": "FLOPs", "seconds": "time", "tokens": "tokens"}
@@ -84,7 +84,7 @@ def _sign(row: dict[str, Any]) -> str:
     return "saves" if low > 1 else "costs" if high < 1 else "null"
 
 
-def verdict_table(comparison: dict[str, Any]) -> dict[str, Any]:
+def verdict_table(comparison: dict[str, Any]) -> Table:
     """Candidate by reference: verdict, gains at the largest rung, trend, n, what decided."""
     rows = []
     for c in comparison["comparisons"]:
@@ -177,7 +177,7 @@ def _n(gain: dict[str, Any]) -> str:
     return f"{runs} / {len(rungs)} / {spread}"
 
 
-def gains_table(comparison: dict[str, Any]) -> dict[str, Any]:
+def gains_table(comparison: dict[str, Any]) -> Table:
     """Every gain on every axis, per rung and pooled."""
     rows = []
     for c in comparison["comparisons"]:
@@ -199,7 +199,7 @@ def gains_table(comparison: dict[str, Any]) -> dict[str, Any]:
     )
 
 
-def criteria_tables(comparison: dict[str, Any], width: int = 4) -> list[dict[str, Any]]:
+def criteria_tables(comparison: dict[str, Any], width: int = 4) -> list[Table]:
     """The rule's criteria by comparison, at most `width` comparisons side by side."""
     pairs = comparison["comparisons"]
     tables = []
@@ -237,7 +237,7 @@ def _outcome(criterion: dict[str, Any]) -> str:
     return f"{text} {'✓' if criterion['passed'] else '✗'}"
 
 
-def laws_table(fit: dict[str, Any]) -> dict[str, Any]:
+def laws_table(fit: dict[str, Any]) -> Table:
     """Parameters of every law with intervals, and how far the cells lie from it."""
     rows = []
     for name, law in fit["laws"].items():
@@ -273,7 +273,7 @@ def fit_sentence(fit: dict[str, Any]) -> str:
     )
 
 
-def held_out_table(fit: dict[str, Any]) -> dict[str, Any]:
+def held_out_table(fit: dict[str, Any]) -> Table:
     """The largest rung, predicted from the smaller ones before it was used."""
     rows = []
     for p in (fit["held_out"] or {}).get("predictions", []):
@@ -297,7 +297,7 @@ def held_out_table(fit: dict[str, Any]) -> dict[str, Any]:
     )
 
 
-def sensitivity_table(comparison: dict[str, Any], fit: dict[str, Any]) -> dict[str, Any]:
+def sensitivity_table(comparison: dict[str, Any], fit: dict[str, Any]) -> Table:
     """Gain at the largest rung under other assumptions about the floor E."""
     pairs = [c for c in comparison["comparisons"] if _has_gain(c)]
     rows = []
@@ -322,7 +322,7 @@ def _sensitive(row: dict[str, Any]) -> str:
     return fmt.fixed(row["gain"], 2) if row["gain"] is not None else "∞"
 
 
-def seeds_table(comparison: dict[str, Any]) -> dict[str, Any]:
+def seeds_table(comparison: dict[str, Any]) -> Table:
     """Paired test over (rung, seed), and how many pairs a gain of 1 % would need."""
     rows = []
     for c in comparison["comparisons"]:
@@ -354,7 +354,7 @@ def seeds_table(comparison: dict[str, Any]) -> dict[str, Any]:
     )
 
 
-def noise_table(comparison: dict[str, Any]) -> dict[str, Any]:
+def noise_table(comparison: dict[str, Any]) -> Table:
     """Seed noise of every variant."""
     rows = [
         [name, fmt.fixed(noise["sd_loss"], 4), str(noise["dof"]), str(noise["runs"])]
