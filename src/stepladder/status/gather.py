@@ -65,7 +65,7 @@ def plan_of(climb: Climb) -> Plan:
     try:
         plan = json.loads(path.read_bytes())
         steps = {row["id"]: row["steps"] for row in plan["runs"]}
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         steps = {}
     if steps == {spec.id: spec.recipe.steps for spec in climb.every_job.values()}:
         return plan
