@@ -40,7 +40,7 @@ def predict_points(
         variant: the group, where the fit has several.
 
     Raises:
-        ValueError: an input is missing, or the variant is unknown.
+        ValueError: an input is missing or without effect, or the variant is unknown.
     """
     if not ("axis" in fit or "formula" in fit):
         raise ValueError("this fit has no law of the loss to predict from: fit compute, chinchilla, ...")
@@ -53,6 +53,12 @@ def predict_points(
         if missing := [n for n in named["inputs"] if not inputs.get(n, 0) > 0]:
             raise ValueError(
                 f"the {named['law'].name} law needs {', '.join(named['inputs'])}: give {', '.join(missing)}"
+            )
+        made = {"parameters", "tokens"} if "multiplier" in named["inputs"] else set()
+        if unused := set(point) - set(named["inputs"]) - made:
+            raise ValueError(
+                f"the {named['law'].name} law depends on {', '.join(named['inputs'])}: leave out "
+                f"{', '.join(sorted(unused))}"
             )
         used = {name: inputs[name] / named["units"].get(name, 1.0) for name in named["inputs"]}
         row: dict[str, Any] = {

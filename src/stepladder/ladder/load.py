@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedSeq
-from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from stepladder.ladder.kinds import part_settings
 from stepladder.record.kinds import load
@@ -75,6 +75,8 @@ def _read_yaml(path: Path) -> Any:
         line = error.problem_mark.line + 1 if error.problem_mark else "?"
         problem = str(error.problem or error.context).split("\n")[0]
         raise LadderError(f"{path}, line {line}: not valid YAML: {problem}") from None
+    except YAMLError as error:  # a character that no text holds
+        raise LadderError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from None
     if not isinstance(raw, dict):
         raise LadderError(f"{path}: a ladder file is a mapping of keys, this is {type(raw).__name__}")
     return raw

@@ -115,9 +115,7 @@ def search_nearby(arrow: Arrow, log_loss: Array, point: Array, robust: Robust) -
     return found, len(NEARBY)
 
 
-def improve(
-    arrow: Arrow, log_loss: Array, found: Ends, columns: Array, point: Array, robust: Robust
-) -> bool:
+def improve(arrow: Arrow, log_loss: Array, found: Ends, columns: Array, point: Array, robust: Robust) -> bool:
     """Search replicates `columns` from the other starts too, keep what is better, and say whether any was."""
     any_lower = False
     for factor in NEARBY[1:]:

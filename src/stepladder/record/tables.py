@@ -33,6 +33,8 @@ def collect(
             result = json.loads(path.read_text())
         except ValueError as error:
             raise ValueError(f"{path}: not JSON ({error}); run the run again") from error
+        if not isinstance(result, dict) or "id" not in result:
+            raise ValueError(f"{path}: not the result of a run; run the run again")
         row = flatten(result)
         row["planned_flops"] = (planned_flops or {}).get(result["id"])
         runs.append(row)

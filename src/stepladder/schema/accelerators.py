@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import Field
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from stepladder.schema.settings import Settings
 
@@ -27,9 +28,20 @@ class Accelerator(Settings):
 
 @cache
 def accelerators(path: str | Path = "configs/hardware.yaml") -> dict[str, Accelerator]:
-    """All devices of the hardware file, by the name that ladder files use."""
-    raw = YAML(typ="safe").load(Path(path).read_text(encoding="utf-8"))["accelerators"]
-    return {name: Accelerator.model_validate(entry, strict=False) for name, entry in raw.items()}
+    """All devices of the hardware file, by the name that ladder files use.
+
+    Raises:
+        ValueError: it is not such a file; the message names it.
+    """
+    try:
+        raw = YAML(typ="safe").load(Path(path).read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, YAMLError) as error:
+        raise ValueError(f"{path}: not YAML: {str(error).splitlines()[0]}") from None
+    if not isinstance(raw, dict) or not isinstance(raw.get("accelerators"), dict):
+        raise ValueError(f"{path}: a hardware file has the key `accelerators`, a mapping by name")
+    return {
+        name: Accelerator.model_validate(entry, strict=False) for name, entry in raw["accelerators"].items()
+    }
 
 
 def find_accelerator(device_name: str, table: dict[str, Accelerator]) -> Accelerator | None:

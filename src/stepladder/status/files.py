@@ -27,7 +27,7 @@ def read_result(run_dir: Path) -> Result | None:
     try:
         stat = path.stat()
         return _read_result(path, stat.st_mtime_ns, stat.st_size)
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None
 
 

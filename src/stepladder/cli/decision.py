@@ -1,0 +1,268 @@
+"""What to decide, and what to run next: compare, next, preregister, tune."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from stepladder.cli.errors import Misuse, naming
+from stepladder.cli.files import read_object, ready, roomy, write_json
+from stepladder.cli.words import (
+    AlsoJson,
+    AnyUnits,
+    Columns,
+    Folder,
+    LadderName,
+    Out,
+    Settings,
+    Table,
+    TargetFlops,
+    analysis,
+    read_runs,
+    settings_object,
+)
+
+MADE_WITH = ("confidence", "huber_delta", "floor")
+"""Settings that a fit was made with and holds."""
+
+
+def compare(
+    runs: Table,
+    out: Out,
+    fits: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            help="Ladder fits of these runs, one per cost axis; made here where none is given.",
+            show_default="none",
+        ),
+    ] = None,
+    baseline: Annotated[
+        str, typer.Option(help="Variant to compare with.", show_default="that of --settings")
+    ] = "",
+    candidate: Annotated[
+        list[str] | None,
+        typer.Option(help="Variant to judge. May be given several times.", show_default="all"),
+    ] = None,
+    axis: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Cost axis to fit and judge on: flops, seconds or tokens. May be given several times. Not "
+            "with FITS, which have axes of their own.",
+            show_default="flops and seconds",
+        ),
+    ] = None,
+    target: TargetFlops = None,
+    settings: Settings = "{}",
+    record: Annotated[
+        str,
+        typer.Option(
+            help="Predictions that `stepladder preregister` wrote before the largest rungs ran, to be "
+            "judged; '' for none.",
+            show_default="none",
+        ),
+    ] = "",
+    columns: Columns = "",
+    any_units: AnyUnits = False,
+) -> None:
+    """Efficiency gains with intervals and trend, seed tests, and the verdict by the written rule.
+
+    Reads RUNS and FITS; writes the comparison as JSON to OUT, and prints it where it made the fits itself.
+
+    Example: stepladder compare runs.csv --baseline dense --candidate moe --axis flops --out cmp.json
+    """
+    from stepladder.decision.compare import compare as compare_variants
+    from stepladder.decision.fit import fit as fit_variants
+
+    if axis and fits:
+        raise Misuse(
+            "--axis does not go with fits, which are on axes of their own: give the fits that should count, "
+            'and --settings \'{"verdict": {"axes": [...]}}\' for those that must hold'
+        )
+    given = settings_object(settings)
+    if not (baseline or "baseline" in given):
+        raise Misuse("name the variant to compare with: --baseline V")
+    verdict = {"verdict": _with_axes(given, axis)} if axis else {}
+    config = analysis(settings, baseline=baseline or None, target_flops=target, **verdict)
+    ready(out)
+    table = read_runs(runs, columns, any_units)
+    chosen = {*(candidate or ()), config.baseline}
+    if candidate and (unknown := chosen - set(table["variant"])):
+        there = ", ".join(dict.fromkeys(table["variant"]))
+        raise ValueError(f"{runs}: no runs of {', '.join(sorted(unknown))}; there are: {there}")
+    if candidate and not fits:  # fits that are given were made from all variants
+        table = table[table["variant"].isin(chosen)]
+    if fits:
+        by_axis = _by_axis(fits, given)
+    else:
+        with naming(runs):
+            by_axis = {name: fit_variants(table, name, config) for name in config.verdict.axes}
+    with naming(runs):
+        result = compare_variants(table, by_axis, config)
+    if candidate:
+        result["comparisons"] = [c for c in result["comparisons"] if c["candidate"] in candidate]
+    if record:
+        result["prediction_record"] = _judged(Path(record), table)
+    write_json(out, result)
+    if not fits:
+        from stepladder.report.render.console import print_comparison
+
+        print_comparison(result)
+
+
+def next_runs(
+    runs: Table,
+    fit: Annotated[Path, typer.Argument(help="Ladder fit of these runs on FLOPs: fits/flops.json.")],
+    hours: Annotated[float, typer.Option(min=0, help="Accelerator-hours that may be spent.")],
+    baseline: Annotated[str, typer.Option(help="Variant to compare with.")],
+    candidate: Annotated[str, typer.Option(help="Variant that is judged.")],
+    target: TargetFlops = None,
+    settings: Settings = "{}",
+    out: AlsoJson = None,
+    columns: Columns = "",
+    any_units: AnyUnits = False,
+) -> None:
+    """Which runs next: by how much each would narrow the gain's interval, per accelerator-hour.
+
+    Reads RUNS and FIT; prints a ranking of the runs that HOURS allow, and writes it to OUT where that is
+    given. The interval is that of the gain at the target. Of --settings only confidence and target_flops
+    count here: FIT holds the rest.
+
+    Example: stepladder next runs.csv flops.json --baseline dense --candidate moe --hours 200 --target 1e22
+    """
+    from stepladder.decision.next_runs import rank_runs
+    from stepladder.report.render.console import print_next
+
+    config = analysis(settings, baseline=baseline)
+    ready(out)
+    found = _read_fit(fit, settings_object(settings))
+    table = read_runs(runs, columns, any_units)
+    with naming(runs):
+        result = rank_runs(table, found, candidate, baseline, config, hours, target)
+    if out:
+        write_json(out, result)
+    print_next(result)
+
+
+def preregister(ladder: LadderName, results: Folder, out: Out) -> None:
+    """Write down what the smaller rungs predict for the held-out ones, before those run.
+
+    Reads plan.json and the runs' results in RESULTS; writes the record as JSON to OUT, and prints its
+    sha256, to be kept elsewhere.
+
+    Example: stepladder preregister smoke --results results/smoke --out results/smoke/predictions.json
+    """
+    from stepladder.decision.prediction import planned_runs
+    from stepladder.decision.prediction import preregister as make_record
+    from stepladder.ladder.climb import Climb
+    from stepladder.ladder.plan import Plan
+    from stepladder.record.tables import collect
+
+    climb = Climb.open(ladder)
+    ready(out)
+    held = climb.held_out_runs
+    if not held:
+        raise ValueError(f"{climb.path}: the ladder holds out no rung: set analysis.holdout_rungs")
+    if ran := [run for run in held if (results / "runs" / run / "result.json").exists()]:
+        raise ValueError(
+            f"{len(ran)} runs of the held-out rungs have results already ({ran[0]}): a prediction made now "
+            "would not be one. The record that there is stays as it is"
+        )
+    plan = Plan.read(results / "plan.json")
+    files = {run: results / "runs" / run / "result.json" for run in climb.runs if run not in held}
+    done, _ = collect(files.values())
+    with naming(results):
+        planned = planned_runs(plan, held)
+        record = make_record(done, planned, climb.ladder.analysis, climb.analysis_code, files)
+    write_json(out, record)
+    typer.echo(f"{out}: sha256 {record['sha256']}")
+
+
+def tune(
+    ladder: LadderName,
+    results: Folder,
+    out: Out,
+    table: Annotated[
+        Path | None,
+        typer.Option(help="Also write one row per run of the sweep, as Parquet.", show_default="no table"),
+    ] = None,
+) -> None:
+    """Find each swept rung's best learning rate, its law over scale, and the rates of all rungs.
+
+    A parabola of loss over log rate goes through the points around the lowest, so the lowest must lie inside
+    the sweep: where it is at an edge, you are told which factors to add. `snakemake` runs the sweep, calls
+    this, and trains the other rungs at the rates; only those whose rate comes out differently train again.
+
+    Reads the ladder file, which needs a section `sweep:`, and the sweep's results in RESULTS; writes the
+    rates as JSON to OUT, and prints them.
+
+    Example: stepladder tune smoke-sweep --results results/smoke-sweep --out learning_rates.json
+    """
+    from stepladder.ladder.climb import Climb
+    from stepladder.ladder.sweep import quantity_name
+    from stepladder.report.render.console import print_tuning
+    from stepladder.tuning.tables import sweep_table, targets
+    from stepladder.tuning.tune import tune as tune_sweep
+
+    climb = Climb.open(ladder)
+    if climb.ladder.sweep is None:
+        raise ValueError(f"{climb.path}: this ladder has no sweep; add a section `sweep:`")
+    ready(out, table)
+    runs = sweep_table(climb, results)
+    found = tune_sweep(
+        runs,
+        targets(climb),
+        quantity_name(climb.ladder),
+        climb.ladder.analysis.confidence,
+        climb.ladder.sweep.max_uncertainty,
+    )
+    print_tuning(found)
+    if found["problems"]:
+        advice = "`sweep.apply: none` trains every rung at its ruled rate and reports the bowls"
+        raise ValueError("no rates to train at. " + "; ".join([*found["problems"], advice]))
+    if table:
+        runs.to_parquet(roomy(table))
+    write_json(out, {"made_from": climb.sweep_digest} | found)
+
+
+def _with_axes(given: dict[str, Any], axes: list[str]) -> dict[str, Any]:
+    """The verdict section of the settings, on these axes."""
+    verdict = given.get("verdict", {})
+    if not isinstance(verdict, dict):
+        raise Misuse(f"--settings: verdict = {verdict!r:.80}: write a JSON object")
+    return {**verdict, "axes": axes}
+
+
+def _by_axis(paths: list[Path], given: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Cost axis to fit."""
+    found: dict[str, dict[str, Any]] = {}
+    for path in paths:
+        fit = _read_fit(path, given)
+        if fit["axis"] in found:
+            raise Misuse(f"{path}: a second fit on {fit['axis']}; give one per axis")
+        found[fit["axis"]] = fit
+    return found
+
+
+def _read_fit(path: Path, given: dict[str, Any]) -> dict[str, Any]:
+    """A ladder's fit, which must be made as the settings that are given say."""
+    maker = "`stepladder fit RUNS`, law ladder,"
+    fit = read_object(path, maker, "axis", "reason", "laws", "noise", "made_from", *MADE_WITH)
+    for name in MADE_WITH:
+        if name in given and given[name] != fit[name]:
+            raise Misuse(
+                f"{path}: was made with {name} {fit[name]}, and --settings says {given[name]}: make the fit "
+                "again, or leave it out of the settings"
+            )
+    return fit
+
+
+def _judged(path: Path, runs: Any) -> dict[str, Any]:
+    """A prediction record, compared with what came."""
+    from stepladder.decision.prediction import check_record
+
+    keys = ("version", "made_at", "rungs", "inputs", "n_runs", "predictions", "sha256")
+    record = read_object(path, "`stepladder preregister`", *keys)
+    with naming(path):
+        return check_record(record, runs)

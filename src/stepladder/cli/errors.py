@@ -1,0 +1,94 @@
+"""One wrapper around every command: what a person can mend ends in a sentence, a bug keeps its traceback."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+import typer
+
+TRACEBACK = "STEPLADDER_TRACEBACK"
+"""Environment variable that, if set, shows where such an error came from as well."""
+
+SHOWN = 5
+"""Wrong fields that a message lists; the others are counted."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Misuse(ValueError):
+    """Arguments that do not go together. Exit status 2, as of an option that does not exist."""
+
+
+def explained(command: Callable[P, T]) -> Callable[P, T]:
+    """The command, but errors that are meant for a person end it with `stepladder: ...` on stderr and exit
+    status 1 (2 for `Misuse`). All others, SystemExit among them, pass."""
+
+    @wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return command(*args, **kwargs)
+        except Exception as error:
+            message = sentence(error)
+            if message is None:
+                raise
+            if os.environ.get(TRACEBACK):
+                traceback.print_exc()
+            typer.secho(f"stepladder: {message}", fg="red", err=True)
+            raise typer.Exit(2 if isinstance(error, Misuse) else 1) from None
+
+    return run
+
+
+def sentence(error: Exception) -> str | None:
+    """What to tell the person who typed the command, or None if the error is a bug (or a closed pipe)."""
+    typst = sys.modules.get("typst")  # heavy; an error of it can only come up where it is loaded
+    if isinstance(error, BrokenPipeError):
+        return None
+    if isinstance(error, OSError):
+        reason = error.strerror or str(error)
+        return f"{os.fspath(error.filename)}: {reason}" if error.filename is not None else reason
+    if isinstance(error, UnicodeDecodeError):
+        return f"not {error.encoding.upper()} text (byte {error.start})"
+    if isinstance(error, ValueError):
+        return _fields(error) or str(error) or type(error).__name__
+    if typst and isinstance(error, typst.TypstError):
+        return f"Typst cannot typeset it: {error}"
+    return None
+
+
+@contextmanager
+def naming(source: Path | str) -> Iterator[None]:
+    """Errors of the block that do not say which file or argument they are about begin with `source`."""
+    try:
+        yield
+    except ValueError as error:
+        message = sentence(error) or ""
+        if isinstance(error, Misuse) or str(source) in message or message.startswith("--"):
+            raise
+        between = "\n" if "\n" in message else " "
+        raise ValueError(f"{source}:{between}{message}") from error
+
+
+def _fields(error: ValueError) -> str | None:
+    """Of pydantic's errors: field, value and what is wrong with it, a line each."""
+    from pydantic import ValidationError
+
+    if not isinstance(error, ValidationError):
+        return None
+    lines = []
+    for problem in error.errors():
+        where = ".".join(map(str, problem["loc"]))
+        value = problem["input"]
+        shown = f" = {value!r:.80}" if where and isinstance(value, str | int | float | None) else ""
+        message = problem["msg"].removeprefix("Value error, ")
+        lines.append(f"{where}{shown}: {message}" if where else message)
+    more = [f"and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
+    return "\n".join(lines[:SHOWN] + more)

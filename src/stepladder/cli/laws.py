@@ -1,0 +1,205 @@
+"""Laws for anyone's table of runs: fit and predict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_args
+
+import typer
+
+from stepladder.cli.errors import Misuse, naming
+from stepladder.cli.files import read_object, ready, roomy, write_json
+from stepladder.cli.law_options import (
+    FRONTIERS,
+    LADDER,
+    LAWS,
+    OPTIONS,
+    as_settings,
+    law_option,
+    refuse_foreign,
+)
+from stepladder.cli.words import (
+    AlsoJson,
+    AnyUnits,
+    Columns,
+    Out,
+    Table,
+    analysis,
+    names,
+    numbers,
+    one_of,
+    read_runs,
+    settings_object,
+)
+
+if TYPE_CHECKING:
+    from stepladder.laws.table_fit import Options
+
+Given = dict[str, Any]
+"""Options that the command line has, by their name in `OPTIONS`."""
+
+
+def fit(
+    table: Table,
+    out: Out,
+    law: Annotated[
+        str,
+        typer.Option(
+            help="compute, chinchilla, overtraining or sparsity (formulas); isoflop or envelope "
+            "(approaches 2 and 1 of Hoffmann et al. 2022); ladder: all variants at once, as the workflow "
+            "does."
+        ),
+    ] = LADDER,
+    columns: Columns = "",
+    any_units: AnyUnits = False,
+    bootstrap: Annotated[int | None, law_option("bootstrap")] = None,
+    confidence: Annotated[float | None, law_option("confidence")] = None,
+    seed: Annotated[int | None, law_option("seed")] = None,
+    delta: Annotated[float | None, law_option("delta")] = None,
+    drop_highest: Annotated[int | None, law_option("drop_highest")] = None,
+    by: Annotated[str | None, law_option("by")] = None,
+    share: Annotated[str | None, law_option("share")] = None,
+    pin: Annotated[str | None, law_option("pin")] = None,
+    cluster: Annotated[str | None, law_option("cluster")] = None,
+    norm: Annotated[str | None, law_option("norm")] = None,
+    weight_above: Annotated[float | None, law_option("weight_above")] = None,
+    plot: Annotated[Path | None, law_option("plot")] = None,
+    target: Annotated[list[float] | None, law_option("target")] = None,
+    axis: Annotated[str | None, law_option("axis")] = None,
+    settings: Annotated[str | None, law_option("settings")] = None,
+) -> None:
+    """Fit a scaling law to a table of runs: parameters, standard errors, intervals, warnings.
+
+    Reads TABLE; writes the fit as JSON to OUT, and prints it unless the law is `ladder`.
+
+    Example: stepladder fit runs.csv --law chinchilla --bootstrap 4000 --out fit.json
+    """
+    given = {name: value for name, value in locals().items() if name in OPTIONS and value not in (None, [])}
+    if law not in LAWS:
+        raise Misuse(f"--law {law}: no law {law!r}; there are: {', '.join(LAWS)}")
+    refuse_foreign(law, given)
+    ready(out, plot)
+    if law == LADDER:
+        write_json(out, _fit_ladder(table, columns, any_units, given))
+        return
+    fit_rows = _fit_frontier if law in FRONTIERS else _fit_formula
+    with naming(table):
+        result = fit_rows(table, law, columns, any_units, given)
+    write_json(out, result)
+    from stepladder.report.render.console import print_fit
+
+    print_fit(result)
+
+
+def predict(
+    fit: Annotated[Path, typer.Argument(help="JSON that `stepladder fit` wrote.")],
+    at: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Where: flops=1e21, or parameters=7e9,tokens=1.4e11 (counts, FLOPs, accelerator-seconds). "
+            "May be given several times.",
+            show_default="none; at least one is needed",
+        ),
+    ] = None,
+    variant: Annotated[
+        str, typer.Option(help="Which law, where the fit has several.", show_default="the only one")
+    ] = "",
+    out: AlsoJson = None,
+) -> None:
+    """Losses that a fit predicts, with intervals: of the law, and of one new run with its noise.
+
+    Reads FIT; prints a table in nats/token, and writes it to OUT where that is given.
+
+    Example: stepladder predict fit.json --at parameters=7e9,tokens=1.4e11
+    """
+    from stepladder.decision.prediction import predict_points
+    from stepladder.report.render.console import print_predictions
+
+    if not at:
+        raise Misuse("say where: --at flops=1e21, or --at parameters=7e9,tokens=1.4e11")
+    points = [numbers(text, "--at") for text in at]
+    ready(out)
+    found = _read_fit(fit)
+    with naming(fit):
+        rows = predict_points(found, points, variant or None)
+    if out:
+        write_json(out, rows)
+    print_predictions(rows)
+
+
+def _read_fit(path: Path) -> dict[str, Any]:
+    """The fit of a ladder or of a table, with what predictions are made from."""
+    maker = "`stepladder fit`"
+    found = read_object(path, maker)
+    if "axis" in found:
+        return read_object(path, maker, "reason", "laws", "noise", "misfit", "draws", "confidence")
+    if "formula" in found:
+        keys = ("law", "groups", "parameters", "pinned", "draws", "residuals", "range", "confidence")
+        return read_object(path, maker, *keys)
+    return found
+
+
+def _fit_ladder(path: Path, columns: str, any_units: bool, given: Given) -> dict[str, Any]:
+    """All variants' laws on one axis. Which variant is the baseline does not matter to them."""
+    from stepladder.decision.fit import fit as fit_variants
+    from stepladder.schema.analysis import Axis
+
+    axis = given.get("axis", "flops")
+    one_of("--axis", axis, get_args(Axis))
+    unnamed = {} if "baseline" in settings_object(given.get("settings", "{}")) else {"baseline": ""}
+    config = analysis(given.get("settings", "{}"), **unnamed, **as_settings(given))
+    runs = read_runs(path, columns, any_units)
+    with naming(path):
+        return fit_variants(runs, axis, config)
+
+
+def _fit_formula(path: Path, law: str, columns: str, any_units: bool, given: Given) -> dict[str, Any]:
+    """One of the parametric laws, and its figure."""
+    from stepladder.laws.forms import LAWS as FORMS
+    from stepladder.laws.table_fit import columns_of, fit_table
+    from stepladder.laws.tables import drop_highest, parse_columns, read_table, select
+
+    form, options = FORMS[law](), _options(given)
+    needed = [*columns_of(form), *([options.by] if options.by else []), *options.clusters]
+    known = ("flops", "parameters", "tokens", "active_fraction")
+    named, table = parse_columns(columns), read_table(path)
+    table = select(table, list(dict.fromkeys(needed)), named, known, any_units)
+    table = drop_highest(table, given.get("drop_highest", 0))
+    result = fit_table(table, form, options)
+    if "plot" in given:
+        from stepladder.report.figures.table_fit import draw_fit
+
+        draw_fit(table, result, roomy(given["plot"]))
+    return result
+
+
+def _options(given: Given) -> Options:
+    """The options of a formula's fit; what was not given has the library's default."""
+    from stepladder.laws.solve import Norm, Robust
+    from stepladder.laws.table_fit import Options
+
+    if "norm" in given:
+        one_of("--norm", given["norm"], get_args(Norm))
+    counting = {"delta": "delta", "norm": "norm", "weight_above": "above"}
+    drawing = {"by": "by", "bootstrap": "draws", "seed": "seed", "confidence": "confidence"}
+    return Options(
+        robust=Robust(**{field: given[name] for name, field in counting.items() if name in given}),
+        shared=names(given.get("share", "")),
+        pinned=numbers(given.get("pin", ""), "--pin"),
+        clusters=names(given.get("cluster", "")),
+        **{field: given[name] for name, field in drawing.items() if name in given},
+    )
+
+
+def _fit_frontier(path: Path, law: str, columns: str, any_units: bool, given: Given) -> dict[str, Any]:
+    """Compute-optimal sizes by one of the two approaches without a formula."""
+    from stepladder.laws.envelope import envelope
+    from stepladder.laws.isoflop import isoflop
+    from stepladder.laws.tables import drop_highest, parse_columns, read_table, select
+
+    needed = ["loss", "flops", "parameters", "tokens"]
+    table = select(read_table(path), needed, parse_columns(columns), (), any_units)
+    table = drop_highest(table, given.get("drop_highest", 0))
+    fields = {"bootstrap": "draws", "seed": "seed", "confidence": "confidence", "target": "targets"}
+    method = isoflop if law == "isoflop" else envelope
+    return method(table, **{field: given[name] for name, field in fields.items() if name in given})

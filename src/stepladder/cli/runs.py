@@ -1,0 +1,182 @@
+"""From text to collected runs, as the workflow calls it: data, calibrate, train, collect."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stepladder.cli.errors import Misuse, naming
+from stepladder.cli.files import json_argument, read_object, ready, roomy, write_json
+from stepladder.cli.words import Out, one_of
+
+Threads = Annotated[int, typer.Option(min=1, help="CPU threads.")]
+
+
+def data(
+    settings: Annotated[
+        str, typer.Argument(help="source, tokenizer, validation_fraction and degenerate, as JSON.")
+    ],
+    out: Annotated[Path, typer.Option(help="manifest.json to write; the shards go beside it.")],
+) -> None:
+    """Turn text into shuffled-by-index token shards with a manifest.
+
+    Reads the text that SETTINGS name, a ladder's section `data:`; writes shards, then OUT. After an error or
+    a kill the same command goes on from where it stopped.
+
+    Example: stepladder data '{"source": {"kind": "text", "domains": {"web": ["web/*.txt"]}}, "tokenizer":
+    {"kind": "byte"}, "validation_fraction": 0.1}' --out data/manifest.json
+    """
+    from stepladder.data.prepare import prepare
+
+    example = '{"source": ..., "tokenizer": ..., "validation_fraction": 0.1}'
+    values = json_argument("SETTINGS", settings, example)
+    if missing := [key for key in ("source", "tokenizer", "validation_fraction") if key not in values]:
+        raise Misuse(f"SETTINGS {settings:.80}: give {', '.join(missing)} as well, as in {example}")
+    degenerate, fraction = values.get("degenerate", "count"), values["validation_fraction"]
+    if degenerate not in ("count", "drop"):
+        raise Misuse(f"SETTINGS: degenerate = {degenerate!r}: there are count, drop")
+    if not isinstance(fraction, int | float) or not 0 < fraction < 1:
+        raise Misuse(f"SETTINGS: validation_fraction = {fraction!r}: give a share between 0 and 1")
+    _named(out, "manifest.json")
+    ready(out)
+    with naming("SETTINGS"):
+        prepare(values["source"], values["tokenizer"], fraction, roomy(out).parent, degenerate == "drop")
+
+
+def calibrate(out: Out, threads: Threads = 1) -> None:
+    """Measure this CPU's matrix-product rate: the peak against which MFU on CPU is stated.
+
+    Reads nothing; writes FLOP/s by dtype as JSON to OUT. Takes a few seconds, in which nothing else should
+    run.
+
+    Example: stepladder calibrate --threads 2 --out results/machine.json
+    """
+    ready(out)
+    from stepladder.training.calibrate import measure_machine
+
+    write_json(out, measure_machine(threads))
+
+
+def train(
+    spec: Annotated[str, typer.Argument(help="A resolved run spec as JSON, or the path of a spec.json.")],
+    manifest: Annotated[Path, typer.Option(help="The shards' manifest.json.")],
+    out: Annotated[Path, typer.Option(help="result.json to write; checkpoints and logs go beside it.")],
+    machine: Annotated[
+        str,
+        typer.Option(help="machine.json of `stepladder calibrate`; '' for none.", show_default="none"),
+    ] = "",
+    threads: Threads = 1,
+    checkpoint_seconds: Annotated[float, typer.Option(help="Longest time between checkpoints.")] = 60.0,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    ranks: Annotated[
+        int, typer.Option(min=1, help="Processes that train together, one per accelerator: started here.")
+    ] = 1,
+    engine: Annotated[
+        str,
+        typer.Option(
+            help="Engine settings as 'name=value name=value': compile, sharding, micro_batch_sequences, "
+            "keep_checkpoints, max_skipped_steps; see the execution section of a ladder."
+        ),
+    ] = "",
+    compile_cache: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder where compiled code is kept between runs.", show_default="the compiler's own"
+        ),
+    ] = None,
+    fork: Annotated[
+        str,
+        typer.Option(
+            help="result.json of the trunk that this run goes on from; '' to start at step 0.",
+            show_default="none",
+        ),
+    ] = "",
+) -> None:
+    """Train one run, evaluate it, write result.json last. Goes on from its checkpoint if it has one.
+
+    A segment of a trunk (`stepladder check` lists runs, `snakemake plan` trunks) is trained but not
+    evaluated.
+
+    Reads SPEC, the shards and, if there are any, checkpoints beside OUT; writes spec.json, events.jsonl,
+    log.txt, checkpoints/ and OUT. Exit status 75: it was told to stop, and has saved a checkpoint.
+
+    Example: stepladder train spec.json --manifest data/manifest.json --out run/result.json
+    """
+    from stepladder.record.fingerprint import run_fingerprint
+    from stepladder.record.spec import RunSpec
+
+    given = spec.lstrip().startswith("{")
+    text = spec if given else _text(Path(spec))
+    with naming("SPEC" if given else spec):
+        run = RunSpec.from_json(text)
+    code = run_fingerprint(run.model.architecture, run.recipe.name)
+    if run.code != code:
+        raise ValueError(
+            f"{run.id} was planned with training code {run.code}, and the code here is {code}: it has "
+            "changed since the job was submitted. Run snakemake again to plan this run with the code as it is"
+        )
+    one_of("--device", device.partition(":")[0], ("auto", "cpu", "cuda"))
+    _named(out, "result.json")
+    ready(out)
+    if machine:
+        read_object(Path(machine), "`stepladder calibrate`", "name", "threads", "peaks", "source")
+    if fork:
+        keys = ("steps", "spec_sha256", "checkpoint", "lineage")
+        read_object(Path(fork), "`stepladder train` of the trunk's segment", *keys)
+    if ranks > 1:
+        from stepladder.training.launch import start_ranks
+
+        start_ranks(ranks)
+    from stepladder.training.engine import EngineSettings
+    from stepladder.training.run import train as train_run
+
+    with naming(f"--engine {engine!r}"):
+        settings = EngineSettings.from_text(engine)
+    train_run(
+        run,
+        manifest=manifest,
+        run_dir=out.parent,
+        machine=Path(machine) if machine else None,
+        threads=threads,
+        checkpoint_seconds=checkpoint_seconds,
+        device=device,
+        settings=settings,
+        compile_cache=compile_cache,
+        fork=Path(fork) if fork else None,
+    )
+
+
+def collect(
+    plan: Annotated[Path, typer.Argument(help="plan.json; results are looked for in runs/ beside it.")],
+    runs: Annotated[Path, typer.Option(help="Parquet to write: one row per run.")],
+    steps: Annotated[Path, typer.Option(help="Parquet to write: one row per logged step.")],
+) -> None:
+    """Gather the results of all planned runs into two tables. Those of a sweep stay out: `tune` has them.
+
+    Reads PLAN, and result.json and events.jsonl of every run in it; writes RUNS and STEPS.
+
+    Example: stepladder collect results/smoke/plan.json --runs runs.parquet --steps steps.parquet
+    """
+    from stepladder.ladder.plan import Plan
+    from stepladder.record.tables import collect as collect_results
+
+    ready(runs, steps)
+    rows = Plan.read(plan).runs
+    planned = {run.id: run.flops for run in rows if not run.sweep and not run.trunk}
+    results = [plan.parent / "runs" / run / "result.json" for run in planned]
+    runs_table, steps_table = collect_results(results, planned)
+    runs_table.to_parquet(roomy(runs))
+    steps_table.to_parquet(roomy(steps))
+
+
+def _named(path: Path, name: str) -> None:
+    """Refuse another file name than the one that will be written."""
+    if path.name != name:
+        raise Misuse(f"--out {path}: the file is called {name}; give its path, as {path.parent / name}")
+
+
+def _text(path: Path) -> str:
+    with naming(path):
+        return path.read_text(encoding="utf-8")
