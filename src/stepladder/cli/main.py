@@ -15,6 +15,7 @@ from stepladder.cli import analysis
 from stepladder.cli.mfu import mfu
 from stepladder.cli.shell import Out, fail, write_json
 from stepladder.cli.tune import tune
+from stepladder.schema.execution import EngineOptions
 
 app = typer.Typer(
     help="Scaling ladders: does an idea save compute, how much, and how surely?\n\n"
@@ -118,7 +119,6 @@ def train(
     out: Annotated[Path, typer.Option(help="result.json; checkpoints and logs go beside it.")],
     machine: Annotated[str, typer.Option(help="machine.json of `stepladder calibrate`; '' for none.")] = "",
     threads: Threads = 1,
-    checkpoint_seconds: Annotated[float, typer.Option(help="Longest time between checkpoints.")] = 60.0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda")] = "auto",
     ranks: Annotated[
         int, typer.Option(min=1, help="Processes that train together, one per accelerator: started here.")
@@ -126,8 +126,8 @@ def train(
     engine: Annotated[
         str,
         typer.Option(
-            help="Engine settings as 'name=value name=value': compile, sharding, micro_batch_sequences, "
-            "keep_checkpoints, max_skipped_steps; see the execution section of a ladder."
+            help='Engine options that are not the defaults, as JSON: \'{"compile": "never"}\'. Those of a '
+            "ladder's execution section: " + ", ".join(EngineOptions.model_fields) + "."
         ),
     ] = "",
     compile_cache: Annotated[
@@ -157,22 +157,20 @@ def train(
         from stepladder.training.launch import start_ranks
 
         start_ranks(ranks)
-    from stepladder.training.engine import EngineSettings
     from stepladder.training.run import train as train_run
 
     try:
-        settings = EngineSettings.from_text(engine)
+        options = EngineOptions.from_text(engine)
     except ValueError as error:
-        raise fail(f"--engine {engine!r}: {error}") from None
+        raise fail(f"--engine: {error}") from None
     train_run(
         run,
         manifest=manifest,
         run_dir=out.parent,
         machine=Path(machine) if machine else None,
         threads=threads,
-        checkpoint_seconds=checkpoint_seconds,
         device=device,
-        settings=settings,
+        options=options,
         compile_cache=compile_cache,
         fork=Path(fork) if fork else None,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from stepladder.schema.settings import Positive, Settings
 
@@ -29,12 +29,21 @@ class EngineOptions(Settings):
 
     @classmethod
     def from_text(cls, text: str) -> Self:
-        """Read what `Execution.engine` gives.
+        """Read options as JSON; the defaults if the text is empty. `Execution.engine` gives such a text.
 
         Raises:
-            pydantic.ValidationError: the text is no JSON object, or an option or a value is impossible.
+            ValueError: it is no JSON object, or an option or its value is impossible.
         """
-        return cls.model_validate_json(text or "{}")
+        try:
+            return cls.model_validate_json(text or "{}")
+        except ValidationError as error:
+            problem = error.errors()[0]
+            where = ".".join(map(str, problem["loc"])) or "options"
+            known = ", ".join(cls.model_fields)
+            raise ValueError(
+                f"{where} = {problem['input']!r}: {problem['msg']}; "
+                f"""write JSON of {known}, as in '{{"compile": "never"}}'"""
+            ) from None
 
 
 class RunExecution(EngineOptions):
