@@ -32,9 +32,10 @@ from stepladder.record.spec import (
     RunSpec,
     ScheduleSpec,
 )
+from stepladder.schema.execution import EngineOptions
 from stepladder.training import device as hardware
 from stepladder.training.accounting import StepClock
-from stepladder.training.engine import EngineSettings, choose_engine, fit_memory
+from stepladder.training.engine import choose_compilation, fit_memory
 from stepladder.training.feed import split
 from stepladder.training.trainer import Trainer
 
@@ -105,8 +106,7 @@ def random_batch(spec: RunSpec, device: torch.device) -> tuple[Tensor, Tensor]:
 
 def measure(spec: RunSpec, device: torch.device, steps: int, profile: bool) -> dict[str, Any]:
     """Medians over `steps` steps, after some that compile and warm up."""
-    settings = EngineSettings(compile="auto")
-    trainer = Trainer(spec, device, engine=choose_engine(device, settings, None))
+    trainer = Trainer(spec, device, compiled=choose_compilation(EngineOptions(), device, None))
     batch = random_batch(spec, device)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()

@@ -36,7 +36,8 @@ MOMENTS = ("training", "checkpoint", "evaluation")
 def command(spec: RunSpec, data: Path, folder: Path) -> list[str]:
     """What Snakemake runs, with a checkpoint every 0.3 s."""
     out, manifest = folder / "result.json", data / "manifest.json"
-    arguments = ["train", spec.to_json(), "--manifest", manifest, "--out", out, "--checkpoint-seconds", "0.3"]
+    engine = json.dumps({"checkpoint_seconds": 0.3})
+    arguments = ["train", spec.to_json(), "--manifest", manifest, "--out", out, "--engine", engine]
     return [sys.executable, "-m", "stepladder.cli", *map(str, arguments), "--device", "cpu"]
 
 

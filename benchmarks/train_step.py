@@ -42,7 +42,7 @@ from stepladder.record.spec import (
     ScheduleSpec,
 )
 from stepladder.training.calibrate import measure_gemm_peak
-from stepladder.training.device import configure_process
+from stepladder.training.process import configure_process
 from stepladder.training.trainer import Trainer
 
 RUNGS = {24: (2, 1), 32: (3, 2), 40: (4, 2), 48: (5, 3), 64: (4, 4), 128: (5, 4), 192: (6, 6)}

@@ -24,12 +24,14 @@ from stepladder.ladder.climb import Climb
 from stepladder.ladder.expand import expand
 from stepladder.ladder.trunk import Trunks, find_trunks
 from stepladder.record.spec import RunSpec
+from stepladder.schema.execution import EngineOptions
 from stepladder.schema.ladder import Ladder
-from stepladder.training.device import configure_process
+from stepladder.training.process import configure_process
 from stepladder.training.run import train
 
 BUDGETS = (0.5, 1.0, 2.0, 4.0)
 VARIANTS = ("dense-baseline", "dense-tst")
+OPTIONS = EngineOptions(checkpoint_seconds=1e9)
 
 
 def runs_of(ladder: Ladder, rung: str, seeds: int, trunk: bool) -> list[RunSpec]:
@@ -48,7 +50,7 @@ def train_all(runs: list[RunSpec], trunks: Trunks, manifest: Path, folder: Path)
     for number, spec in enumerate([*(segment.spec for segment in segments), *runs]):
         parent = trunks.parent(spec.id)
         fork = folder / parent.id / "result.json" if parent else None
-        path = train(spec, manifest, folder / spec.id, device="cpu", checkpoint_seconds=1e9, fork=fork)
+        path = train(spec, manifest, folder / spec.id, device="cpu", options=OPTIONS, fork=fork)
         results[spec.id] = json.loads(path.read_text())
         print(f"{number + 1}/{len(segments) + len(runs)} {spec.id}", flush=True)
     return results

@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from stepladder.record.cost import training_flops
-from stepladder.training.accounting import Ledger, Rates, check_mfu, summarise
+from stepladder.record.cost import flops_until, step_flops, training_flops
+from stepladder.training.accounting import Throughput, TimeAccount, check_mfu, summarise
 from stepladder.training.device import Hardware
 from stepladder.training.evaluate import bits_per_byte
 
@@ -15,12 +15,12 @@ def test_rates_count_latent_positions(make_run):
     """A bag of four tokens is one position: four times the tokens per second, the same FLOPs and MFU."""
     spec = make_run(recipe="tst", bag_size=4)
     superposed, ordinary = spec.recipe.phases
-    rates = Rates(spec, Hardware("cpu", "any", "fp32", 1e9, "stated"))
-    fast, slow = (rates.of_step(phase, 0.5) for phase in (superposed, ordinary))
+    throughput = Throughput(spec, Hardware("cpu", "any", "fp32", 1e9, "stated"))
+    fast, slow = (throughput.of_step(phase, 0.5) for phase in (superposed, ordinary))
     assert (fast["tokens_per_second"], slow["tokens_per_second"]) == (4 * 64 / 0.5, 64 / 0.5)
-    assert fast["mfu"] == slow["mfu"] == rates.flops_per_step(ordinary) / 0.5 / 1e9
-    assert Rates(spec, rates.hardware, 4).of_step(ordinary, 0.5)["mfu"] == slow["mfu"] / 4
-    assert rates.cumulative_flops(spec.recipe.steps) == training_flops(spec.model, spec.recipe)
+    assert fast["mfu"] == slow["mfu"] == step_flops(spec.model, spec.recipe, ordinary) / 0.5 / 1e9
+    assert Throughput(spec, throughput.hardware, 4).of_step(ordinary, 0.5)["mfu"] == slow["mfu"] / 4
+    assert flops_until(spec, spec.recipe.steps) == training_flops(spec.model, spec.recipe)
 
 
 def test_accelerator_seconds_are_medians_times_steps(make_run):
@@ -50,7 +50,7 @@ def test_unknown_peak_gives_no_mfu(make_run):
     spec = make_run()
     unknown = Hardware("cpu", "any", "fp32", None, "not measured")
     steps = [{"phase": "next_token", "step_seconds": 1.0, "accelerators": 1, "mfu": None}]
-    assert Rates(spec, unknown).of_step(spec.recipe.phases[0], 1.0)["mfu"] is None
+    assert Throughput(spec, unknown).of_step(spec.recipe.phases[0], 1.0)["mfu"] is None
     assert summarise(spec, unknown, steps)["mfu"] is None
 
 
@@ -70,11 +70,11 @@ def test_mfu_above_one_is_refused():
         check_mfu([{"mfu": 0.2}, {"mfu": 1.05}, {"mfu": 1.1}], hardware)
 
 
-def test_ledger_carries_over_restarts():
-    first = Ledger(began := 1000.0)
+def test_seconds_carry_over_restarts():
+    first = TimeAccount(began := 1000.0)
     first.add("data", 2.0)
     carried = first.totals() | {"total": 10.0, "other": 8.0}
-    second = Ledger(began, carried)
+    second = TimeAccount(began, carried)
     second.add("lost", 5.0)
     totals = second.totals()
     assert totals["data"] == totals["step"] == 2.0
@@ -85,9 +85,9 @@ def test_ledger_carries_over_restarts():
 def test_seconds_lost_are_counted_once_however_often_a_run_resumes():
     carried = None
     for resumed in (1, 2, 3):
-        ledger = Ledger(time.time(), carried)
-        ledger.add("lost", 100.0)
-        carried = ledger.totals()
+        account = TimeAccount(time.time(), carried)
+        account.add("lost", 100.0)
+        carried = account.totals()
         assert carried["total"] == pytest.approx(100 * resumed, abs=1)
         assert carried["other"] == pytest.approx(0, abs=1)
 

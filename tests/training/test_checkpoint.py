@@ -21,8 +21,8 @@ def tensors_of(step):
     return {"a": flat[:2], "b": flat[2:].view(2, 2)}  # views of one buffer, as in training
 
 
-def save(folder, step, **settings):
-    saver = Saver(folder, **settings)
+def save(folder, step, keep=2):
+    saver = Saver(folder, keep=keep)
     saver.start(step, tensors_of(step), {"step": step})
     assert saver.wait().problem is None
     return checkpoint_path(folder, step)
@@ -47,7 +47,7 @@ def test_keeps_as_many_as_told(tmp_path):
 
 def test_training_may_go_on_while_it_is_written(tmp_path):
     """What is saved is what was there when the save began; the save after it waits for its end."""
-    saver, weights = Saver(tmp_path), {"a": torch.zeros(1000)}
+    saver, weights = Saver(tmp_path, keep=2), {"a": torch.zeros(1000)}
     for step in (1, 2, 3):
         weights["a"].fill_(step)
         before = saver.start(step, weights, {"step": step})

@@ -17,12 +17,13 @@ import torch
 from stepladder.data.batches import Corpus
 from stepladder.record.events import read_events, read_steps
 from stepladder.record.spec import RunSpec
+from stepladder.schema.execution import EngineOptions
+from stepladder.training import run as lifecycle
 from stepladder.training.checkpoint import newest_checkpoint, read_tensors
 from stepladder.training.distributed import World
-from stepladder.training.engine import EngineSettings
 from stepladder.training.evaluate import evaluate
 from stepladder.training.feed import places, read_batch
-from stepladder.training.run import Run, train
+from stepladder.training.run import train
 from stepladder.training.stop import EXIT_STOPPED
 from stepladder.training.trainer import Trainer
 
@@ -40,14 +41,14 @@ def train_rank(environment: dict[str, str], spec: RunSpec, manifest: Path, folde
 
 def train_slow_rank(environment: dict[str, str], *arguments):
     """A rank whose program is held up once, for half a second, between two steps."""
-    take_step = Run.take_step
+    take_step = lifecycle.take_step
 
-    def held_up(self, place, feed):
+    def held_up(attempt, batches, meter, place):
         if place.step == 80:
             time.sleep(0.5)
-        take_step(self, place, feed)
+        take_step(attempt, batches, meter, place)
 
-    Run.take_step = held_up
+    lifecycle.take_step = held_up
     train_rank(environment, *arguments)
 
 
@@ -83,7 +84,7 @@ def end(ranks: list[multiprocessing.Process], seconds: float = 60) -> list[int |
 
 def sharded(kind: str, ranks: int = 2) -> tuple[dict, ...]:
     """Settings of so many ranks that share weights and moments."""
-    return ({"settings": EngineSettings(sharding=kind)},) * ranks
+    return ({"options": EngineOptions(sharding=kind)},) * ranks
 
 
 def wait_for_steps(folder: Path, count: int) -> None:
@@ -301,8 +302,8 @@ def test_a_rank_that_holds_up_the_others_is_named(make_run, small_corpus, tmp_pa
 def test_sharded_gradients_of_micro_batches_add_up(make_run, small_corpus, tmp_path):
     spec = make_run(steps=20)
     train(spec, small_corpus, tmp_path / "alone", **SETTINGS)
-    settings = EngineSettings(sharding="full", micro_batch_sequences=1)
-    assert end(start(spec, small_corpus, tmp_path / "two", *({"settings": settings},) * 2)) == [0, 0]
+    options = EngineOptions(sharding="full", micro_batch_sequences=1)
+    assert end(start(spec, small_corpus, tmp_path / "two", *({"options": options},) * 2)) == [0, 0]
     assert read_column(tmp_path / "two", "loss") == pytest.approx(
         read_column(tmp_path / "alone", "loss"), rel=1e-5
     )

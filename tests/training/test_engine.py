@@ -5,9 +5,11 @@ import pytest
 import torch
 
 from stepladder.data.batches import Corpus
+from stepladder.schema.execution import EngineOptions
 from stepladder.training.distributed import World
-from stepladder.training.engine import EngineSettings, compile_layers, fit_memory
-from stepladder.training.feed import Feed, places, read_batch
+from stepladder.training.engine import compile_layers, fit_memory, settle_micro_batch
+from stepladder.training.feed import places, read_batch
+from stepladder.training.prefetch import Prefetch
 from stepladder.training.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -103,7 +105,7 @@ def test_a_sequence_that_never_fits_is_named(make_run, monkeypatch):
 
 def test_reading_ahead_gives_the_same_batches(make_run, small_corpus):
     spec, corpus = make_run(recipe="tst"), Corpus.open(small_corpus, 500)
-    ahead = Feed(corpus, spec, torch.device("meta"), World(), 3)
+    ahead = Prefetch(corpus, spec, torch.device("meta"), World(), 3)
     ahead._device = CPU  # read by a thread as for a GPU, and kept here
     found = [(place, ahead.batch(place)) for place in ahead]
     assert [place for place, _ in found] == list(places(spec, corpus.order, 3))
@@ -112,12 +114,14 @@ def test_reading_ahead_gives_the_same_batches(make_run, small_corpus):
             assert torch.equal(tensor, expected)
 
 
-def test_settings_from_text():
-    assert EngineSettings.from_text("") == EngineSettings()
-    found = EngineSettings.from_text("sharding=full max_skipped_steps=0")
-    assert (found.sharding, found.max_skipped_steps) == ("full", 0)
-    with pytest.raises(ValueError, match="sharding"):
-        EngineSettings.from_text("sharding=half")
+def test_a_micro_batch_that_is_set_must_divide_the_share(make_run, small_corpus):
+    trainer, corpus = Trainer(make_run(), CPU), Corpus.open(small_corpus, 500)
+    settle_micro_batch(trainer, EngineOptions(), corpus)
+    assert trainer.micro_batch is None
+    settle_micro_batch(trainer, EngineOptions(micro_batch_sequences=2), corpus)
+    assert trainer.micro_batch == 2
+    with pytest.raises(ValueError, match=r"micro_batch_sequences 3 does not divide the 4.*divisor of 4"):
+        settle_micro_batch(trainer, EngineOptions(micro_batch_sequences=3), corpus)
 
 
 def test_bias_moves_experts_towards_equal_loads(make_run, small_corpus):

@@ -19,6 +19,7 @@ from stepladder.data.batches import Corpus
 from stepladder.record.cost import parameters
 from stepladder.record.events import read_events, read_steps
 from stepladder.record.spec import RunSpec
+from stepladder.schema.execution import EngineOptions
 from stepladder.training.evaluate import evaluate, windows
 from stepladder.training.feed import places, read_batch
 from stepladder.training.meter import NonFiniteLoss
@@ -100,7 +101,7 @@ def in_background(spec: RunSpec, manifest: Path, folder: Path) -> multiprocessin
     """The run in a process of its own, forked from one that has imported torch already."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["stepladder.training.run"])
-    settings = {"device": "cpu", "checkpoint_seconds": 0.02, "log_seconds": 0.01}
+    settings = {"device": "cpu", "options": EngineOptions(checkpoint_seconds=0.02), "log_seconds": 0.01}
     process = context.Process(target=train, args=(spec, manifest, folder), kwargs=settings)
     process.start()
     return process

@@ -26,12 +26,13 @@ def fork(run):
     return f"{RESULTS}/trunks/{name}/result.json" if name else []
 
 
+# How a run executes is in the resources, which Snakemake does not compare: only changed params train again.
 TRAIN = (
     "stepladder train {params.spec:q} --manifest {input.manifest} --out {output.result}"
     " --machine '{input.machine}' --fork '{input.fork}'"
     f" --device {'cpu' if CLIMB.ladder.execution.accelerator == 'cpu' else 'cuda'}"
-    " --threads {threads} --ranks {resources.tasks} --checkpoint-seconds {resources.checkpoint_seconds}"
-    " --engine '{resources.engine}' --compile-cache {RESULTS}/compiled"
+    " --threads {threads} --ranks {resources.tasks} --engine {resources.engine:q}"
+    " --compile-cache {RESULTS}/compiled"
 )
 MACHINE = (
     ancient("results/machine.json")

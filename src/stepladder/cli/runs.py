@@ -10,6 +10,7 @@ import typer
 from stepladder.cli.errors import Misuse, naming
 from stepladder.cli.files import json_argument, read_object, ready, roomy, write_json
 from stepladder.cli.words import Out, one_of
+from stepladder.schema.execution import EngineOptions
 
 Threads = Annotated[int, typer.Option(min=1, help="CPU threads.")]
 
@@ -68,7 +69,6 @@ def train(
         typer.Option(help="machine.json of `stepladder calibrate`; '' for none.", show_default="none"),
     ] = "",
     threads: Threads = 1,
-    checkpoint_seconds: Annotated[float, typer.Option(help="Longest time between checkpoints.")] = 60.0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     ranks: Annotated[
         int, typer.Option(min=1, help="Processes that train together, one per accelerator: started here.")
@@ -76,8 +76,9 @@ def train(
     engine: Annotated[
         str,
         typer.Option(
-            help="Engine settings as 'name=value name=value': compile, sharding, micro_batch_sequences, "
-            "keep_checkpoints, max_skipped_steps; see the execution section of a ladder."
+            help='Engine options that are not the defaults, as JSON: \'{"compile": "never"}\'. Those of a '
+            "ladder's execution section: " + ", ".join(EngineOptions.model_fields) + ".",
+            show_default="the defaults",
         ),
     ] = "",
     compile_cache: Annotated[
@@ -117,6 +118,8 @@ def train(
             f"{run.id} was planned with training code {run.code}, and the code here is {code}: it has "
             "changed since the job was submitted. Run snakemake again to plan this run with the code as it is"
         )
+    with naming("--engine"):
+        options = EngineOptions.from_text(engine)
     one_of("--device", device.partition(":")[0], ("auto", "cpu", "cuda"))
     _named(out, "result.json")
     ready(out)
@@ -129,20 +132,16 @@ def train(
         from stepladder.training.launch import start_ranks
 
         start_ranks(ranks)
-    from stepladder.training.engine import EngineSettings
     from stepladder.training.run import train as train_run
 
-    with naming(f"--engine {engine!r}"):
-        settings = EngineSettings.from_text(engine)
     train_run(
         run,
         manifest=manifest,
         run_dir=out.parent,
         machine=Path(machine) if machine else None,
         threads=threads,
-        checkpoint_seconds=checkpoint_seconds,
         device=device,
-        settings=settings,
+        options=options,
         compile_cache=compile_cache,
         fork=Path(fork) if fork else None,
     )

@@ -165,7 +165,7 @@ class Climb:
         parts += [run.sha256 for run in self.every_job.values()]
         parts += [f"{self.ladder.version} {self.ladder.question}"]
         parts += [self.ladder.plan.model_dump_json(), self.ladder.execution.model_dump_json()]
-        parts += [rung.execution.model_dump_json() for rung in self.ladder.rungs]
+        parts += [rung.execution.model_dump_json(exclude_unset=True) for rung in self.ladder.rungs]
         parts += [self.ladder.sweep.model_dump_json()] if self.ladder.sweep else []
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
@@ -213,7 +213,6 @@ def _resources(execution: Execution) -> dict[str, int | str]:
         "runtime": execution.runtime_minutes,
         "mem_mb": execution.memory_mb,
         "tasks": execution.accelerators_per_run,
-        "checkpoint_seconds": f"{execution.checkpoint_seconds:g}",
         "engine": execution.engine,
     }
     if execution.nodes_per_run > 1:

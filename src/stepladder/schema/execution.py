@@ -2,32 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from stepladder.schema.settings import Positive, Settings
 
 
-class Execution(Settings):
-    """Where and how runs execute: not part of a run's identity."""
+class EngineOptions(Settings):
+    """How the training engine executes a run. What a run trains does not depend on any of it."""
 
-    accelerator: str = "cpu"
-    """Name in configs/hardware.yaml; prices the plan and sets `precision: auto`."""
-    accelerators_per_run: Positive = 1
-    """Accelerators that train one run together, one rank each (data parallel); on `cpu`, processes."""
-    nodes_per_run: Positive = 1
-    """Machines that the run's accelerators are on, the same number on each."""
-    threads: Positive = 1
-    """CPU threads per accelerator; on CPU two one-thread runs beat one two-thread run at toy sizes."""
-    parallel_runs: Positive = 2
-    """Runs that execute at a time: turns accelerator-hours into wall time in the plan."""
-    checkpoint_seconds: float = Field(default=60.0, gt=0)
-    """Longest time between two checkpoints: the most that a kill can cost."""
-    keep_checkpoints: Positive = 2
-    """Newest complete checkpoints of a run that are kept."""
-    max_skipped_steps: int = Field(default=5, ge=0)
-    """Steps whose loss or gradient is not finite that a run skips and logs before it gives up."""
     compile: Literal["auto", "always", "never"] = "auto"
     """Compile the layers (torch.compile). auto: on GPUs; on CPU the hand-written passes are faster."""
     sharding: Literal["auto", "none", "full", "hybrid"] = "auto"
@@ -36,6 +20,41 @@ class Execution(Settings):
     micro_batch_sequences: int = Field(default=0, ge=0)
     """Sequences per accelerator that go through the model at once; gradients of the rest are added up. 0: as
     many as fit into memory, found by trying."""
+    checkpoint_seconds: float = Field(default=60.0, gt=0)
+    """Longest time between two checkpoints: the most that a kill can cost."""
+    keep_checkpoints: Positive = 2
+    """Newest complete checkpoints of a run that are kept: two, in case the newest is damaged."""
+    max_skipped_steps: int = Field(default=5, ge=0)
+    """Steps whose loss or gradient is not finite that a run skips and logs before it gives up."""
+
+    @classmethod
+    def from_text(cls, text: str) -> Self:
+        """Read options as JSON; the defaults if the text is empty. `Execution.engine` gives such a text.
+
+        Raises:
+            ValueError: it is no JSON object, or an option or its value is impossible.
+        """
+        try:
+            return cls.model_validate_json(text or "{}")
+        except ValidationError as error:
+            problem = error.errors()[0]
+            where = ".".join(map(str, problem["loc"])) or "options"
+            known = ", ".join(cls.model_fields)
+            raise ValueError(
+                f"{where} = {problem['input']!r}: {problem['msg']}; "
+                f"""write JSON of {known}, as in '{{"compile": "never"}}'"""
+            ) from None
+
+
+class RunExecution(EngineOptions):
+    """How one run executes. A rung may have its own of all of these."""
+
+    accelerators_per_run: Positive = 1
+    """Accelerators that train one run together, one rank each (data parallel); on `cpu`, processes."""
+    nodes_per_run: Positive = 1
+    """Machines that the run's accelerators are on, the same number on each."""
+    threads: Positive = 1
+    """CPU threads per accelerator; on CPU two one-thread runs beat one two-thread run at toy sizes."""
     memory_mb: Positive = 1500
     """Host memory requested per node, MB."""
     runtime_minutes: Positive = 60
@@ -43,21 +62,42 @@ class Execution(Settings):
     gpu_type: str | None = None
     """Slurm's name of the GPU type, where it has several."""
     partition: str | None = None
+    """Slurm partition, or several with commas."""
     account: str | None = None
+    """Slurm account to charge."""
     qos: str | None = None
+    """Slurm quality of service."""
     constraint: str | None = None
     """Node features, in Slurm's syntax."""
     reservation: str | None = None
+    """Slurm reservation."""
     exclusive: bool = False
     """Whether the run's nodes run nothing else."""
     slurm_extra: str | None = None
     """Any further sbatch options, as in `--nodelist=n1 --nice=100`."""
 
+
+class Execution(RunExecution):
+    """Where and how all runs of a ladder execute."""
+
+    accelerator: str = "cpu"
+    """Name in configs/hardware.yaml; prices the plan and sets `precision: auto`."""
+    parallel_runs: Positive = 2
+    """Runs that execute at a time: turns accelerator-hours into wall time in the plan."""
+
+    def of_rung(self, own: RunExecution) -> Execution:
+        """These settings with those that a rung's section says itself.
+
+        Raises:
+            pydantic.ValidationError: the two do not fit together.
+        """
+        return Execution.model_validate(self.model_dump() | own.model_dump(exclude_unset=True))
+
     @property
     def engine(self) -> str:
-        """Settings of the training engine that are not the default, as `name=value name=value`."""
-        own = {name: getattr(self, name) for name in ENGINE}
-        return " ".join(f"{k}={v}" for k, v in own.items() if v != type(self).model_fields[k].default)
+        """The engine's options that are not the defaults, as JSON; empty if there are none."""
+        own = self.model_dump_json(include=set(EngineOptions.model_fields), exclude_defaults=True)
+        return "" if own == "{}" else own
 
     @model_validator(mode="after")
     def _ranks_share_nodes(self) -> Execution:
@@ -67,31 +107,3 @@ class Execution(Settings):
                 f"nodes_per_run {self.nodes_per_run}: make it a multiple"
             )
         return self
-
-
-ENGINE = ("compile", "sharding", "micro_batch_sequences", "keep_checkpoints", "max_skipped_steps")
-"""Fields of `Execution` that the training engine reads."""
-
-
-class ExecutionOverrides(Settings):
-    """Execution fields that replace the ladder's for one rung; see `Execution`."""
-
-    accelerators_per_run: Positive | None = None
-    nodes_per_run: Positive | None = None
-    threads: Positive | None = None
-    checkpoint_seconds: float | None = Field(default=None, gt=0)
-    keep_checkpoints: Positive | None = None
-    max_skipped_steps: int | None = Field(default=None, ge=0)
-    compile: Literal["auto", "always", "never"] | None = None
-    sharding: Literal["auto", "none", "full", "hybrid"] | None = None
-    micro_batch_sequences: int | None = Field(default=None, ge=0)
-    memory_mb: Positive | None = None
-    runtime_minutes: Positive | None = None
-    gpu_type: str | None = None
-    partition: str | None = None
-    account: str | None = None
-    qos: str | None = None
-    constraint: str | None = None
-    reservation: str | None = None
-    exclusive: bool | None = None
-    slurm_extra: str | None = None

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, field_serializer
 
 from stepladder.schema.analysis import AnalysisConfig
 from stepladder.schema.budget import Budget
 from stepladder.schema.data import Data
-from stepladder.schema.execution import Execution, ExecutionOverrides
+from stepladder.schema.execution import Execution, RunExecution
 from stepladder.schema.optimizer import Optimizer
 from stepladder.schema.plan import PlanSettings
 from stepladder.schema.settings import Name, Positive, Settings
@@ -51,8 +51,13 @@ class Rung(Settings):
     """Default: the ladder's budgets."""
     set: Overrides = Overrides()
     """Derived values to override on this rung; the report lists them."""
-    execution: ExecutionOverrides = ExecutionOverrides()
-    """Execution fields of this rung where they differ from the ladder's."""
+    execution: RunExecution = RunExecution()
+    """Execution fields of this rung where they differ from the ladder's: those that are written here."""
+
+    @field_serializer("execution")
+    def _own_execution(self, execution: RunExecution) -> dict[str, Any]:
+        """Only what the rung says itself: what it does not say is the ladder's, not the default."""
+        return execution.model_dump(exclude_unset=True)
 
     @property
     def label(self) -> str:
@@ -91,8 +96,7 @@ class Ladder(Settings):
         Raises:
             ValueError: the two do not fit together.
         """
-        own = rung.execution.model_dump(exclude_none=True)
-        return Execution.model_validate(self.execution.model_dump() | own)
+        return self.execution.of_rung(rung.execution)
 
     @property
     def variants(self) -> list[str]:

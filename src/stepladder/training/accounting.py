@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from statistics import median, quantiles
 from typing import Any
 
@@ -17,8 +18,6 @@ import torch
 
 from stepladder.record.cost import (
     FLOPS_FORMULA,
-    Convention,
-    flops_until,
     recomputed_flops,
     step_flops,
     training_flops,
@@ -38,7 +37,7 @@ threw away. What remains is `other`: reading and writing measurements, and the r
 save or stop. Of several ranks, the first one's seconds are kept."""
 
 
-class Ledger:
+class TimeAccount:
     """Seconds of a run by cause, over all its attempts."""
 
     def __init__(self, begin: float, carried: dict[str, float] | None = None) -> None:
@@ -69,13 +68,17 @@ class Ledger:
         return self.seconds | {"step": step, "other": other, "total": total}
 
 
+Mark = Any
+"""A point in time as `StepClock.mark` gives it: a reading of the clock, or an event of CUDA."""
+
+
 class StepClock:
     """Marks in time that do not wait for the device: clock readings on CPU, events on GPU."""
 
     def __init__(self, device: torch.device) -> None:
         self._cuda = device.type == "cuda"
 
-    def mark(self) -> Any:
+    def mark(self) -> Mark:
         """A mark at this point of the program (CPU) or of the stream (GPU)."""
         if not self._cuda:
             return time.perf_counter()
@@ -83,11 +86,11 @@ class StepClock:
         event.record()
         return event
 
-    def seconds(self, start: Any, end: Any) -> float:
+    def seconds(self, start: Mark, end: Mark) -> float:
         """Seconds between two marks. On GPU both must have been reached: read something first."""
         return start.elapsed_time(end) / 1000 if self._cuda else end - start
 
-    def by_cause(self, start: Any, ticks: list[tuple[str, Any]]) -> dict[str, float]:
+    def by_cause(self, start: Mark, ticks: list[tuple[str, Mark]]) -> dict[str, float]:
         """Seconds of each cause, from marks set when something of that cause had ended."""
         seconds: dict[str, float] = {}
         for cause, mark in ticks:
@@ -96,30 +99,26 @@ class StepClock:
         return seconds
 
 
-class Rates:
-    """Rates and MFU of one step on all the run's accelerators, by phase."""
+@dataclass(frozen=True)
+class Throughput:
+    """What a step's seconds say about the run's accelerators: rates and MFU."""
 
-    def __init__(self, spec: RunSpec, hardware: Hardware, accelerators: int = 1) -> None:
-        self.spec, self.hardware, self.accelerators = spec, hardware, accelerators
-
-    def flops_per_step(self, phase: PhaseSpec, convention: Convention = "causal") -> float:
-        """Model FLOPs of one training step: of the batch of all ranks."""
-        return step_flops(self.spec.model, self.spec.recipe, phase, convention)
-
-    def cumulative_flops(self, steps: int) -> float:
-        """Model FLOPs of the run's first `steps` steps."""
-        return flops_until(self.spec, steps)
+    spec: RunSpec
+    hardware: Hardware
+    accelerators: int = 1
+    """Ranks that share each batch."""
 
     def of_step(self, phase: PhaseSpec, seconds: float) -> dict[str, float | None]:
-        """Rates of one step that took `seconds`."""
+        """Rates of one step of the whole batch that took `seconds`; MFU is None without a peak."""
         positions = phase.sequences * phase.positions
+        flops = step_flops(self.spec.model, self.spec.recipe, phase)
         peak = self.hardware.peak_flops_per_second
         return {
             "step_seconds": seconds,
             "accelerators": self.accelerators,
             "tokens_per_second": positions * phase.bag_size / seconds,
             "positions_per_second": positions / seconds,
-            "mfu": self.flops_per_step(phase) / seconds / (peak * self.accelerators) if peak else None,
+            "mfu": flops / seconds / (peak * self.accelerators) if peak else None,
         }
 
 
@@ -139,7 +138,7 @@ def check_mfu(records: list[dict[str, Any]], hardware: Hardware) -> None:
 
 
 def goodput(seconds: dict[str, float]) -> float:
-    """Share of a run's wall time that went into steps that count: a ledger's `step` over its `total`."""
+    """Share of a run's wall time that went into steps that count: `step` over `total`."""
     return seconds["step"] / seconds["total"]
 
 

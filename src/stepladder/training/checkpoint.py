@@ -26,9 +26,6 @@ from torch import Tensor
 
 warnings.filterwarnings("ignore", message="torch.distributed is disabled")  # as it is with a single rank
 
-KEEP = 2
-"""Complete checkpoints kept by default: the newest, and the one before it in case the newest is damaged."""
-
 
 class BrokenCheckpoint(ValueError):
     """A checkpoint that must not be used; the message says why."""
@@ -59,7 +56,7 @@ def checkpoint_path(folder: Path, step: int) -> Path:
 class Saver:
     """Writes checkpoints in the background, one at a time; all ranks save the same steps."""
 
-    def __init__(self, folder: Path, *, leads: bool = True, group: Any = None, keep: int = KEEP) -> None:
+    def __init__(self, folder: Path, *, keep: int, leads: bool = True, group: Any = None) -> None:
         """Args:
         leads: whether this rank writes state and manifest.
         group: process group of all ranks, for nothing but checkpoints; None for a single rank.

@@ -1,4 +1,4 @@
-"""How a run is computed, which does not change what it computes: compilation, micro-batch, recomputation.
+"""Choices of execution that do not change what a run trains: compilation, sharding, micro-batch.
 
 A choice other than the one of an earlier attempt may change the last bits, so what was found out at the first
 start (the micro-batch) is kept with the checkpoints.
@@ -7,63 +7,77 @@ start (the micro-batch) is kept with the checkpoints.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from stepladder.schema.settings import Settings
-from stepladder.training.checkpoint import KEEP
+from stepladder.data.batches import Corpus
+from stepladder.record.cost import parameters
+from stepladder.record.spec import ModelSpec
+from stepladder.schema.execution import EngineOptions
+from stepladder.training.distributed import World
+from stepladder.training.feed import Place, read_batch
+from stepladder.training.objective import Objective
+from stepladder.training.sharding import REPLICATED, Kind, Sharding
 
 if TYPE_CHECKING:
-    from stepladder.training.objective import Objective
     from stepladder.training.trainer import Trainer
 
+BYTES_PER_PARAMETER = 20
+"""fp32 weight, gradient twice (parameters' own and gathered) and two moments."""
 
-class EngineSettings(Settings):
-    """What a ladder's `execution` section says about the engine; text form `name=value name=value`."""
-
-    compile: Literal["auto", "always", "never"] = "auto"
-    sharding: Literal["auto", "none", "full", "hybrid"] = "auto"
-    micro_batch_sequences: int = Field(default=0, ge=0)
-    keep_checkpoints: int = Field(default=KEEP, ge=1)
-    max_skipped_steps: int = Field(default=5, ge=0)
-
-    @classmethod
-    def from_text(cls, text: str) -> EngineSettings:
-        """Read what `Execution.engine` wrote.
-
-        Raises:
-            pydantic.ValidationError: a name or value is impossible.
-        """
-        pairs = dict(word.split("=", 1) for word in text.split())
-        return cls.model_validate(pairs, strict=False)
+SHARE_OF_MEMORY = 0.5
+"""Of an accelerator's memory that weights and moments may take before they are sharded; activations want the
+rest."""
 
 
-@dataclass(frozen=True)
-class Engine:
-    """Choices of execution that the trainer needs."""
+def choose_compilation(options: EngineOptions, device: torch.device, cache: Path | None) -> bool:
+    """Whether layers are compiled, of what the option `compile` asks for.
 
-    compiles: bool = False
-    """Whether layers are compiled."""
-
-
-EAGER = Engine()
-
-
-def choose_engine(device: torch.device, settings: EngineSettings, cache: Path | None) -> Engine:
-    """`auto` compiles on GPUs. On CPU the hand-written passes are faster than compiled ones at ladder widths.
+    `auto` compiles on GPUs. On CPU the hand-written passes are faster than compiled ones at ladder widths.
 
     Args:
         cache: where compiled code is kept between runs; None for the compiler's own place.
     """
-    compiles = settings.compile == "always" or (settings.compile == "auto" and device.type == "cuda")
-    if compiles and cache is not None:
+    compiled = options.compile == "always" or (options.compile == "auto" and device.type == "cuda")
+    if compiled and cache is not None:
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache.resolve()))
-    return Engine(compiles)
+    return compiled
+
+
+def choose_sharding(wanted: str, model: ModelSpec, world: World, device: torch.device) -> Sharding:
+    """How the state is spread, of what the option `sharding` asks for.
+
+    `auto` shards if several ranks train a model whose state would fill half of an accelerator's memory: over
+    one machine's ranks if that is enough and there are several machines, else over all.
+
+    Raises:
+        ValueError: `hybrid` whose machines have unequal or single ranks.
+    """
+    if world.size == 1:
+        return REPLICATED
+    local = world.local_size
+    if wanted == "auto":
+        wanted = _needed(model, world, device)
+    if wanted == "hybrid" and (local == 1 or world.size % local):
+        raise ValueError(
+            "execution.sharding hybrid needs equally many ranks, at least 2, on each machine; there are "
+            f"{local} of {world.size} on this one: use full"
+        )
+    kind: Kind = "hybrid" if wanted == "hybrid" and local < world.size else "full"
+    return REPLICATED if wanted == "none" else Sharding(kind, world.size, local)
+
+
+def _needed(model: ModelSpec, world: World, device: torch.device) -> str:
+    if device.type != "cuda":
+        return "none"
+    room = SHARE_OF_MEMORY * torch.cuda.get_device_properties(device).total_memory
+    state = BYTES_PER_PARAMETER * parameters(model).total
+    if state <= room:
+        return "none"
+    return "hybrid" if 1 < world.local_size < world.size and state / world.local_size <= room else "full"
 
 
 def compile_layers(objective: Objective, backend: str = "inductor") -> None:
@@ -71,6 +85,31 @@ def compile_layers(objective: Objective, backend: str = "inductor") -> None:
     at any depth, where the whole model would take minutes."""
     for layer in objective.layers():
         layer.compile(dynamic=False, backend=backend)
+
+
+def settle_micro_batch(trainer: Trainer, options: EngineOptions, corpus: Corpus) -> None:
+    """Cut the batch as the options say, as an earlier attempt found, or on a GPU so that the parts just fit.
+
+    What fits is tried in the phase with the longest sequences; ranks go on with the smallest part of all.
+
+    Raises:
+        ValueError: the part that is set does not divide a rank's share of the batch.
+    """
+    spec, ranks = trainer.spec, trainer.ranks
+    share = spec.recipe.phases[0].sequences // ranks.world.size
+    if wanted := options.micro_batch_sequences:
+        if share % wanted:
+            raise ValueError(
+                f"{spec.id}: execution.micro_batch_sequences {wanted} does not divide the {share} "
+                f"sequences of a rank: use a divisor of {share}, or 0 to have it found"
+            )
+        trainer.micro_batch = wanted
+    elif trainer.device.type == "cuda" and trainer.micro_batch is None:
+        phase = max(spec.recipe.phases, key=lambda phase: phase.positions * phase.bag_size)
+        place = Place(0, phase, 0, 0, 0, False)
+        fit_memory(trainer, *read_batch(corpus, spec, place, trainer.device, ranks.world))
+        trainer.micro_batch = -ranks.largest(-(trainer.micro_batch or 1))
+        trainer.model.recompute = bool(ranks.largest(int(trainer.model.recompute)))
 
 
 def fit_memory(trainer: Trainer, inputs_BTS: Tensor, targets_BTL: Tensor) -> None:

@@ -60,7 +60,7 @@ def turns(trainer: Trainer, batches: list[Batch]) -> Iterator[tuple[Batch, bool]
     world = trainer.ranks.world
     for first in range(0, len(batches), world.size):
         own = first + world.rank
-        if own < len(batches) or trainer.sharded:
+        if own < len(batches) or trainer.sharding.shards:
             yield batches[min(own, len(batches) - 1)], own < len(batches)
 
 

@@ -7,7 +7,7 @@ deviations (1.4826 times the median absolute deviation), which one outlier more 
 from __future__ import annotations
 
 from collections import deque
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,18 +30,36 @@ SLOW, LEAST_EXCESS = 3.0, 0.05
 """A slow step takes more than SLOW times the median, and more than LEAST_EXCESS seconds longer than it."""
 
 
-class Outlier(NamedTuple):
-    """A value that stands out."""
+class Health(TypedDict):
+    """What stood out in a run, over all its attempts."""
+
+    spikes: int
+    """Steps whose loss or gradient norm stood far above those before."""
+    skipped_steps: int
+    """Steps that changed nothing, because loss or gradient were not finite."""
+    slow_steps: int
+    """Steps that took far longer than usual, counted once per rank."""
+    notes: list[str]
+    """The first of all these in words."""
+
+
+def nothing_found() -> Health:
+    """Of a run that has not begun."""
+    return Health(spikes=0, skipped_steps=0, slow_steps=0, notes=[])
+
+
+class Spike(NamedTuple):
+    """A value that stands far above those before it."""
 
     index: int
-    """Among the values judged together."""
+    """Among the values given together."""
     value: float
     median: float
     z: float
     """Robust standard deviations above the median."""
 
 
-class Judge:
+class SpikeDetector:
     """Compares each value of a stream with the `WINDOW` values before it.
 
     Spikes are more than `SPIKE` robust standard deviations, and at least `least_excess`, above the median.
@@ -55,7 +73,7 @@ class Judge:
         """Forget the values of another phase: its losses are of another kind."""
         self._before.clear()
 
-    def judge(self, values: list[float]) -> list[Outlier]:
+    def find(self, values: list[float]) -> list[Spike]:
         """Those of the next `values` (finite) that are spikes."""
         stream = np.array([*self._before, *values])
         first = len(self._before)
@@ -68,7 +86,7 @@ class Judge:
         excess = stream[judged.start :] - median
         z = excess / scale
         return [
-            Outlier(judged[k] - first, float(stream[judged[k]]), float(median[k]), float(z[k]))
+            Spike(judged[k] - first, float(stream[judged[k]]), float(median[k]), float(z[k]))
             for k in np.flatnonzero((z > SPIKE) & (excess >= self._least_excess))
         ]
 
@@ -92,7 +110,7 @@ class SlowStep(NamedTuple):
     cause_seconds: float
 
 
-class Stopwatch:
+class SlowStepDetector:
     """Finds slow steps of one rank among those of a phase."""
 
     def __init__(self, rank: int) -> None:
@@ -103,7 +121,7 @@ class Stopwatch:
         """Forget the steps of another phase, which may do more work."""
         self._before.clear()
 
-    def judge(self, steps: list[tuple[int, dict[str, float]]]) -> list[SlowStep]:
+    def find(self, steps: list[tuple[int, dict[str, float]]]) -> list[SlowStep]:
         """The slow ones of the next steps: their numbers, and seconds by cause."""
         slow = []
         usual = self._usual()

@@ -8,11 +8,26 @@ from typing import Any, NamedTuple
 import torch
 
 from stepladder.data.batches import Corpus
-from stepladder.training.accounting import STEP_CAUSES, Ledger, Rates, StepClock, check_mfu
+from stepladder.record.cost import flops_until
+from stepladder.training.accounting import (
+    STEP_CAUSES,
+    Mark,
+    StepClock,
+    Throughput,
+    TimeAccount,
+    check_mfu,
+)
 from stepladder.training.feed import Place
-from stepladder.training.health import GRADIENT_FACTOR, Judge, Outlier, SlowStep, Stopwatch
+from stepladder.training.health import (
+    GRADIENT_FACTOR,
+    Health,
+    SlowStep,
+    SlowStepDetector,
+    Spike,
+    SpikeDetector,
+)
 from stepladder.training.journal import Journal
-from stepladder.training.progress import progress
+from stepladder.training.progress_line import progress_line
 from stepladder.training.trainer import Metrics, Trainer
 
 RECORDED_STEPS = 500
@@ -29,37 +44,62 @@ class NonFiniteLoss(ArithmeticError):
     """Too many losses or gradients became infinite or NaN; the message names step and text."""
 
 
-class Step(NamedTuple):
+class PendingStep(NamedTuple):
     """A step whose measurements are still on the device."""
 
     place: Place
     metrics: Metrics
-    start: Any
-    """Mark at the end of the step before, or of what came between."""
-    ticks: list[tuple[str, Any]]
+    start: Mark
+    """At the end of the step before, or of what came between."""
+    ticks: list[tuple[str, Mark]]
+    """Causes of seconds, each with the mark at its end."""
 
 
 class Meter:
-    """Keeps what steps measured on the device until `flush`."""
+    """Times steps, and keeps what they measured on the device until `flush`."""
 
     def __init__(
-        self, trainer: Trainer, corpus: Corpus, rates: Rates, journal: Journal, max_skipped_steps: int
+        self,
+        trainer: Trainer,
+        corpus: Corpus,
+        throughput: Throughput,
+        journal: Journal,
+        account: TimeAccount,
+        health: Health,
+        max_skipped_steps: int,
     ) -> None:
-        self.trainer, self.corpus, self.rates, self.journal = trainer, corpus, rates, journal
+        """Args:
+        account: gets the steps' seconds by cause.
+        health: of the run so far; what stands out is added.
+        """
+        self.trainer, self.corpus, self.throughput, self.journal = trainer, corpus, throughput, journal
         self.spec, self.ranks = trainer.spec, trainer.ranks
-        self.max_skipped_steps = max_skipped_steps
+        self.account, self.health, self.max_skipped_steps = account, health, max_skipped_steps
         self.clock = StepClock(trainer.device)
-        self.pending: list[Step] = []
-        self.health: dict[str, Any] = {"spikes": 0, "skipped_steps": 0, "slow_steps": 0, "notes": []}
-        """Of the whole run, carried over restarts: counts, and the first `MAX_NOTES` in words."""
-        self.judges = {"loss": Judge(), "gradient_norm": Judge(least_excess=math.log(GRADIENT_FACTOR))}
-        self.stopwatch = Stopwatch(self.ranks.world.rank)
+        self.pending: list[PendingStep] = []
+        self.ticks: list[tuple[str, Mark]] = []
+        """Of the step that is under way."""
+        self.spike_detectors = {
+            "loss": SpikeDetector(),
+            "gradient_norm": SpikeDetector(least_excess=math.log(GRADIENT_FACTOR)),
+        }
+        self.slow_step_detector = SlowStepDetector(self.ranks.world.rank)
+        self.start = self.clock.mark()
 
-    def add(self, step: Step) -> None:
-        """Keep a step's metrics and the marks of its causes of seconds."""
-        self.pending.append(step)
+    def restart(self) -> None:
+        """Time the next step from here: what came before it is booked elsewhere."""
+        self.start = self.clock.mark()
 
-    def flush(self, ledger: Ledger) -> None:
+    def tick(self, cause: str) -> None:
+        """Mark the end of a part of the step that is under way."""
+        self.ticks.append((cause, self.clock.mark()))
+
+    def end_step(self, place: Place, metrics: Metrics) -> None:
+        """Keep a step's metrics and marks; the next one begins here."""
+        self.pending.append(PendingStep(place, metrics, self.start, self.ticks))
+        self.start, self.ticks = self.ticks[-1][1], []
+
+    def flush(self) -> None:
         """Read the pending steps' measurements (the only wait for the device), check, book and log them.
 
         Raises:
@@ -72,7 +112,7 @@ class Meter:
         seconds = [self.clock.by_cause(step.start, step.ticks) for step in self.pending]
         for parts in seconds:
             for cause, value in parts.items():
-                ledger.add(cause, value)
+                self.account.add(cause, value)
         finite = self.skip_non_finite(measured)
         self.log_steps(measured, seconds)
         self.log_spikes(finite)
@@ -98,9 +138,9 @@ class Meter:
             or step.place.step == self.spec.recipe.steps - 1
         ]
         self.journal.write_many("step", records)
-        check_mfu(records, self.rates.hardware)
+        check_mfu(records, self.throughput.hardware)
         if records:
-            self.journal.say(progress(records[-1], self.spec.recipe))
+            self.journal.say(progress_line(records[-1], self.spec.recipe))
 
     def record(self, place: Place, measured: Metrics, seconds: dict[str, float]) -> dict[str, Any]:
         """Fields of a step record; what was not finite is null."""
@@ -111,9 +151,9 @@ class Meter:
             "learning_rate": self.trainer.learning_rate(place.step),
             "tokens": place.tokens,
             "positions": place.positions,
-            "flops": self.rates.cumulative_flops(place.step + 1),
+            "flops": flops_until(self.spec, place.step + 1),
             **{name: _finite(value) for name, value in measured._asdict().items()},
-            **self.rates.of_step(place.phase, stepping),
+            **self.throughput.of_step(place.phase, stepping),
             **{f"{cause}_seconds": round(value, 6) for cause, value in seconds.items()},
         }
 
@@ -149,14 +189,14 @@ class Meter:
 
     def log_spikes(self, finite: list[tuple[Place, Metrics]]) -> None:
         """Log steps whose loss or gradient norm stands out, with the documents that they read."""
-        for kind, judge in self.judges.items():
+        for kind, detector in self.spike_detectors.items():
             for places, values in _by_phase(finite, kind):
                 if places[0].first:
-                    judge.begin_phase()
-                for outlier in judge.judge(values):
-                    self.log_spike(kind, places[outlier.index], outlier)
+                    detector.begin_phase()
+                for spike in detector.find(values):
+                    self.log_spike(kind, places[spike.index], spike)
 
-    def log_spike(self, kind: str, place: Place, outlier: Outlier) -> None:
+    def log_spike(self, kind: str, place: Place, spike: Spike) -> None:
         """Log one spike; a gradient norm is judged by its logarithm, because its noise is a factor."""
         self.health["spikes"] += 1
         if self.health["spikes"] > MAX_REPORTED:
@@ -166,16 +206,16 @@ class Meter:
             "step": place.step,
             "phase": place.phase.name,
             "kind": kind,
-            "value": undo(outlier.value),
-            "median": undo(outlier.median),
-            "z": outlier.z,
+            "value": undo(spike.value),
+            "median": undo(spike.median),
+            "z": spike.z,
         }
         size = f"{found['value']:.3g} (median {found['median']:.3g})"
         self.note(f"{kind.replace('_', ' ')} {size} at step {place.step}")
         self.journal.write("spike", **found, documents=self.documents(place))
         self.journal.say(
             f"spike: {kind} {found['value']:.4g} at step {place.step}, median {found['median']:.4g} "
-            f"(z {outlier.z:.0f})"
+            f"(z {spike.z:.0f})"
         )
 
     def log_slow_steps(self, seconds: list[dict[str, float]]) -> None:
@@ -184,11 +224,11 @@ class Meter:
         run: list[tuple[int, dict[str, float]]] = []
         for step, parts in zip(self.pending, seconds, strict=True):
             if step.place.first:
-                found += self.stopwatch.judge(run)
-                self.stopwatch.begin_phase()
+                found += self.slow_step_detector.find(run)
+                self.slow_step_detector.begin_phase()
                 run = []
             run.append((step.place.step, parts))
-        found += self.stopwatch.judge(run)
+        found += self.slow_step_detector.find(run)
         for slow in sorted(slow for rank in self.ranks.gather(found) for slow in rank):
             self.log_slow_step(slow)
 

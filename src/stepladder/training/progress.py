@@ -1,20 +1,128 @@
-"""The line that a person reads while a run trains."""
+"""Where a run stands, and how an attempt comes to it: at step 0, from a checkpoint, or from a trunk's end."""
 
 from __future__ import annotations
 
+import copy
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from stepladder.record.spec import RecipeSpec
+from stepladder.record.events import lost_seconds
+from stepladder.training.accounting import TimeAccount
+from stepladder.training.attempt import Attempt
+from stepladder.training.checkpoint import Checkpoint, newest_checkpoint, read_tensors
+from stepladder.training.fork import Fork, read_fork
+from stepladder.training.health import Health, nothing_found
 
 
-def progress(record: dict[str, Any], recipe: RecipeSpec) -> str:
-    """A step record as a line for a person. The remaining time assumes this step's pace of positions."""
-    done, seconds = record["step"] + 1, record["step_seconds"]
-    left = round((recipe.positions - record["positions"]) / record["positions_per_second"])
-    mfu = "" if record["mfu"] is None else f"  MFU {record['mfu']:.0%}"
-    loss = "not finite" if record["loss"] is None else f"{record['loss']:.4f}"
-    return (
-        f"step {done}/{recipe.steps}  {record['phase']}  loss {loss}  "
-        f"lr {record['learning_rate']:.2e}  {record['tokens_per_second'] / 1e3:.1f}k tok/s  "
-        f"{seconds * 1e3:.1f} ms/step{mfu}  {left // 60}:{left % 60:02d} left"
-    )
+@dataclass
+class Progress:
+    """What changes while a run trains, beside its tensors; checkpoints carry it to the next attempt."""
+
+    step: int
+    """Steps done."""
+    account: TimeAccount
+    started: str
+    """When the first attempt began, ISO 8601 in UTC."""
+    warnings: list[str]
+    """Of all attempts, in order."""
+    parent: dict[str, Any] | None
+    """Which segment of a trunk the run goes on from; see `Fork.lineage`."""
+    health: Health = field(default_factory=nothing_found)
+
+
+def begin(attempt: Attempt, fork: Path | None, began: float) -> Progress:
+    """Go on from the newest usable checkpoint, else branch off `fork`, else start; says so in the log.
+
+    Args:
+        fork: result.json of the segment of a trunk that the run goes on from.
+        began: when this process was started, Unix seconds.
+
+    Raises:
+        ValueError: the segment is not the beginning of this run.
+    """
+    checkpoint, problems = find_checkpoint(attempt)
+    trunk = read_fork(fork, attempt.spec, attempt.identity["data_sha256"]) if fork else None
+    warnings = [*attempt.warnings, *problems]
+    parent = trunk.lineage if trunk else None
+    if checkpoint:
+        progress = resume(attempt, checkpoint, began, warnings, parent)
+    else:
+        attempt.journal.write("start", **attempt.identity, began=began)
+        step = branch_off(attempt, trunk) if trunk else 0
+        progress = Progress(step, TimeAccount(began), attempt.started, list(warnings), parent)
+    for text in warnings:
+        attempt.journal.warn(text)
+    return progress
+
+
+def find_checkpoint(attempt: Attempt) -> tuple[Checkpoint | None, list[str]]:
+    """The newest usable checkpoint, which the first rank chooses for all, and why others were not usable."""
+    checkpoint, warnings = None, []
+    if attempt.ranks.leads:
+        checkpoint, problems = newest_checkpoint(attempt.run_dir / "checkpoints")
+        warnings = [f"checkpoint not used: {problem}" for problem in problems]
+        if checkpoint and any(checkpoint.state[key] != value for key, value in attempt.identity.items()):
+            warnings.append("checkpoint not used: it is of another spec or of other data")
+            checkpoint = None
+    return attempt.ranks.tell(checkpoint), warnings
+
+
+def resume(
+    attempt: Attempt,
+    checkpoint: Checkpoint,
+    began: float,
+    warnings: list[str],
+    parent: dict[str, Any] | None,
+) -> Progress:
+    """Take over what was saved; the time since then is lost."""
+    state, trainer = checkpoint.state, attempt.trainer
+    lost = lost_seconds(attempt.journal.path, state["time"]) if attempt.ranks.leads else 0.0
+    load_tensors(attempt, checkpoint)
+    if state["accelerators"] == attempt.ranks.world.size:  # else the share is another, and so is what fits
+        trainer.micro_batch = state["micro_batch_sequences"]
+        trainer.model.recompute = state["recompute"]
+    account = TimeAccount(began, state["seconds"])
+    account.add("lost", lost)
+    step = state["step"]
+    attempt.journal.write("resume", **attempt.identity, step=step, lost_seconds=lost, began=began)
+    attempt.journal.say(f"resumed at step {step}/{attempt.spec.recipe.steps}")
+    new = [text for text in warnings if text not in state["warnings"]]
+    return Progress(step, account, state["started"], state["warnings"] + new, parent, state["health"])
+
+
+def branch_off(attempt: Attempt, trunk: Fork) -> int:
+    """Go on from the end of a trunk, whose steps become this run's history; its seconds stay its own.
+
+    Returns:
+        Number of steps that it had done.
+    """
+    load_tensors(attempt, trunk.checkpoint)
+    step: int = trunk.checkpoint.state["step"]
+    attempt.journal.write_many("step", [record | {"inherited": True} for record in trunk.steps])
+    attempt.journal.say(f"branched off {trunk.lineage['path']} at step {step}/{attempt.spec.recipe.steps}")
+    return step
+
+
+def load_tensors(attempt: Attempt, checkpoint: Checkpoint) -> None:
+    """Set weights and moments to what was saved."""
+    tensors = attempt.trainer.state()
+    read_tensors(checkpoint.path, tensors, attempt.ranks.background)
+    attempt.trainer.load_state(tensors)
+
+
+def checkpoint_state(attempt: Attempt, progress: Progress) -> dict[str, Any]:
+    """What a checkpoint holds beside tensors; `resume` reads it."""
+    return {
+        **attempt.identity,
+        "step": progress.step,
+        "time": time.time(),
+        "started": progress.started,
+        "seconds": progress.account.totals(),
+        "health": copy.deepcopy(progress.health),
+        "accelerators": attempt.ranks.world.size,
+        "micro_batch_sequences": attempt.trainer.micro_batch,
+        "recompute": attempt.trainer.model.recompute,
+        "warnings": list(progress.warnings),
+    }

@@ -4,12 +4,12 @@ A run's folder holds spec.json, events.jsonl (append-only), log.txt, checkpoints
 atomically, result.json. Killing the process at any moment loses no more than the steps since the last
 checkpoint, and the run that goes on gives the same losses bit for bit (same machine, same threads).
 
-Several ranks (`distributed.py`) go through the same code in step; the first reads and writes the folder.
+Read `train` first: it is the life of a run in six lines. Several ranks (`distributed.py`) go through the same
+code in step; the first reads and writes the folder.
 """
 
 from __future__ import annotations
 
-import copy
 import json
 import signal
 import socket
@@ -18,38 +18,31 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import torch
 
-from stepladder.data.batches import Corpus
 from stepladder.record.cost import flops_until
-from stepladder.record.events import lost_seconds, read_attempts, read_steps
+from stepladder.record.events import read_attempts, read_steps
 from stepladder.record.files import write_atomically
-from stepladder.record.folder import holds_result, take_folder
+from stepladder.record.folder import holds_result
 from stepladder.record.spec import TRUNK, RunSpec
+from stepladder.schema.execution import EngineOptions
 from stepladder.training import accounting
-from stepladder.training import device as hardware
-from stepladder.training.checkpoint import (
-    Checkpoint,
-    Outcome,
-    Saver,
-    checkpoint_path,
-    newest_checkpoint,
-    read_tensors,
-)
-from stepladder.training.distributed import Ranks, World, check_shares, device_of, join
-from stepladder.training.engine import EngineSettings, choose_engine, fit_memory
+from stepladder.training.attempt import Attempt, prepare
+from stepladder.training.checkpoint import Outcome, checkpoint_path
+from stepladder.training.device import peak_memory_bytes, pick_device
+from stepladder.training.distributed import World, check_shares
+from stepladder.training.engine import settle_micro_batch
 from stepladder.training.evaluate import DomainLoss, evaluate
-from stepladder.training.feed import Feed, Place, read_batch
-from stepladder.training.fork import Fork, read_fork
-from stepladder.training.journal import Journal
+from stepladder.training.feed import Place
 from stepladder.training.lineage import trace, utc_now
-from stepladder.training.meter import Meter, Step
+from stepladder.training.meter import Meter
+from stepladder.training.prefetch import Prefetch
+from stepladder.training.process import configure_process
+from stepladder.training.process_group import device_of, join
+from stepladder.training.progress import Progress, begin, checkpoint_state
 from stepladder.training.result import end_record, identify, score
-from stepladder.training.sharding import choose_sharding
 from stepladder.training.stop import EXIT_STOPPED, StopSignal, tell_progress, was_restarted
-from stepladder.training.trainer import Trainer
 
-FLUSH, SAVE = 1, 2
+NOTHING, FLUSH, SAVE = 0, 1, 2
 """What can be due between two steps; ranks do what the most pressed one needs."""
 
 
@@ -61,11 +54,10 @@ def train(
     *,
     threads: int = 1,
     device: str = "auto",
-    checkpoint_seconds: float = 30.0,
-    log_seconds: float = 5.0,
-    settings: EngineSettings | None = None,
+    options: EngineOptions | None = None,
     compile_cache: Path | None = None,
     fork: Path | None = None,
+    log_seconds: float = 5.0,
 ) -> Path:
     """Train, evaluate and write result.json; goes on from the newest complete checkpoint.
 
@@ -78,11 +70,10 @@ def train(
         manifest: the shards' manifest.json.
         run_dir: the run's folder; made if it is missing.
         machine: machine.json of `stepladder calibrate`, for the peak of a CPU.
-        checkpoint_seconds: longest time between checkpoints.
-        log_seconds: time between progress lines; step records are flushed as often.
-        settings: of the engine; the defaults if None.
+        options: of the engine; the defaults if None.
         compile_cache: folder where compiled code is kept between runs.
         fork: result.json of the segment of a trunk that this run goes on from.
+        log_seconds: time between progress lines; step records are flushed as often.
 
     Returns:
         Path of result.json.
@@ -94,309 +85,199 @@ def train(
     """
     if was_restarted() and holds_result(run_dir, spec):  # stopped between its last line and its end
         return run_dir / "result.json"
-    stop = StopSignal()
-    began = psutil.Process().create_time()
-    hardware.configure_process(threads)
+    stop, began = StopSignal(), psutil.Process().create_time()
+    configure_process(threads)
     world = World.from_environment()
     check_shares(spec, world)
-    own = device_of(world, hardware.pick_device(device))
+    own = device_of(world, pick_device(device))
     with join(world, own) as ranks:
-        settings = settings or EngineSettings()
-        run = Run(spec, manifest, run_dir, machine, threads, own, began, ranks, settings, compile_cache)
-        run.begin(fork)
-        run.ledger.add("startup", time.time() - began)
-        run.train_steps(stop, checkpoint_seconds, log_seconds)
-        return run.finish(None if spec.budget == TRUNK else run.evaluate())
-
-
-class Run:
-    """State of one attempt: the trainer, the corpus, the log and the ledger of seconds."""
-
-    def __init__(
-        self,
-        spec: RunSpec,
-        manifest: Path,
-        run_dir: Path,
-        machine: Path | None,
-        threads: int,
-        device: torch.device,
-        began: float,
-        ranks: Ranks,
-        settings: EngineSettings,
-        compile_cache: Path | None,
-    ) -> None:
-        self.spec, self.run_dir, self.threads, self.device = spec, run_dir, threads, device
-        self.ranks, self.settings = ranks, settings
-        self.corpus = Corpus.open(manifest, spec.data.max_validation_tokens)
-        self.identity = {"spec_sha256": spec.sha256, "data_sha256": self.corpus.manifest.sha256}
-        aside = take_folder(run_dir, spec, self.identity) if ranks.leads else None
-        self.journal = Journal(run_dir, spec.id, silent=not ranks.leads)
-        self.hardware = hardware.describe(device, spec.precision, threads, machine)
-        self.ledger = accounting.Ledger(began)
-        self.started = utc_now()
-        self.warnings: list[str] = []
-        engine = choose_engine(device, settings, compile_cache)
-        sharding = choose_sharding(settings.sharding, spec.model, ranks.world, device)
-        self.sharding = sharding.kind
-        self.trainer = Trainer(spec, device, ranks, engine, sharding)
-        self.saver = Saver(
-            run_dir / "checkpoints",
-            leads=ranks.leads,
-            group=ranks.background,
-            keep=settings.keep_checkpoints,
+        attempt = prepare(
+            spec,
+            manifest,
+            run_dir,
+            machine,
+            threads=threads,
+            device=own,
+            ranks=ranks,
+            options=options or EngineOptions(),
+            compile_cache=compile_cache,
         )
-        self.step = 0
-        rates = accounting.Rates(spec, self.hardware, ranks.world.size)
-        self.meter = Meter(self.trainer, self.corpus, rates, self.journal, settings.max_skipped_steps)
-        if aside:
-            self.warnings.append(f"the spec or the data changed: earlier files are in {aside.name}/")
-        if self.hardware.peak_flops_per_second is None:
-            self.warnings.append(f"no peak FLOP/s, so no MFU: {self.hardware.source}")
+        progress = begin(attempt, fork, began)
+        settle_micro_batch(attempt.trainer, attempt.options, attempt.corpus)
+        progress.account.add("startup", time.time() - began)
+        take_steps(attempt, progress, stop, log_seconds)
+        losses = None if spec.budget == TRUNK else evaluate_domains(attempt, progress)
+        return finish(attempt, progress, losses)
 
-    def begin(self, fork: Path | None) -> None:
-        """Take over the newest complete checkpoint, or else the fork's, and log how the attempt begins."""
-        checkpoint = self.find_checkpoint()
-        warnings = self.warnings
-        found = read_fork(fork, self.spec, self.identity["data_sha256"]) if fork else None
-        self.parent = found.lineage if found else None
-        if checkpoint is None:
-            self.journal.write("start", **self.identity, began=self.ledger.begin)
-            if found:
-                self.branch_off(found)
-        else:
-            lost = lost_seconds(self.journal.path, checkpoint.state["time"]) if self.ranks.leads else 0.0
-            self.take_over(checkpoint)
-            self.ledger.add("lost", lost)
-            resumed = {"step": self.step, "lost_seconds": lost, "began": self.ledger.begin}
-            self.journal.write("resume", **self.identity, **resumed)
-            self.journal.say(f"resumed at step {self.step}/{self.spec.recipe.steps}")
-        for text in warnings:
-            self.journal.warn(text)
 
-    def find_checkpoint(self) -> Checkpoint | None:
-        """The newest usable checkpoint; the first rank chooses it for all."""
-        checkpoint = None
-        if self.ranks.leads:
-            checkpoint, problems = newest_checkpoint(self.run_dir / "checkpoints")
-            self.warnings += [f"checkpoint not used: {problem}" for problem in problems]
-            if checkpoint and any(checkpoint.state[key] != value for key, value in self.identity.items()):
-                self.warnings.append("checkpoint not used: it is of another spec or of other data")
-                checkpoint = None
-        found: Checkpoint | None = self.ranks.tell(checkpoint)
-        return found
+def take_steps(attempt: Attempt, progress: Progress, stop: StopSignal, log_seconds: float) -> None:
+    """All remaining steps, with checkpoints on the clock, at phase switches and at the end.
 
-    def branch_off(self, fork: Fork) -> None:
-        """Go on from the end of a trunk, whose steps become this run's history; its seconds stay its own."""
-        self.load(fork.checkpoint)
-        self.journal.write_many("step", [record | {"inherited": True} for record in fork.steps])
-        self.journal.say(f"branched off {fork.lineage['path']} at step {self.step}/{self.spec.recipe.steps}")
+    Raises:
+        SystemExit: see `save`.
+    """
+    spec, ranks, account = attempt.spec, attempt.ranks, progress.account
+    saved = logged = time.monotonic()
+    first = progress.step
+    batches = Prefetch(attempt.corpus, spec, attempt.device, ranks.world, first)
+    meter = Meter(
+        attempt.trainer,
+        attempt.corpus,
+        attempt.throughput,
+        attempt.journal,
+        account,
+        progress.health,
+        attempt.options.max_skipped_steps,
+    )
+    for place in batches:
+        now = time.monotonic()
+        due = FLUSH if now - logged > log_seconds else NOTHING
+        late = now - saved > attempt.options.checkpoint_seconds
+        if stop.number or late or (place.first and place.step > first):
+            due = SAVE
+        due = ranks.largest(due)
+        if due == SAVE:
+            save(attempt, progress, meter, stop)
+            saved = time.monotonic()
+        elif due == FLUSH:
+            meter.flush()
+            report_save(attempt, progress, attempt.saver.done())
+            logged = now
+        if due:
+            meter.restart()
+        if place.first:
+            attempt.journal.write("phase", step=place.step, phase=place.phase.name)
+        take_step(attempt, batches, meter, place)
+        progress.step = place.step + 1
+    if first < spec.recipe.steps:
+        save(attempt, progress, meter, stop)
 
-    def load(self, checkpoint: Checkpoint) -> None:
-        """Set the tensors and the step to what was saved."""
-        tensors = self.trainer.state()
-        read_tensors(checkpoint.path, tensors, self.ranks.background)
-        self.trainer.load_state(tensors)
-        self.step = checkpoint.state["step"]
 
-    def take_over(self, checkpoint: Checkpoint) -> None:
-        """Set tensors, step, ledger, counts and warnings to what was saved."""
-        self.load(checkpoint)
-        state = checkpoint.state
-        self.ledger = accounting.Ledger(self.ledger.begin, state["seconds"])
-        self.started = state["started"]
-        self.meter.health = state["health"]
-        self.warnings = state["warnings"] + [w for w in self.warnings if w not in state["warnings"]]
-        if state["accelerators"] == self.ranks.world.size:  # else the share is another, and so is what fits
-            self.trainer.micro_batch = state["micro_batch_sequences"]
-            self.trainer.model.recompute = state["recompute"]
+def take_step(attempt: Attempt, batches: Prefetch, meter: Meter, place: Place) -> None:
+    """One optimizer step; what it measured stays on the device until the meter is read."""
+    trainer = attempt.trainer
+    meter.tick("stall")
+    trainer.seed_step(place.step)
+    batch = batches.batch(place)
+    meter.tick("data")
+    metrics = trainer.gradients(*batch, meter.tick)
+    if attempt.ranks.several:
+        trainer.average_gradient()
+        meter.tick("communication")
+    metrics = trainer.update(metrics, place.step)
+    meter.tick("optimizer")
+    meter.end_step(place, metrics)
 
-    def fit(self) -> None:
-        """Settle the micro-batch: as set, as an earlier attempt found, or the largest that fits."""
-        share = self.spec.recipe.phases[0].sequences // self.ranks.world.size
-        trainer, wanted = self.trainer, self.settings.micro_batch_sequences
-        if wanted:
-            if share % wanted:
-                raise ValueError(
-                    f"{self.spec.id}: execution.micro_batch_sequences {wanted} does not divide the {share} "
-                    f"sequences of a rank: use a divisor of {share}, or 0 to have it found"
-                )
-            trainer.micro_batch = wanted
-        elif self.device.type == "cuda" and trainer.micro_batch is None:
-            with self.ledger.timed("startup"):
-                self.fit_memory()
 
-    def fit_memory(self) -> None:
-        """Try the phase with the longest sequences; ranks go on with the smallest micro-batch of all."""
-        phase = max(self.spec.recipe.phases, key=lambda phase: phase.positions * phase.bag_size)
-        place = Place(0, phase, 0, 0, 0, False)
-        batch = read_batch(self.corpus, self.spec, place, self.device, self.ranks.world)
-        fit_memory(self.trainer, *batch)
-        self.trainer.micro_batch = -self.ranks.largest(-(self.trainer.micro_batch or 1))
-        self.trainer.model.recompute = bool(self.ranks.largest(int(self.trainer.model.recompute)))
+def save(attempt: Attempt, progress: Progress, meter: Meter, stop: StopSignal) -> None:
+    """Flush, and begin to save the steps done so far; leaves the process if asked to stop.
 
-    def train_steps(self, stop: StopSignal, checkpoint_seconds: float, log_seconds: float) -> None:
-        """All remaining steps, with checkpoints on the clock, at phase switches and at the end."""
-        self.fit()
-        saved = logged = time.monotonic()
-        first, total = self.step, self.spec.recipe.steps
-        feed = Feed(self.corpus, self.spec, self.device, self.ranks.world, first)
-        self.mark = self.meter.clock.mark()
-        for place in feed:
-            now = time.monotonic()
-            due = FLUSH if now - logged > log_seconds else 0
-            if stop.number or now - saved > checkpoint_seconds or (place.first and place.step > first):
-                due = SAVE
-            due = self.ranks.largest(due)
-            if due == SAVE:
-                self.save(stop)
-                saved = time.monotonic()
-            elif due == FLUSH:
-                self.meter.flush(self.ledger)
-                self.report_save(self.saver.done())
-                logged = now
-            if due:
-                self.mark = self.meter.clock.mark()
-            if place.first:
-                self.journal.write("phase", step=place.step, phase=place.phase.name)
-            self.take_step(place, feed)
-        if first < total:
-            self.save(stop)
-
-    def take_step(self, place: Place, feed: Feed) -> None:
-        """One optimizer step; what it measured stays on the device until the meter is read."""
-        ticks: list[tuple[str, Any]] = []
-        start, mark = self.mark, self.meter.clock.mark
-
-        def tick(cause: str) -> None:
-            ticks.append((cause, mark()))
-
-        tick("stall")
-        self.trainer.seed_step(place.step)
-        batch = feed.batch(place)
-        tick("data")
-        metrics = self.trainer.gradients(*batch, tick)
-        if self.ranks.several:
-            self.trainer.average_gradient()
-            tick("communication")
-        metrics = self.trainer.update(metrics, place.step)
-        tick("optimizer")
-        self.meter.add(Step(place, metrics, start, ticks))
-        self.mark = ticks[-1][1]
-        self.step = place.step + 1
-
-    def save(self, stop: StopSignal) -> None:
-        """Flush, and begin to save the steps done so far; leaves the process if asked to stop.
-
-        Raises:
-            SystemExit: with status 75 after SIGTERM or SIGUSR2, on whichever rank.
-        """
-        self.meter.flush(self.ledger)
-        with self.ledger.timed("checkpoint"):
-            self.report_save(self.saver.start(self.step, self.trainer.state(), self.position()))
-            number = self.ranks.largest(stop.number)
-            if number:
-                self.report_save(self.saver.wait())
+    Raises:
+        SystemExit: with status 75 after SIGTERM or SIGUSR2, on whichever rank.
+    """
+    meter.flush()
+    saver = attempt.saver
+    with progress.account.timed("checkpoint"):
+        state = checkpoint_state(attempt, progress)
+        report_save(attempt, progress, saver.start(progress.step, attempt.trainer.state(), state))
+        number = attempt.ranks.largest(stop.number)
         if number:
-            name = signal.Signals(number).name
-            self.journal.write("stopped", step=self.step, signal=name)
-            self.journal.say(f"{name}: saved step {self.step}, stopping")
-            raise SystemExit(EXIT_STOPPED)
+            report_save(attempt, progress, saver.wait())
+    if number:
+        name = signal.Signals(number).name
+        attempt.journal.write("stopped", step=progress.step, signal=name)
+        attempt.journal.say(f"{name}: saved step {progress.step}, stopping")
+        raise SystemExit(EXIT_STOPPED)
 
-    def position(self) -> dict[str, Any]:
-        """Where the run is, beside its tensors."""
-        return {
-            **self.identity,
-            "step": self.step,
-            "time": time.time(),
-            "started": self.started,
-            "seconds": self.ledger.totals(),
-            "health": copy.deepcopy(self.meter.health),
-            "accelerators": self.ranks.world.size,
-            "micro_batch_sequences": self.trainer.micro_batch,
-            "recompute": self.trainer.model.recompute,
-            "warnings": list(self.warnings),
+
+def report_save(attempt: Attempt, progress: Progress, outcome: Outcome | None) -> None:
+    """Say how a save ended. One that failed costs no more than the steps since the one before."""
+    if outcome is None:
+        return
+    if outcome.problem is None:
+        tell_progress(f"step {outcome.step} of {attempt.spec.recipe.steps}")
+        name = checkpoint_path(attempt.run_dir, outcome.step).name
+        attempt.journal.write("checkpoint", step=outcome.step, path=name, seconds=outcome.seconds)
+        return
+    warning = (
+        f"checkpoint of step {outcome.step} could not be written ({outcome.problem}); "
+        "training goes on, and the one before it stays"
+    )
+    progress.warnings.append(warning)
+    attempt.journal.warn(warning)
+
+
+def evaluate_domains(attempt: Attempt, progress: Progress) -> dict[str, DomainLoss]:
+    """Held-out loss of every domain that the target loss weights."""
+    domains = attempt.spec.data.domain_weights
+    with progress.account.timed("evaluation"):
+        losses = {domain: evaluate(attempt.trainer, attempt.corpus.validation(domain)) for domain in domains}
+    nats = {domain: loss.nats_per_token for domain, loss in losses.items()}
+    attempt.journal.write("evaluation", step=progress.step, losses=nats)
+    report_save(attempt, progress, attempt.saver.done())
+    return losses
+
+
+def finish(attempt: Attempt, progress: Progress, losses: dict[str, DomainLoss] | None) -> Path:
+    """Write result.json, last and atomically; returns its path.
+
+    Args:
+        losses: by domain; None for a segment of a trunk.
+
+    Raises:
+        OSError: the end of a segment could not be saved.
+    """
+    run_dir, ranks = attempt.run_dir, attempt.ranks
+    with progress.account.timed("checkpoint"):
+        report_save(attempt, progress, attempt.saver.wait())
+    path = run_dir / "result.json"
+    peak_memory = ranks.largest(peak_memory_bytes(attempt.device))
+    hostnames = ranks.gather(socket.gethostname())
+    if losses is None and not checkpoint_path(run_dir / "checkpoints", progress.step).exists():
+        raise OSError(
+            f"{attempt.spec.id}: its end could not be saved, and branches need it: see the warnings"
+        )
+    if ranks.leads:
+        content = result(attempt, progress, losses, peak_memory, hostnames)
+        write_atomically(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+        attempt.journal.write("end", **end_record(content))
+        score = "" if losses is None else f": loss {content['loss']:.4f} nats per token"
+        attempt.journal.say(f"done{score}")
+    return path
+
+
+def result(
+    attempt: Attempt,
+    progress: Progress,
+    losses: dict[str, DomainLoss] | None,
+    peak_memory_bytes: int,
+    hostnames: list[str],
+) -> dict[str, Any]:
+    """Everything result.json holds; memory is that of the rank that used most."""
+    spec, trainer, log = attempt.spec, attempt.trainer, attempt.journal.path
+    return (
+        identify(spec)
+        | ({"loss": None} if losses is None else score(spec, attempt.corpus, losses))
+        | accounting.summarise(spec, attempt.hardware, read_steps(log), trainer.model.recompute)
+        | {
+            "flops_trained": flops_until(spec, spec.recipe.steps)
+            - (flops_until(spec, progress.parent["step"]) if progress.parent else 0.0),
+            "checkpoint": checkpoint_path(attempt.run_dir, progress.step).name,
+            "accelerators": attempt.ranks.world.size,
+            "engine": {
+                "compiled": trainer.compiled,
+                "sharding": trainer.sharding.kind,
+                "micro_batch_sequences": trainer.micro_batch
+                or spec.recipe.phases[-1].sequences // attempt.ranks.world.size,
+                "activations_recomputed": trainer.model.recompute,
+            },
+            "health": progress.health,
+            "seconds": (seconds := progress.account.totals()),
+            "goodput": accounting.goodput(seconds),
+            "peak_memory_bytes": peak_memory_bytes,
+            "restarts": sum(record["event"] == "resume" for record in read_attempts(log)),
+            "warnings": progress.warnings,
+            "lineage": trace(spec, attempt.corpus, attempt.hardware, attempt.threads, hostnames)
+            | {"started": progress.started, "finished": utc_now(), "parent": progress.parent},
         }
-
-    def report_save(self, outcome: Outcome | None) -> None:
-        """Say how a save ended. One that failed costs no more than the steps since the one before."""
-        if outcome is None:
-            return
-        if outcome.problem is None:
-            tell_progress(f"step {outcome.step} of {self.spec.recipe.steps}")
-            name = checkpoint_path(self.run_dir, outcome.step).name
-            self.journal.write("checkpoint", step=outcome.step, path=name, seconds=outcome.seconds)
-            return
-        warning = (
-            f"checkpoint of step {outcome.step} could not be written ({outcome.problem}); "
-            "training goes on, and the one before it stays"
-        )
-        self.warnings.append(warning)
-        self.journal.warn(warning)
-
-    def evaluate(self) -> dict[str, DomainLoss]:
-        """Held-out loss of every domain that the target loss weights."""
-        with self.ledger.timed("evaluation"):
-            losses = {
-                domain: evaluate(self.trainer, self.corpus.validation(domain))
-                for domain in self.spec.data.domain_weights
-            }
-        nats = {domain: loss.nats_per_token for domain, loss in losses.items()}
-        self.journal.write("evaluation", step=self.step, losses=nats)
-        self.report_save(self.saver.done())
-        return losses
-
-    def finish(self, losses: dict[str, DomainLoss] | None) -> Path:
-        """Write result.json, last and atomically; returns its path.
-
-        Args:
-            losses: by domain; None for a segment of a trunk.
-        """
-        with self.ledger.timed("checkpoint"):
-            self.report_save(self.saver.wait())
-        path = self.run_dir / "result.json"
-        peak_memory = self.ranks.largest(hardware.peak_memory_bytes(self.device))
-        hostnames = self.ranks.gather(socket.gethostname())
-        saved = checkpoint_path(self.run_dir / "checkpoints", self.step)
-        if losses is None and not saved.exists():
-            raise OSError(
-                f"{self.spec.id}: its end could not be saved, and branches need it: see the warnings"
-            )
-        if self.ranks.leads:
-            result = self.result(losses, peak_memory, hostnames)
-            write_atomically(path, json.dumps(result, indent=1, allow_nan=False) + "\n")
-            self.journal.write("end", **end_record(result))
-            score = "" if losses is None else f": loss {result['loss']:.4f} nats per token"
-            self.journal.say(f"done{score}")
-        return path
-
-    def result(
-        self, losses: dict[str, DomainLoss] | None, peak_memory_bytes: int, hostnames: list[str]
-    ) -> dict[str, Any]:
-        """Everything result.json holds; memory is that of the rank that used most."""
-        log = self.journal.path
-        return (
-            identify(self.spec)
-            | ({"loss": None} if losses is None else score(self.spec, self.corpus, losses))
-            | accounting.summarise(self.spec, self.hardware, read_steps(log), self.trainer.model.recompute)
-            | {
-                "flops_trained": flops_until(self.spec, self.spec.recipe.steps)
-                - (flops_until(self.spec, self.parent["step"]) if self.parent else 0.0),
-                "checkpoint": checkpoint_path(self.run_dir, self.step).name,
-                "accelerators": self.ranks.world.size,
-                "engine": {
-                    "compiled": self.trainer.engine.compiles,
-                    "sharding": self.sharding,
-                    "micro_batch_sequences": self.trainer.micro_batch
-                    or self.spec.recipe.phases[-1].sequences // self.ranks.world.size,
-                    "activations_recomputed": self.trainer.model.recompute,
-                },
-                "health": self.meter.health,
-                "seconds": (seconds := self.ledger.totals()),
-                "goodput": accounting.goodput(seconds),
-                "peak_memory_bytes": peak_memory_bytes,
-                "restarts": sum(record["event"] == "resume" for record in read_attempts(log)),
-                "warnings": self.warnings,
-                "lineage": trace(self.spec, self.corpus, self.hardware, self.threads, hostnames)
-                | {"started": self.started, "finished": utc_now(), "parent": self.parent},
-            }
-        )
+    )

@@ -14,17 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from stepladder.record.cost import parameters
-from stepladder.record.spec import ModelSpec
-from stepladder.training.distributed import World
 from stepladder.training.objective import Objective
-
-BYTES_PER_PARAMETER = 20
-"""fp32 weight, gradient twice (parameters' own and gathered) and two moments."""
-
-SHARE_OF_MEMORY = 0.5
-"""Of an accelerator's memory that weights and moments may take before they are sharded; activations want the
-rest."""
 
 Kind = Literal["none", "full", "hybrid"]
 
@@ -45,37 +35,6 @@ class Sharding:
 
 
 REPLICATED = Sharding()
-
-
-def choose_sharding(wanted: str, model: ModelSpec, world: World, device: torch.device) -> Sharding:
-    """`auto` shards if several ranks train a model whose state would fill half of an accelerator's memory:
-    over one machine's ranks if that is enough and there are several machines, else over all.
-
-    Raises:
-        ValueError: `hybrid` whose machines have unequal or single ranks.
-    """
-    if world.size == 1:
-        return REPLICATED
-    local = world.local_size
-    if wanted == "auto":
-        wanted = _needed(model, world, device)
-    if wanted == "hybrid" and (local == 1 or world.size % local):
-        raise ValueError(
-            "execution.sharding hybrid needs equally many ranks, at least 2, on each machine; there are "
-            f"{local} of {world.size} on this one: use full"
-        )
-    kind: Kind = "hybrid" if wanted == "hybrid" and local < world.size else "full"
-    return REPLICATED if wanted == "none" else Sharding(kind, world.size, local)
-
-
-def _needed(model: ModelSpec, world: World, device: torch.device) -> str:
-    if device.type != "cuda":
-        return "none"
-    room = SHARE_OF_MEMORY * torch.cuda.get_device_properties(device).total_memory
-    state = BYTES_PER_PARAMETER * parameters(model).total
-    if state <= room:
-        return "none"
-    return "hybrid" if 1 < world.local_size < world.size and state / world.local_size <= room else "full"
 
 
 def shard(

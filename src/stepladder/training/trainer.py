@@ -18,9 +18,10 @@ from torch import Tensor
 
 from stepladder.models import float8
 from stepladder.models.experts import Routing
+from stepladder.models.transformer import Transformer
 from stepladder.record.spec import RunSpec
 from stepladder.training.distributed import ALONE, Ranks
-from stepladder.training.engine import EAGER, Engine, compile_layers
+from stepladder.training.engine import compile_layers
 from stepladder.training.objective import Objective, WholeBatch
 from stepladder.training.optimizer import Optimizer, learning_rate_multiplier
 from stepladder.training.sharding import REPLICATED, Sharding, shard
@@ -66,24 +67,26 @@ class Trainer:
         spec: RunSpec,
         device: torch.device,
         ranks: Ranks = ALONE,
-        engine: Engine = EAGER,
+        compiled: bool = False,
         sharding: Sharding = REPLICATED,
     ) -> None:
-        self.spec, self.device, self.ranks, self.engine = spec, device, ranks, engine
+        self.spec, self.device, self.ranks = spec, device, ranks
+        self.compiled, self.sharding = compiled, sharding
         self.micro_batch: int | None = None
         """Sequences that go through the model at once; None for all of this rank's."""
         self.objective = Objective(spec).to(device)
-        self.sharded = sharding.shards
         self.mixtures = self.objective.mixtures()
+        self.last_load_LE = torch.empty(0)
+        """Load of each MoE layer in the newest step."""
         self.loads = [WholeBatch(ranks.mean_) for _ in self.mixtures]
-        if engine.compiles:
+        if compiled:
             compile_layers(self.objective)
         self.optimizer = Optimizer(
             self.objective, spec.optimizer, shard(self.objective, sharding, device, spec.precision)
         )
 
     @property
-    def model(self):
+    def model(self) -> Transformer:
         """The model alone."""
         return self.objective.model
 
@@ -107,7 +110,7 @@ class Trainer:
         self.prepare_loads(len(parts))
         results = []
         for number, (inputs, targets) in enumerate(parts, start=1):
-            if self.sharded:  # gradients travel once, with the last part
+            if self.sharding.shards:  # gradients travel once, with the last part
                 self.objective.set_requires_gradient_sync(number == len(parts))
             with self.autocast():
                 loss, routings = self.objective(inputs, targets)
@@ -156,7 +159,7 @@ class Trainer:
 
     def average_gradient(self) -> None:
         """Make the gradient that of the whole batch; sharded, it was reduced on the way."""
-        if not self.sharded:
+        if not self.sharding.shards:
             self.ranks.mean_(self.optimizer.gradient)
 
     def learning_rate(self, step: int) -> float:

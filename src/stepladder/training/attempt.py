@@ -1,0 +1,103 @@
+"""What an attempt at a run works with, made before its first step: folder, corpus, model, log."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from stepladder.data.batches import Corpus
+from stepladder.record.folder import take_folder
+from stepladder.record.spec import RunSpec
+from stepladder.schema.execution import EngineOptions
+from stepladder.training import device as hardware
+from stepladder.training.accounting import Throughput
+from stepladder.training.checkpoint import Saver
+from stepladder.training.device import Hardware
+from stepladder.training.distributed import Ranks
+from stepladder.training.engine import choose_compilation, choose_sharding
+from stepladder.training.journal import Journal
+from stepladder.training.lineage import utc_now
+from stepladder.training.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One attempt at a run, from its start or a checkpoint until it ends or is stopped, on one rank."""
+
+    spec: RunSpec
+    run_dir: Path
+    threads: int
+    device: torch.device
+    options: EngineOptions
+    ranks: Ranks
+    corpus: Corpus
+    identity: dict[str, str]
+    """`spec_sha256` and `data_sha256`: what a checkpoint must have been made from to be gone on from."""
+    hardware: Hardware
+    trainer: Trainer
+    saver: Saver
+    journal: Journal
+    started: str
+    """ISO 8601 in UTC."""
+    warnings: tuple[str, ...]
+    """What there is to say before it begins."""
+
+    @property
+    def throughput(self) -> Throughput:
+        """What tells the rates of a step."""
+        return Throughput(self.spec, self.hardware, self.ranks.world.size)
+
+
+def prepare(
+    spec: RunSpec,
+    manifest: Path,
+    run_dir: Path,
+    machine: Path | None,
+    *,
+    threads: int,
+    device: torch.device,
+    ranks: Ranks,
+    options: EngineOptions,
+    compile_cache: Path | None,
+) -> Attempt:
+    """Open the corpus, take the run's folder, build the trainer with its first weights; see `train`."""
+    corpus = Corpus.open(manifest, spec.data.max_validation_tokens)
+    identity = {"spec_sha256": spec.sha256, "data_sha256": corpus.manifest.sha256}
+    aside = take_folder(run_dir, spec, identity) if ranks.leads else None
+    journal = Journal(run_dir, spec.id, silent=not ranks.leads)
+    described = hardware.describe(device, spec.precision, threads, machine)
+    started = utc_now()
+    warnings = []
+    if aside:
+        warnings.append(f"the spec or the data changed: earlier files are in {aside.name}/")
+    if described.peak_flops_per_second is None:
+        warnings.append(f"no peak FLOP/s, so no MFU: {described.source}")
+    return Attempt(
+        spec=spec,
+        run_dir=run_dir,
+        threads=threads,
+        device=device,
+        options=options,
+        ranks=ranks,
+        corpus=corpus,
+        identity=identity,
+        hardware=described,
+        trainer=Trainer(
+            spec,
+            device,
+            ranks,
+            compiled=choose_compilation(options, device, compile_cache),
+            sharding=choose_sharding(options.sharding, spec.model, ranks.world, device),
+        ),
+        saver=Saver(
+            run_dir / "checkpoints",
+            keep=options.keep_checkpoints,
+            leads=ranks.leads,
+            group=ranks.background,
+        ),
+        journal=journal,
+        started=started,
+        warnings=tuple(warnings),
+    )
