@@ -287,22 +287,24 @@ def preregister(
     from stepladder.decision.prediction import planned_runs
     from stepladder.decision.prediction import preregister as make_record
     from stepladder.ladder.climb import Climb
-    from stepladder.record.tables import collect
+    from stepladder.record.paths import LadderFolder
+    from stepladder.record.tables import read_runs
 
     climb = Climb.open(ladder)
     with explained():
         held = climb.held_out_runs
         if not held:
             raise ValueError("the ladder holds out no rung: set analysis.holdout_rungs")
-        if ran := [run for run in held if (results / "runs" / run / "result.json").exists()]:
+        folder = LadderFolder(results)
+        if ran := [run for run in held if folder.run(run).result.exists()]:
             raise ValueError(
                 f"{len(ran)} runs of the held-out rungs have results already ({ran[0]}): a prediction "
                 f"made now would "
                 "not be one. The record that there is stays as it is"
             )
-        files = {run: results / "runs" / run / "result.json" for run in climb.runs if run not in held}
-        done, _ = collect(files.values())
-        planned = planned_runs(json.loads((results / "plan.json").read_text()), held)
+        files = {run: folder.run(run).result for run in climb.runs if run not in held}
+        done = read_runs(files.values())
+        planned = planned_runs(json.loads(folder.plan.read_text()), held)
         record = make_record(done, planned, climb.ladder.analysis, climb.analysis_code, files)
     write_json(out, record)
     typer.echo(f"{out}: sha256 {record['sha256']}")

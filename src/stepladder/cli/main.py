@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -185,11 +185,12 @@ def collect(
     steps: Annotated[Path, typer.Option(help="Parquet to write: one row per logged step.")],
 ) -> None:
     """Gather the results of all planned runs into two tables. Those of a sweep stay out: `tune` has them."""
+    from stepladder.record.paths import LadderFolder
     from stepladder.record.tables import collect as collect_results
 
     rows = json.loads(plan.read_text())["runs"]
     planned = {run["id"]: run["flops"] for run in rows if not run["sweep"] and not run["trunk"]}
-    results = [plan.parent / "runs" / run / "result.json" for run in planned]
+    results = [LadderFolder(plan.parent).run(run).result for run in planned]
     runs_table, steps_table = collect_results(results, planned)
     runs_table.to_parquet(runs)
     steps_table.to_parquet(steps)
@@ -203,10 +204,11 @@ def report(
 ) -> None:
     """Draw the figures and typeset the report."""
     from stepladder.ladder.climb import Climb
+    from stepladder.record.paths import LadderFolder
     from stepladder.report.build import build_report
 
     climb = Climb.open(ladder)
-    plan = json.loads((results / "plan.json").read_text())
+    plan = json.loads(LadderFolder(results).plan.read_text())
     build_report(results, out, climb.ladder.model_dump(mode="json"), plan)
     typer.echo(f"{out}")
 
@@ -262,9 +264,16 @@ def lineage(path: Annotated[Path, typer.Argument(help="A result.json or the fold
     from rich.console import Console
     from rich.pretty import Pretty
 
-    file = path / "result.json" if path.is_dir() else path
+    from stepladder.record.document import DocumentError
+    from stepladder.record.paths import RunFolder
+    from stepladder.record.result import Result
+
+    file = RunFolder(path).result if path.is_dir() else path
     if not file.is_file():
         raise fail(f"{file}: no such file; a run has a result.json only when it is done")
-    result: dict[str, Any] = json.loads(file.read_text())
-    keys = ("id", "spec_sha256", "restarts", "warnings", "lineage")
-    Console(soft_wrap=True).print(Pretty({key: result.get(key) for key in keys}, expand_all=True))
+    try:
+        result = Result.read(file)
+    except DocumentError as error:
+        raise fail(error) from None
+    shown = result.model_dump(include={"id", "spec_sha256", "restarts", "warnings", "lineage"})
+    Console(soft_wrap=True).print(Pretty(shown, expand_all=True))

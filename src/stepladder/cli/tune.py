@@ -27,6 +27,7 @@ def tune(
     """
     from stepladder.ladder.climb import Climb
     from stepladder.ladder.sweep import quantity_name
+    from stepladder.record.paths import LadderFolder
     from stepladder.report.render.console import print_tuning
     from stepladder.tuning.tables import sweep_table, targets
     from stepladder.tuning.tune import tune as tune_sweep
@@ -35,7 +36,7 @@ def tune(
         climb = Climb.open(ladder)
         if climb.ladder.sweep is None:
             raise ValueError(f"{climb.path}: this ladder has no sweep; add a section `sweep:`")
-        runs = sweep_table(climb, results)
+        runs = sweep_table(climb, LadderFolder(results))
         found = tune_sweep(
             runs,
             targets(climb),

@@ -40,7 +40,7 @@ def print_ledger(versions: list[Version], silent: int) -> None:
     if not versions:
         console.print("no run that ended tells its figures")
     if silent:
-        text = f"{silent} runs of older versions told no figures, and their results are gone: left out"
+        text = f"{silent} runs of older versions told no figures: left out"
         console.print(text, style="dim")
     if any(version.mfu is None for version in versions):
         console.print(

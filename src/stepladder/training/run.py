@@ -10,7 +10,6 @@ Several ranks (`distributed.py`) go through the same code in step; the first rea
 from __future__ import annotations
 
 import copy
-import json
 import signal
 import socket
 import time
@@ -21,10 +20,11 @@ import psutil
 import torch
 
 from stepladder.data.batches import Corpus
-from stepladder.record.cost import flops_until
-from stepladder.record.events import lost_seconds, read_attempts, read_steps
-from stepladder.record.files import write_atomically
+from stepladder.record.checkpoints import checkpoint_path
+from stepladder.record.events import read_events, restarts, steps_of, working_seconds
 from stepladder.record.folder import holds_result, take_folder
+from stepladder.record.paths import RunFolder
+from stepladder.record.result import EngineUsed, Health, Result, Seconds
 from stepladder.record.spec import TRUNK, RunSpec
 from stepladder.training import accounting
 from stepladder.training import device as hardware
@@ -32,7 +32,6 @@ from stepladder.training.checkpoint import (
     Checkpoint,
     Outcome,
     Saver,
-    checkpoint_path,
     newest_checkpoint,
     read_tensors,
 )
@@ -44,7 +43,7 @@ from stepladder.training.fork import Fork, read_fork
 from stepladder.training.journal import Journal
 from stepladder.training.lineage import trace, utc_now
 from stepladder.training.meter import Meter, Step
-from stepladder.training.result import end_record, identify, score
+from stepladder.training.result import make_result
 from stepladder.training.sharding import choose_sharding
 from stepladder.training.stop import EXIT_STOPPED, StopSignal, tell_progress, was_restarted
 from stepladder.training.trainer import Trainer
@@ -158,13 +157,14 @@ class Run:
         checkpoint = self.find_checkpoint()
         warnings = self.warnings
         found = read_fork(fork, self.spec, self.identity["data_sha256"]) if fork else None
-        self.parent = found.lineage if found else None
+        self.parent = found.parent if found else None
         if checkpoint is None:
             self.journal.write("start", **self.identity, began=self.ledger.begin)
             if found:
                 self.branch_off(found)
         else:
-            lost = lost_seconds(self.journal.path, checkpoint.state["time"]) if self.ranks.leads else 0.0
+            log, saved = self.journal.path, checkpoint.state["time"]
+            lost = working_seconds(read_events(log), saved) if self.ranks.leads else 0.0
             self.take_over(checkpoint)
             self.ledger.add("lost", lost)
             resumed = {"step": self.step, "lost_seconds": lost, "began": self.ledger.begin}
@@ -189,7 +189,7 @@ class Run:
         """Go on from the end of a trunk, whose steps become this run's history; its seconds stay its own."""
         self.load(fork.checkpoint)
         self.journal.write_many("step", [record | {"inherited": True} for record in fork.steps])
-        self.journal.say(f"branched off {fork.lineage['path']} at step {self.step}/{self.spec.recipe.steps}")
+        self.journal.say(f"branched off {fork.parent.path} at step {self.step}/{self.spec.recipe.steps}")
 
     def load(self, checkpoint: Checkpoint) -> None:
         """Set the tensors and the step to what was saved."""
@@ -353,50 +353,54 @@ class Run:
         """
         with self.ledger.timed("checkpoint"):
             self.report_save(self.saver.wait())
-        path = self.run_dir / "result.json"
+        folder = RunFolder(self.run_dir)
         peak_memory = self.ranks.largest(hardware.peak_memory_bytes(self.device))
         hostnames = self.ranks.gather(socket.gethostname())
-        saved = checkpoint_path(self.run_dir / "checkpoints", self.step)
+        saved = checkpoint_path(folder.checkpoints, self.step)
         if losses is None and not saved.exists():
             raise OSError(
                 f"{self.spec.id}: its end could not be saved, and branches need it: see the warnings"
             )
         if self.ranks.leads:
             result = self.result(losses, peak_memory, hostnames)
-            write_atomically(path, json.dumps(result, indent=1, allow_nan=False) + "\n")
-            self.journal.write("end", **end_record(result))
-            score = "" if losses is None else f": loss {result['loss']:.4f} nats per token"
+            result.write(folder.result)
+            self.journal.write("end", **result.ended().model_dump(mode="json"))
+            score = "" if result.loss is None else f": loss {result.loss:.4f} nats per token"
             self.journal.say(f"done{score}")
-        return path
+        return folder.result
 
     def result(
         self, losses: dict[str, DomainLoss] | None, peak_memory_bytes: int, hostnames: list[str]
-    ) -> dict[str, Any]:
+    ) -> Result:
         """Everything result.json holds; memory is that of the rank that used most."""
-        log = self.journal.path
-        return (
-            identify(self.spec)
-            | ({"loss": None} if losses is None else score(self.spec, self.corpus, losses))
-            | accounting.summarise(self.spec, self.hardware, read_steps(log), self.trainer.model.recompute)
-            | {
-                "flops_trained": flops_until(self.spec, self.spec.recipe.steps)
-                - (flops_until(self.spec, self.parent["step"]) if self.parent else 0.0),
-                "checkpoint": checkpoint_path(self.run_dir, self.step).name,
-                "accelerators": self.ranks.world.size,
-                "engine": {
-                    "compiled": self.trainer.engine.compiles,
-                    "sharding": self.sharding,
-                    "micro_batch_sequences": self.trainer.micro_batch
-                    or self.spec.recipe.phases[-1].sequences // self.ranks.world.size,
-                    "activations_recomputed": self.trainer.model.recompute,
-                },
-                "health": self.meter.health,
-                "seconds": (seconds := self.ledger.totals()),
-                "goodput": accounting.goodput(seconds),
-                "peak_memory_bytes": peak_memory_bytes,
-                "restarts": sum(record["event"] == "resume" for record in read_attempts(log)),
-                "warnings": self.warnings,
-                "lineage": trace(self.spec, self.corpus, self.hardware, self.threads, hostnames)
-                | {"started": self.started, "finished": utc_now(), "parent": self.parent},
-            }
+        records = read_events(self.journal.path)
+        trainer, accelerators = self.trainer, self.ranks.world.size
+        share = self.spec.recipe.phases[-1].sequences // accelerators
+        return make_result(
+            self.spec,
+            self.corpus,
+            self.hardware,
+            steps_of(records),
+            losses,
+            accelerators=accelerators,
+            engine=EngineUsed(
+                compiled=trainer.engine.compiles,
+                sharding=self.sharding,
+                micro_batch_sequences=trainer.micro_batch or share,
+                activations_recomputed=trainer.model.recompute,
+            ),
+            health=Health.model_validate(self.meter.health),
+            seconds=Seconds.model_validate(self.ledger.totals()),
+            peak_memory_bytes=peak_memory_bytes,
+            restarts=restarts(records),
+            warnings=self.warnings,
+            lineage=trace(
+                self.spec,
+                self.corpus,
+                self.hardware,
+                self.threads,
+                hostnames,
+                self.started,
+                self.parent,
+            ),
         )
