@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 
 import pytest
+from golden import a_result, golden
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
@@ -13,9 +14,10 @@ from rich.console import Console
 from snakemake_executor_plugin_submitit.states import State
 from stepladder.ladder.plan import PlannedRun
 from stepladder.record.events import EventLog
-from stepladder.status.files import read_log
+from stepladder.record.paths import RunFolder
+from stepladder.status.files import read_log, read_result
 from stepladder.status.judge import judge
-from stepladder.status.model import STATES, Facts, Job, Log, Result, RunStatus
+from stepladder.status.model import STATES, Facts, Job, Log, RunStatus
 from stepladder.status.show import render
 from stepladder.status.summary import summarise
 
@@ -76,7 +78,7 @@ def test_running(spec):
             {"job": replace(JOB, ended=NOW - 9, exit_status=76)},
             ("failed", "restarted too often without progress"),
         ),
-        ({"result": Result("other", 60.0, 2.0, None, None, 0)}, None),
+        ({"result": a_result(spec_sha256="other")}, None),
     ],
 )
 def test_states(spec, facts, expected):
@@ -85,9 +87,15 @@ def test_states(spec, facts, expected):
 
 
 def test_done_needs_this_very_spec(spec):
-    result = Result(spec.sha256, 3600.0, 2.5, 1000.0, 0.4, 0)
+    seconds, mfu = golden()["seconds"] | {"total": 3600.0}, golden()["mfu"] | {"median": 0.4}
+    result = a_result(
+        spec_sha256=spec.sha256, seconds=seconds, loss=2.5, tokens_per_second=1e3, mfu=mfu, restarts=0
+    )
     run = judge(spec, PLANNED, Facts(result=result, log=LOG), NOW)
     assert (run.state, run.loss, run.used_hours) == ("done", 2.5, 4.0)
+    assert (run.tokens_per_second, run.mfu, run.restarts) == (1000.0, 0.4, 0)
+    unknown = judge(spec, PLANNED, Facts(result=result.model_copy(update={"mfu": None})), NOW)
+    assert (unknown.state, unknown.mfu) == ("done", None)
 
 
 def test_a_job_that_saved_is_not_failed(spec):
@@ -130,8 +138,51 @@ def test_only_the_end_of_a_long_log_is_read(tmp_path):
     step = {"tokens_per_second": 5.0, "positions_per_second": 5.0, "mfu": None}
     log.write_many("step", [{"step": number, **step} for number in range(20_000)])
     log.close()
-    read = read_log(tmp_path)
+    read = read_log(RunFolder(tmp_path))
     assert (read.steps_done, read.last, read.tokens_per_second, read.mfu) == (20_000, "step", 5.0, None)
+
+
+def test_rates_of_steps_that_a_kill_threw_away_do_not_count(tmp_path):
+    """Steps 0 to 3, saved after 2, killed; the run went on from there at another speed."""
+    log = EventLog(tmp_path / "events.jsonl")
+    log.write("start", began=0.0)
+    slow, fast = ({"tokens_per_second": rate, "positions_per_second": rate} for rate in (1.0, 9.0))
+    log.write_many("step", [{"step": step, **slow} for step in range(4)])
+    log.write("resume", step=2)
+    log.write_many("step", [{"step": step, **fast} for step in (2, 3, 4)])
+    read = read_log(RunFolder(tmp_path))
+    assert (read.steps_done, read.resumes, read.tokens_per_second) == (5, 1, 9.0)
+
+
+def test_broken_files_are_no_end_of_a_status(tmp_path):
+    """A damaged line is passed over, and a damaged result is as none."""
+    log = tmp_path / "events.jsonl"
+    log.write_text(
+        '{"event": "start", "time": 5.0}\nnonsense\n{"event": "step", "time": 7.0, "step": 3}\n{"ev'
+    )
+    assert read_log(RunFolder(tmp_path)).steps_done == 4
+    (tmp_path / "result.json").write_text('{"id": "half')
+    assert read_result(tmp_path / "result.json") is None
+    assert read_result(tmp_path / "missing.json") is None
+    a_result(loss=1.5).write(tmp_path / "result.json")
+    assert read_result(tmp_path / "result.json").loss == 1.5
+
+
+def test_time_worked_goes_on_from_the_newest_complete_checkpoint(tmp_path):
+    """100 s of work were saved at 50; the log went on to 58, then an attempt worked from 90 to 95."""
+    events = [
+        {"event": "start", "time": 1.0, "began": 0.0},
+        {"event": "step", "time": 58.0, "step": 7},
+        {"event": "resume", "time": 91.0, "began": 90.0, "step": 5},
+        {"event": "step", "time": 95.0, "step": 5},
+    ]
+    (tmp_path / "events.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+    for step, files in ((5, ("state.json", "manifest.json")), (8, ("state.json",))):
+        folder = tmp_path / "checkpoints" / f"step-{step:06d}"
+        folder.mkdir(parents=True)
+        for name in files:
+            (folder / name).write_text(json.dumps({"seconds": {"total": 20.0 * step}, "time": 50.0}))
+    assert read_log(RunFolder(tmp_path)).seconds == 100 + 8 + 5
 
 
 def test_a_climbed_ladder(climbed):

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import pytest
 from typer.testing import CliRunner
 
 from stepladder.cli import app
-from stepladder.status.versions import Entry, ledger, read_entries
+from stepladder.record.result import Ended
+from stepladder.status.versions import Entry, Work, ledger, read_entries
 from stepladder.training.run import train
 
+MFU = {
+    "median": 0.30,
+    "p10": 0.28,
+    "p90": 0.31,
+    "convention": "causal",
+    "palm_median": 0.36,
+    "peak_flops_per_second": 9.89e14,
+    "dtype": "bf16",
+    "peak_source": "datasheet",
+}
 RECORD = {
-    "mfu": {"median": 0.30, "p10": 0.28, "p90": 0.31, "palm_median": 0.36, "peak_flops_per_second": 9.89e14},
+    "loss": 2.5,
+    "seconds": 60.0,
+    "mfu": MFU,
     "tokens_per_second": 1000.0,
     "median_step_seconds": {"next_token": 0.5},
     "accelerators": 1,
@@ -31,17 +43,21 @@ RECORD = {
 
 @pytest.fixture(scope="module")
 def entry(make_run):
-    """One run that ended at time 0."""
-    spec = json.loads(make_run().to_json())
-    return Entry("dense-baseline", "d2", "1 x H200", 0.0, RECORD, spec)
+    """A run that ended at time 0, with these fields of its `end` record changed."""
+    work = Work.model_validate_json(make_run().to_json())
+
+    def make(**changes) -> Entry:
+        return Entry(0.0, Ended.model_validate(RECORD | changes), work)
+
+    return make
 
 
 def test_versions_by_hand(entry):
     """Two runs of one version, then one that is compiled and half as fast again."""
-    faster = RECORD["mfu"] | {"median": 0.48}
-    compiled = RECORD | {"engine": {"compiled": True, "sharding": "none"}, "mfu": faster}
-    second = RECORD | {"mfu": RECORD["mfu"] | {"median": 0.34}}
-    first, last = ledger([entry, replace(entry, record=second), replace(entry, record=compiled)])
+    second = entry(mfu=MFU | {"median": 0.34})
+    third = entry(engine={"compiled": True, "sharding": "none"}, mfu=MFU | {"median": 0.48})
+    first, last = ledger([entry(), second, third])
+    assert (first.variant, first.rung, first.machine) == ("dense-baseline", "d2", "1 x H200, fp32")
     assert (first.runs, first.mfu, first.change, first.what) == (2, 0.32, None, [])
     assert (last.runs, last.mfu, last.what) == (1, 0.48, ["compiled False → True"])
     assert last.change == pytest.approx(1.5)
@@ -49,14 +65,15 @@ def test_versions_by_hand(entry):
 
 
 def test_machines_are_not_compared(entry):
-    versions = ledger([entry, replace(entry, machine="8 x H200")])
+    versions = ledger([entry(), entry(accelerators=8)])
+    assert [version.machine for version in versions] == ["1 x H200, fp32", "8 x H200, fp32"]
     assert [version.change for version in versions] == [None, None]
 
 
 def test_without_a_peak_tokens_per_second_are_compared(entry):
-    slow, quick = (RECORD | {"mfu": None, "tokens_per_second": rate} for rate in (1000.0, 1250.0))
-    quick = quick | {"code_fingerprint": "2" * 16}
-    _, last = ledger([replace(entry, record=slow), replace(entry, record=quick)])
+    slow = entry(mfu=None, tokens_per_second=1000.0)
+    quick = entry(mfu=None, tokens_per_second=1250.0, code_fingerprint="2" * 16)
+    _, last = ledger([slow, quick])
     assert (last.mfu, last.change) == (None, 1.25)
     assert last.what == ["training code 1111111 → 2222222"]
 
@@ -69,53 +86,45 @@ def test_without_a_peak_tokens_per_second_are_compared(entry):
         ({"code_commit": None, "code_dirty": None}, "commit aaaaaaaaa → ?"),
         ({"threads": 2}, "threads 1 → 2"),
         ({"packages": {"torch": "2.14.0"}}, "torch 2.13.0 → 2.14.0"),
-        ({"mfu": RECORD["mfu"] | {"peak_flops_per_second": 1e15}}, "peak FLOP/s 9.89e+14 → 1e+15"),
+        ({"mfu": MFU | {"peak_flops_per_second": 1e15}}, "peak FLOP/s 9.89e+14 → 1e+15"),
         ({"mfu": None}, "peak FLOP/s 9.89e+14 → —"),
     ],
 )
 def test_what_tells_versions_apart(entry, changed, what):
     """A commit counts although the fingerprint is the same: it does not see all that determines speed."""
-    _, last = ledger([entry, replace(entry, record=RECORD | changed)])
+    _, last = ledger([entry(), entry(**changed)])
     assert last.what == [what]
 
 
 def test_a_budget_without_steps_of_a_phase(entry):
-    longer = RECORD | {"median_step_seconds": {"superposed": 0.7, "next_token": 0.3}}
-    (version,) = ledger([entry, replace(entry, record=longer)])
+    longer = entry(median_step_seconds={"superposed": 0.7, "next_token": 0.3})
+    (version,) = ledger([entry(), longer])
     assert version.step_milliseconds == {"next_token": 400, "superposed": 700}
 
 
-def test_older_logs_take_their_figures_from_the_result(make_run, tmp_path):
-    """Two ends and one result: it is the second's. Written by hand as version 1 of the trainer did."""
+def test_logs_that_told_no_figures_are_counted(make_run, tmp_path):
+    """Two ends as version 1 of the trainer wrote them, by hand; then one that tells, and one cut off."""
     folder = tmp_path / "runs" / "dense-baseline" / "d2"
     folder.mkdir(parents=True)
     (folder / "spec.json").write_text(make_run().to_json())
-    (folder / "events.jsonl").write_text(
+    silent = (
         '{"event": "start", "time": 10.0}\n'
         '{"event": "end", "time": 20.0, "loss": 2.5, "seconds": 8.0}\n'
         '{"event": "start", "time": 30.0}\n'
         '{"event": "end", "time": 40.0, "loss": 2.4, "seconds": 5.0}\n'
-        '{"event": "end", "time": 50.0, "lo'  # being written
     )
+    log = folder / "events.jsonl"
+    log.write_text(silent + '{"event": "end", "time": 50.0, "lo')  # being written
     assert read_entries(tmp_path) == ([], 2)
-    lineage = {"code_commit": "c" * 40, "code_dirty": False, "code_fingerprint": "3" * 16}
-    lineage |= {"packages": {"torch": "2.13.0"}, "threads": 1}
-    result = {
-        "loss": 2.4,
-        "mfu": None,
-        "tokens_per_second": 640.0,
-        "median_step_seconds": {"next_token": 0.1},
-        "peak_memory_bytes": 5e8,
-        "seconds": {"step": 4.0, "total": 5.0},
-        "lineage": lineage | {"hardware": {"cpu": "EPYC", "cores": 2, "accelerator": None}},
-    }
-    (folder / "result.json").write_text(json.dumps(result))
-    (entry,), silent = read_entries(tmp_path)
-    assert (silent, entry.time, entry.machine) == (1, 40.0, "1 x EPYC (2 cores), fp32")
+    cpu = {"cpu": "EPYC", "cores": 2, "accelerator": None}
+    told = RECORD | {"mfu": None, "tokens_per_second": 640.0, "goodput": 0.8, "hardware": cpu}
+    log.write_text(silent + json.dumps({"event": "end", "time": 60.0, "unknown": 1, **told}) + "\n")
+    (entry,), left_out = read_entries(tmp_path)
+    assert (left_out, entry.time, entry.machine) == (2, 60.0, "1 x EPYC (2 cores), fp32")
     (version,) = ledger([entry])
-    assert (version.commit, version.tokens_per_second, version.goodput) == ("ccccccccc", 640.0, 0.8)
+    assert (version.commit, version.tokens_per_second, version.goodput) == ("aaaaaaaaa", 640.0, 0.8)
     (folder / "spec.json").unlink()
-    assert read_entries(tmp_path) == ([], 2)
+    assert read_entries(tmp_path) == ([], 3)
 
 
 def test_history_of_a_real_run(make_run, small_corpus, tmp_path):

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from stepladder.record.cost import flops_until, step_flops, training_flops
-from stepladder.training.accounting import Throughput, TimeAccount, check_mfu, summarise
+from stepladder.training.accounting import Throughput, TimeAccount, check_mfu, summarise_mfu, typical_pace
 from stepladder.training.device import Hardware
 from stepladder.training.evaluate import bits_per_byte
 
@@ -36,14 +36,16 @@ def test_accelerator_seconds_are_medians_times_steps(make_run):
         }
         for i, s in enumerate(seconds)
     ]
-    summary = summarise(spec, Hardware("cpu", "any", "fp32", 1e9, "stated"), steps)
-    assert summary["accelerator_seconds"] == (3 * 2 + 9 * 1) * 2
-    assert summary["tokens_per_second"] == summary["tokens"] / (3 * 2 + 9 * 1)
-    assert summary["median_step_seconds"] == {"superposed": 2, "next_token": 1}
-    assert summary["tokens"] == 3 * 4 * 64 + 9 * 64
-    assert summary["positions"] == 12 * 64
-    assert summary["mfu"]["median"] == pytest.approx(0.55)
-    assert summary["mfu"]["palm_median"] > summary["mfu"]["median"]
+    pace = typical_pace(spec, steps)
+    assert pace.accelerator_seconds == (3 * 2 + 9 * 1) * 2
+    assert spec.recipe.tokens == 3 * 4 * 64 + 9 * 64
+    assert spec.recipe.positions == 12 * 64
+    assert pace.tokens_per_second == spec.recipe.tokens / (3 * 2 + 9 * 1)
+    assert pace.positions_per_second == spec.recipe.positions / (3 * 2 + 9 * 1)
+    assert pace.median_step_seconds == {"superposed": 2, "next_token": 1}
+    mfu = summarise_mfu(spec, Hardware("cpu", "any", "fp32", 1e9, "stated"), steps)
+    assert mfu.median == pytest.approx(0.55)
+    assert mfu.palm_median > mfu.median
 
 
 def test_unknown_peak_gives_no_mfu(make_run):
@@ -51,7 +53,7 @@ def test_unknown_peak_gives_no_mfu(make_run):
     unknown = Hardware("cpu", "any", "fp32", None, "not measured")
     steps = [{"phase": "next_token", "step_seconds": 1.0, "accelerators": 1, "mfu": None}]
     assert Throughput(spec, unknown).of_step(spec.recipe.phases[0], 1.0)["mfu"] is None
-    assert summarise(spec, unknown, steps)["mfu"] is None
+    assert summarise_mfu(spec, unknown, steps) is None
 
 
 def test_steps_from_before_the_peak_was_known_have_no_mfu(make_run):
@@ -60,8 +62,8 @@ def test_steps_from_before_the_peak_was_known_have_no_mfu(make_run):
         for mfu in (None, 0.2, 0.4)
     ]
     known = Hardware("cpu", "any", "fp32", 1e9, "stated")
-    assert summarise(make_run(), known, steps)["mfu"]["median"] == pytest.approx(0.3)
-    assert summarise(make_run(), known, steps[:1])["mfu"] is None
+    assert summarise_mfu(make_run(), known, steps).median == pytest.approx(0.3)
+    assert summarise_mfu(make_run(), known, steps[:1]) is None
 
 
 def test_mfu_above_one_is_refused():

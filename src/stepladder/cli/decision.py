@@ -157,21 +157,23 @@ def preregister(ladder: LadderName, results: Folder, out: Out) -> None:
     from stepladder.decision.prediction import preregister as make_record
     from stepladder.ladder.climb import Climb
     from stepladder.ladder.plan import Plan
-    from stepladder.record.tables import collect
+    from stepladder.record.paths import LadderFolder
+    from stepladder.record.tables import read_runs
 
     climb = Climb.open(ladder)
     ready(out)
     held = climb.held_out_runs
     if not held:
         raise ValueError(f"{climb.path}: the ladder holds out no rung: set analysis.holdout_rungs")
-    if ran := [run for run in held if (results / "runs" / run / "result.json").exists()]:
+    folder = LadderFolder(results)
+    if ran := [run for run in held if folder.run(run).result.exists()]:
         raise ValueError(
             f"{len(ran)} runs of the held-out rungs have results already ({ran[0]}): a prediction made now "
             "would not be one. The record that there is stays as it is"
         )
-    plan = Plan.read(results / "plan.json")
-    files = {run: results / "runs" / run / "result.json" for run in climb.runs if run not in held}
-    done, _ = collect(files.values())
+    plan = Plan.read(folder.plan)
+    files = {run: folder.run(run).result for run in climb.runs if run not in held}
+    done = read_runs(files.values())
     with naming(results):
         planned = planned_runs(plan, held)
         record = make_record(done, planned, climb.ladder.analysis, climb.analysis_code, files)
@@ -201,6 +203,7 @@ def tune(
     """
     from stepladder.ladder.climb import Climb
     from stepladder.ladder.sweep import quantity_name
+    from stepladder.record.paths import LadderFolder
     from stepladder.report.render.console import print_tuning
     from stepladder.tuning.tables import sweep_table, targets
     from stepladder.tuning.tune import tune as tune_sweep
@@ -209,7 +212,7 @@ def tune(
     if climb.ladder.sweep is None:
         raise ValueError(f"{climb.path}: this ladder has no sweep; add a section `sweep:`")
     ready(out, table)
-    runs = sweep_table(climb, results)
+    runs = sweep_table(climb, LadderFolder(results))
     found = tune_sweep(
         runs,
         targets(climb),

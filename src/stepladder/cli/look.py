@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from stepladder.cli.errors import Misuse, naming
-from stepladder.cli.files import read_object, ready
+from stepladder.cli.files import ready
 from stepladder.cli.words import Folder, LadderName, Out
 
 EVERY = 10.0
@@ -79,11 +79,12 @@ def report(ladder: LadderName, results: Folder, out: Out) -> None:
     """
     from stepladder.ladder.climb import Climb
     from stepladder.ladder.plan import Plan
+    from stepladder.record.paths import LadderFolder
     from stepladder.report.build import build_report
 
     climb = Climb.open(ladder)
     ready(out)
-    plan = Plan.read(results / "plan.json")
+    plan = Plan.read(LadderFolder(results).plan)
     with naming(results):
         build_report(results, out, climb.ladder, plan)
     typer.echo(f"{out}")
@@ -147,9 +148,11 @@ def lineage(path: Annotated[Path, typer.Argument(help="A result.json or the fold
     from rich.console import Console
     from rich.pretty import Pretty
 
-    file = path / "result.json" if path.is_dir() else path
+    from stepladder.record.paths import RunFolder
+    from stepladder.record.result import Result
+
+    file = RunFolder(path).result if path.is_dir() else path
     if not file.is_file():
         raise ValueError(f"{file}: no such file; a run has a result.json only when it is done")
-    result = read_object(file, "`stepladder train`", "id", "lineage")
-    keys = ("id", "spec_sha256", "restarts", "warnings", "lineage")
-    Console(soft_wrap=True).print(Pretty({key: result.get(key) for key in keys}, expand_all=True))
+    keys = {"id", "spec_sha256", "restarts", "warnings", "lineage"}
+    Console(soft_wrap=True).print(Pretty(Result.read(file).model_dump(include=keys), expand_all=True))

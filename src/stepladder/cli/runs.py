@@ -159,12 +159,13 @@ def collect(
     Example: stepladder collect results/smoke/plan.json --runs runs.parquet --steps steps.parquet
     """
     from stepladder.ladder.plan import Plan
+    from stepladder.record.paths import LadderFolder
     from stepladder.record.tables import collect as collect_results
 
     ready(runs, steps)
     rows = Plan.read(plan).runs
     planned = {run.id: run.flops for run in rows if not run.sweep and not run.trunk}
-    results = [plan.parent / "runs" / run / "result.json" for run in planned]
+    results = [LadderFolder(plan.parent).run(run).result for run in planned]
     runs_table, steps_table = collect_results(results, planned)
     runs_table.to_parquet(roomy(runs))
     steps_table.to_parquet(roomy(steps))

@@ -24,6 +24,7 @@ from stepladder.ladder.sweep import (
 from stepladder.ladder.trunk import Trunks, find_trunks
 from stepladder.record.cost import training_flops
 from stepladder.record.fingerprint import analysis_fingerprint, preparation_fingerprint
+from stepladder.record.paths import LadderFolder
 from stepladder.record.spec import RunSpec
 from stepladder.schema.accelerators import Accelerator, accelerators
 from stepladder.schema.execution import Execution
@@ -89,7 +90,7 @@ class Climb:
     @cached_property
     def learning_rates(self) -> Path:
         """What `stepladder tune` writes."""
-        return Path("results", self.ladder.name, "learning_rates.json")
+        return LadderFolder.of(self.ladder.name).learning_rates
 
     @cached_property
     def sweep_digest(self) -> str:

@@ -1,22 +1,27 @@
-"""Results of single runs to two tables. A missing number stays missing; nothing is grepped from logs."""
+"""The two tables of a ladder's runs. A missing number stays missing; nothing is grepped from logs.
+
+runs.parquet has one row per run: the fields of its result, nested names joined by `_` (`Result.row`), and
+`planned_flops`. steps.parquet has one row per logged step: `RUN_COLUMNS`, which say of which run it is, and
+the fields of `StepRecord`.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from stepladder.record.events import read_steps
+from stepladder.record.paths import RunFolder
+from stepladder.record.result import Result
 
-RENAMED = {"losses": "loss", "bits_per_byte_by_domain": "bits_per_byte"}
-"""Nested fields of result.json whose columns have a shorter prefix."""
+RUN_COLUMNS = ("id", "variant", "rung", "budget", "seed")
+"""Columns of steps.parquet that say which run a step is of, as in runs.parquet."""
 
 
 def collect(
-    paths: Iterable[Path], planned_flops: dict[str, float] | None = None
+    paths: Iterable[Path], planned_flops: Mapping[str, float] | None = None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """One row per run, and one row per logged step.
 
@@ -25,31 +30,32 @@ def collect(
         planned_flops: run id to the plan's model FLOPs, where there is a plan.
 
     Raises:
-        ValueError: a file is not what it should be; the message names file and line.
+        FileNotFoundError: a result or a log is missing.
+        ValueError: a file is not what it should be; the message names file and line or field.
     """
-    runs, steps = [], []
-    for path in paths:
-        try:
-            result = json.loads(path.read_text())
-        except ValueError as error:
-            raise ValueError(f"{path}: not JSON ({error}); run the run again") from error
-        if not isinstance(result, dict) or "id" not in result:
-            raise ValueError(f"{path}: not the result of a run; run the run again")
-        row = flatten(result)
-        row["planned_flops"] = (planned_flops or {}).get(result["id"])
-        runs.append(row)
-        names = {key: result[key] for key in ("id", "variant", "rung", "budget", "seed")}
-        steps += [names | record for record in read_steps(path.parent / "events.jsonl")]
-    return pd.DataFrame(runs), pd.DataFrame(steps)
+    results = {path: Result.read(path) for path in paths}
+    return runs_table(results.values(), planned_flops), steps_table(results)
 
 
-def flatten(result: dict[str, Any]) -> dict[str, Any]:
-    """result.json with nested names joined by `_`; a section that is null stays one null column."""
-    row: dict[str, Any] = {}
-    for key, value in result.items():
-        if isinstance(value, dict):
-            prefix = RENAMED.get(key, key)
-            row |= {f"{prefix}_{name}": inner for name, inner in flatten(value).items()}
-        else:
-            row[key] = value
-    return row
+def read_runs(paths: Iterable[Path]) -> pd.DataFrame:
+    """One row per run, for those who need no steps; see `collect`."""
+    return runs_table(map(Result.read, paths))
+
+
+def runs_table(results: Iterable[Result], planned_flops: Mapping[str, float] | None = None) -> pd.DataFrame:
+    """One row per run; `planned_flops` is missing where the plan does not have the run."""
+    planned = planned_flops or {}
+    return pd.DataFrame([result.row() | {"planned_flops": planned.get(result.id)} for result in results])
+
+
+def steps_table(results: Mapping[Path, Result]) -> pd.DataFrame:
+    """One row per logged step of the runs whose results lie at these paths.
+
+    Raises:
+        ValueError: a line of a log is not a record; the message names file and line.
+    """
+    rows = []
+    for path, result in results.items():
+        names = {name: getattr(result, name) for name in RUN_COLUMNS}
+        rows += [{**names, **step} for step in read_steps(RunFolder.of_result(path).events)]
+    return pd.DataFrame(rows)

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from stepladder.decision.cells import make_cells
+from stepladder.record.paths import LadderFolder
 from stepladder.schema.ladder import Ladder
 
 AXES = ("flops", "seconds", "tokens")
@@ -38,14 +39,15 @@ class Results:
         Raises:
             FileNotFoundError: a file is missing; all of them are made by the workflow.
         """
-        runs = pd.read_parquet(folder / "runs.parquet")
+        lies = LadderFolder(folder)
+        runs = pd.read_parquet(lies.runs_table)
         return cls(
             runs=runs.sort_values(["parameters_active_non_embedding", "flops", "id"], kind="stable"),
-            steps=pd.read_parquet(folder / "steps.parquet"),
-            fits={axis: _json(folder / "fits" / f"{axis}.json") for axis in AXES},
-            comparison=_json(folder / "comparison.json"),
-            manifest=_json(folder / "data" / "manifest.json"),
-            tuning=_json(folder / "learning_rates.json") if sweep else None,
+            steps=pd.read_parquet(lies.steps_table),
+            fits={axis: _json(lies.fit(axis)) for axis in AXES},
+            comparison=_json(lies.comparison),
+            manifest=_json(lies.manifest),
+            tuning=_json(lies.learning_rates) if sweep else None,
         )
 
     @cached_property

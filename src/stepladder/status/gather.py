@@ -10,7 +10,8 @@ from stepladder.ladder.climb import Climb
 from stepladder.ladder.plan import Plan, PlannedRun
 from stepladder.ladder.sweep import with_rate
 from stepladder.record.document import DocumentError
-from stepladder.record.spec import TRUNK, RunSpec
+from stepladder.record.paths import LadderFolder, RunFolder
+from stepladder.record.spec import RunSpec
 from stepladder.schema.accelerators import accelerators
 from stepladder.status.files import is_of, read_log, read_result
 from stepladder.status.jobs import Found, ask_slurm, error_line, newest_submissions, read_job, with_state
@@ -21,9 +22,9 @@ from stepladder.status.summary import summarise
 
 def status_of(climb: Climb, plan: Plan) -> Status:
     """The ladder's status now, by the files below this folder and one question to Slurm."""
-    results = Path("results") / climb.ladder.name
+    results = LadderFolder.of(climb.ladder.name)
     specs = specs_of(climb)
-    facts = {spec.id: read_facts(spec, folder_of(spec, results)) for spec in specs}
+    facts = {spec.id: read_facts(spec, results.job(spec)) for spec in specs}
     jobs, slurm = jobs_of(specs, results, facts, newest_submissions())
     now = time.time()
     planned = {run.id: run for run in plan.runs}
@@ -33,11 +34,6 @@ def status_of(climb: Climb, plan: Plan) -> Status:
     ]
     shown = [replace(run, rung=_shown_rung(climb, run)) for run in runs]
     return summarise(climb.ladder.name, climb.ladder.version, shown, now, slurm)
-
-
-def folder_of(spec: RunSpec, results: Path) -> Path:
-    """Where a run, or a segment of a trunk, keeps its files."""
-    return results / ("trunks" if spec.budget == TRUNK else "runs") / spec.id
 
 
 def _shown_rung(climb: Climb, run: RunStatus) -> str:
@@ -62,7 +58,7 @@ def specs_of(climb: Climb) -> list[RunSpec]:
 
 def plan_of(climb: Climb) -> Plan:
     """The ladder's plan.json where it is of these runs, else a new one."""
-    path = Path("results") / climb.ladder.name / "plan.json"
+    path = LadderFolder.of(climb.ladder.name).plan
     asked = {spec.id: spec.recipe.steps for spec in climb.every_job.values()}
     try:
         plan = Plan.read(path)
@@ -73,33 +69,33 @@ def plan_of(climb: Climb) -> Plan:
     return climb.price(accelerators())
 
 
-def read_facts(spec: RunSpec, run_dir: Path) -> Facts:
+def read_facts(spec: RunSpec, folder: RunFolder) -> Facts:
     """What the run's own folder tells. A done run costs a stat and, once, a small read."""
-    result = read_result(run_dir)
+    result = read_result(folder.result)
     if result is not None and result.spec_sha256 == spec.sha256:
         return Facts(result=result)
-    if not (run_dir / "events.jsonl").exists():
+    if not folder.events.exists():
         return Facts(result=result)
-    if not is_of(spec, run_dir):
+    if not is_of(spec, folder):
         return Facts(result=result, outdated=result is None)
-    return Facts(result=result, log=read_log(run_dir))
+    return Facts(result=result, log=read_log(folder))
 
 
 def jobs_of(
-    specs: list[RunSpec], results: Path, facts: dict[str, Facts], found: Found
+    specs: list[RunSpec], results: LadderFolder, facts: dict[str, Facts], found: Found
 ) -> tuple[dict[str, Job], str | None]:
     """Jobs of the runs that are not done, and what is wrong with Slurm if it could not be asked."""
     unfinished = {}
     for spec in specs:
         result = facts[spec.id].result
-        output = str(folder_of(spec, results) / "result.json")
+        output = str(results.job(spec).result)
         if output in found and (result is None or result.spec_sha256 != spec.sha256):
             unfinished[spec.id] = found[output]
     known, problem = ask_slurm(unfinished.values())
     return {run: with_state(read_job(*place), known) for run, place in unfinished.items()}, problem
 
 
-def _judge(spec: RunSpec, planned: PlannedRun, facts: Facts, now: float, results: Path) -> RunStatus:
+def _judge(spec: RunSpec, planned: PlannedRun, facts: Facts, now: float, results: LadderFolder) -> RunStatus:
     """Judge a run; logs are read of failed ones only."""
     run = judge(spec, planned, facts, now)
     if run.state == "pending" and spec.optimizer.learning_rate == 0:
@@ -110,4 +106,4 @@ def _judge(spec: RunSpec, planned: PlannedRun, facts: Facts, now: float, results
         return judge(
             spec, planned, replace(facts, job=replace(facts.job, why=error_line(Path(run.log)))), now
         )
-    return replace(run, log=str(folder_of(spec, results) / "log.txt"))
+    return replace(run, log=str(results.job(spec).log))

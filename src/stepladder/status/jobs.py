@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from snakemake_executor_plugin_submitit import states
 from snakemake_executor_plugin_submitit.failures import tail
@@ -37,8 +38,8 @@ def read_job(submission: Submission, index: int) -> Job:
     task = submission.task_id(index) if submission.job_id else None
     record = Record(submission.entries[index].record)
     events = record.events()
-    start = next((event for event in reversed(events) if event["event"] == "start"), {})
-    last = next((event for event in reversed(events) if event["event"] in ("start", "end", "requeue")), {})
+    start = _last_of(events, "start")
+    last = _last_of(events, "start", "end", "requeue")
     end = last if last.get("event") == "end" else {}
     return Job(
         id=task,
@@ -50,6 +51,11 @@ def read_job(submission: Submission, index: int) -> Job:
         exit_status=end.get("exit"),
         saved=bool(start) and start.get("progress") != record.progress(),
     )
+
+
+def _last_of(events: list[dict[str, Any]], *kinds: str) -> dict[str, Any]:
+    """The last event of these kinds; empty if there is none."""
+    return next((event for event in reversed(events) if event["event"] in kinds), {})
 
 
 def ask_slurm(found: Iterable[tuple[Submission, int]]) -> tuple[dict[str, State] | None, str | None]:

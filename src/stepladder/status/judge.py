@@ -144,11 +144,11 @@ def _of_result(spec: RunSpec, facts: Facts, accelerators: int) -> dict[str, Any]
     result = facts.result
     assert result is not None
     return {
-        "used_hours": result.seconds * accelerators / 3600,
+        "used_hours": result.seconds.total * accelerators / 3600,
         "share_done": 1.0,
         "steps_done": spec.recipe.steps,
         "tokens_per_second": result.tokens_per_second,
-        "mfu": result.mfu,
+        "mfu": result.mfu and result.mfu.median,
         "loss": result.loss,
         "restarts": result.restarts,
     }

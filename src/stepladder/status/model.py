@@ -6,22 +6,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from snakemake_executor_plugin_submitit.states import State
+from stepladder.record.result import Result
 
 RunState = Literal["done", "running", "pending", "stopped", "failed", "stale"]
 STATES: tuple[RunState, ...] = ("done", "running", "pending", "stopped", "failed", "stale")
-
-
-@dataclass(frozen=True)
-class Result:
-    """The part of result.json that a status needs."""
-
-    spec_sha256: str
-    seconds: float
-    """Wall time of all attempts."""
-    loss: float | None
-    tokens_per_second: float | None
-    mfu: float | None
-    restarts: int
 
 
 @dataclass(frozen=True)

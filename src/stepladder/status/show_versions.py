@@ -36,12 +36,7 @@ def print_ledger(versions: list[Version], silent: int) -> None:
     if not versions:
         show("no run that ended tells its figures")
     if silent:
-        show(
-            plain(
-                f"{silent} runs of older versions told no figures, and their results are gone: left out",
-                "dim",
-            )
-        )
+        show(plain(f"{silent} runs of older versions told no figures: left out", "dim"))
     if any(version.mfu is None for version in versions):
         text = (
             "No MFU where no peak is known: tokens/s are compared there. The peak of a GPU belongs into "

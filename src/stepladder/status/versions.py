@@ -2,33 +2,88 @@
 
 Snakemake removes a result before it has a run trained again, and training moves the files of another spec
 aside; but an event log is only ever appended to, and its `end` record says what a run achieved. So the
-history is in the logs. Logs of versions whose `end` said little are completed from the result beside them,
-where that is still there.
+history is in the logs. Versions whose `end` said less are counted and left out.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Literal
 
-Record = dict[str, Any]
+from pydantic import BaseModel, JsonValue, ValidationError
+
+from stepladder.record.events import read_events
+from stepladder.record.paths import LadderFolder, RunFolder
+from stepladder.record.result import Ended
+
+
+class NamedPart(BaseModel):
+    """The optimizer or the recipe of a spec."""
+
+    name: str
+    options: dict[str, JsonValue] = {}
+
+
+class Batch(BaseModel):
+    """What one step of a phase reads."""
+
+    name: str
+    bag_size: int
+    sequences: int
+    positions: int
+
+
+class Recipe(NamedPart):
+    phases: list[Batch]
+
+
+class Work(BaseModel):
+    """The parts of a run's spec that bear on its speed. Specs of any version of the code have them."""
+
+    variant: str
+    rung: str
+    precision: str
+    optimizer: NamedPart
+    model: dict[str, JsonValue]
+    recipe: Recipe
+
+    def described(self) -> dict[str, JsonValue]:
+        """Nested names joined by dots; seeds, steps and rates are no part of it."""
+        flat: dict[str, JsonValue] = {"precision": self.precision, "optimizer.name": self.optimizer.name}
+        flat |= {f"model.{name}": value for name, value in self.model.items()}
+        flat |= {f"recipe.{name}": value for name, value in self.recipe.options.items()}
+        for phase in self.recipe.phases:
+            flat |= {f"{phase.name}.{name}": value for name, value in phase if name != "name"}
+        return flat
 
 
 @dataclass(frozen=True)
 class Entry:
     """One run that ended."""
 
-    variant: str
-    rung: str
-    machine: str
-    """Accelerators or CPU, and dtype: numbers of different machines are not compared."""
     time: float
     """When it ended, Unix seconds."""
-    record: Record
-    spec: dict[str, Any]
+    ended: Ended
+    work: Work
+
+    @property
+    def variant(self) -> str:
+        return self.work.variant
+
+    @property
+    def rung(self) -> str:
+        return self.work.rung
+
+    @property
+    def machine(self) -> str:
+        """Accelerators or CPU, and dtype: numbers of different machines are not compared."""
+        hardware = self.ended.hardware
+        name = hardware.accelerator or f"{hardware.cpu} ({hardware.cores} cores)"
+        return f"{self.ended.accelerators} x {name}, {self.work.precision}"
 
 
 @dataclass(frozen=True)
@@ -61,51 +116,32 @@ class Version:
 
 def read_entries(results: Path) -> tuple[list[Entry], int]:
     """Runs that ended below a ladder's results, those moved aside included, by time; and how many told no
-    figures."""
-    entries, silent = [], 0
-    for log in sorted(results.glob("runs/**/events.jsonl")):
-        ends, spec = _ends(log), _read(log.parent / "spec.json")
-        told = [record for record in ends if "tokens_per_second" in record] if spec else []
-        entries += [_entry(record, spec) for record in told]
-        silent += len(ends) - len(told)
-    return sorted(entries, key=lambda entry: entry.time), silent
+    figures.
 
-
-def _ends(log: Path) -> list[Record]:
-    """The `end` records of a log; the last line may still be being written."""
-    lines = log.read_bytes().split(b"\n")[:-1]
-    ends = [json.loads(line) for line in lines if b'"event": "end"' in line]
-    if ends and "tokens_per_second" not in ends[-1]:
-        ends[-1] = _completed(ends[-1], _read(log.parent / "result.json"))
-    return ends
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """A JSON object, empty if there is no file."""
-    try:
-        found: dict[str, Any] = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return {}
-    return found
-
-
-def _completed(record: Record, result: dict[str, Any]) -> Record:
-    """An `end` record of a version that wrote only loss and seconds, completed from its result if it has one.
-
-    The first such versions trained on one accelerator and had no settings of the engine.
+    Raises:
+        ValueError: a log has a finished line that is no record; the message names file and line.
     """
-    if not result:
-        return record
-    seconds = result["seconds"]
-    goodput = {"goodput": seconds["step"] / seconds["total"]}
-    return {"accelerators": 1, "engine": {}} | goodput | record | result | result["lineage"]
+    logs = sorted(LadderFolder(results).runs.glob("**/events.jsonl"))
+    found = [entry for log in logs for entry in _ends(RunFolder(log.parent))]
+    entries = [entry for entry in found if entry is not None]
+    return sorted(entries, key=lambda entry: entry.time), len(found) - len(entries)
 
 
-def _entry(record: Record, spec: dict[str, Any]) -> Entry:
-    hardware = record["hardware"]
-    name = hardware["accelerator"] or f"{hardware['cpu']} ({hardware['cores']} cores)"
-    machine = f"{record['accelerators']} x {name}, {spec['precision']}"
-    return Entry(spec["variant"], spec["rung"], machine, record["time"], record, spec)
+def _ends(folder: RunFolder) -> Iterator[Entry | None]:
+    """Each time that a run ended; None where its record tells no figures, or its spec is not there."""
+    work = _read_work(folder.spec)
+    for record in read_events(folder.events, "end"):
+        try:
+            yield Entry(record["time"], Ended.model_validate(record), work) if work else None
+        except ValidationError:
+            yield None
+
+
+def _read_work(path: Path) -> Work | None:
+    try:
+        return Work.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
 
 
 def ledger(entries: list[Entry]) -> list[Version]:
@@ -123,86 +159,75 @@ def ledger(entries: list[Entry]) -> list[Version]:
     return found
 
 
-def _how(entry: Entry) -> dict[str, Any]:
+def _how(entry: Entry) -> dict[str, JsonValue]:
     """Names and values of all that bears on speed, but the machine; equal for runs of one version.
 
     The commit is part of it: the fingerprint is that of the code that determines losses, and much that
     determines speed is no part of that code.
     """
-    record = entry.record
+    ended = entry.ended
     return {
-        "commit": _commit(record),
-        "training code": record["code_fingerprint"][:7],
-        "threads": record["threads"],
-        "peak FLOP/s": record["mfu"] and f"{record['mfu']['peak_flops_per_second']:.4g}",
-        **record["packages"],
-        **record["engine"],
-        **_flat(entry.spec),
+        "commit": _commit(ended),
+        "training code": ended.code_fingerprint[:7],
+        "threads": ended.threads,
+        "peak FLOP/s": f"{ended.mfu.peak_flops_per_second:.4g}" if ended.mfu else None,
+        **ended.packages,
+        **ended.engine,
+        **entry.work.described(),
     }
 
 
-def _commit(record: Record) -> str:
+def _commit(ended: Ended) -> str:
     """Nine digits, and a + if the files differed from it."""
-    return (record["code_commit"] or "?")[:9] + ("+" if record["code_dirty"] else "")
+    return (ended.code_commit or "?")[:9] + ("+" if ended.code_dirty else "")
 
 
 def _version(members: list[Entry], before: list[Entry] | None) -> Version:
-    first, records = members[0], [entry.record for entry in members]
-    mfu, rate = _mfu(records, "median"), median(r["tokens_per_second"] for r in records)
-    earlier = [entry.record for entry in before or []]
+    first, runs = members[0], [entry.ended for entry in members]
+    mfu, rate = _mfu(runs, "median"), median(run.tokens_per_second for run in runs)
+    earlier = [entry.ended for entry in before or []]
     was = _mfu(earlier, "median") if mfu is not None else None
     if was is None and earlier:
-        was = median(r["tokens_per_second"] for r in earlier)
+        was = median(run.tokens_per_second for run in earlier)
         now = rate
     else:
         now = mfu if mfu is not None else rate
-    phases = {phase: None for record in records for phase in record["median_step_seconds"]}
+    phases = {phase: None for run in runs for phase in run.median_step_seconds}
     return Version(
         variant=first.variant,
         rung=first.rung,
         machine=first.machine,
         time=first.time,
-        commit=_commit(records[0]),
+        commit=_commit(runs[0]),
         runs=len(members),
         mfu=mfu,
-        mfu_low=_mfu(records, "p10"),
-        mfu_high=_mfu(records, "p90"),
-        mfu_palm=_mfu(records, "palm_median"),
+        mfu_low=_mfu(runs, "p10"),
+        mfu_high=_mfu(runs, "p90"),
+        mfu_palm=_mfu(runs, "palm_median"),
         tokens_per_second=rate,
-        step_milliseconds={phase: 1e3 * _step_seconds(records, phase) for phase in phases},
-        goodput=median(r["goodput"] for r in records),
-        peak_memory_bytes=max(r["peak_memory_bytes"] for r in records),
+        step_milliseconds={phase: 1e3 * _step_seconds(runs, phase) for phase in phases},
+        goodput=median(run.goodput for run in runs),
+        peak_memory_bytes=max(run.peak_memory_bytes for run in runs),
         change=None if before is None or was is None else now / was,
         what=[] if before is None else differences(_how(before[0]), _how(first)),
     )
 
 
-def _mfu(records: list[Record], field: str) -> float | None:
-    known = [record["mfu"][field] for record in records if record["mfu"]]
+def _mfu(runs: Sequence[Ended], field: Literal["median", "p10", "p90", "palm_median"]) -> float | None:
+    known: list[float] = [getattr(run.mfu, field) for run in runs if run.mfu]
     return median(known) if known else None
 
 
-def _step_seconds(records: list[Record], phase: str) -> float:
-    """A budget may have no steps of a phase."""
-    steps = (record["median_step_seconds"].get(phase) for record in records)
-    return median(seconds for seconds in steps if seconds is not None)
+def _step_seconds(runs: Sequence[Ended], phase: str) -> float:
+    """Median over the runs that have steps of the phase: a budget may have none."""
+    return median(run.median_step_seconds[phase] for run in runs if phase in run.median_step_seconds)
 
 
-def differences(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+def differences(before: Mapping[str, JsonValue], after: Mapping[str, JsonValue]) -> list[str]:
     """`name old → new` of what differs; what one side does not know is a dash."""
-    names = [name for name in before | after if before.get(name) != after.get(name)]
+    names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
     return [f"{name} {_or_dash(before.get(name))} → {_or_dash(after.get(name))}" for name in names]
 
 
-def _or_dash(value: Any) -> Any:
+def _or_dash(value: JsonValue) -> JsonValue:
     return "—" if value is None else value
-
-
-def _flat(spec: dict[str, Any]) -> dict[str, Any]:
-    """The spec's parts that bear on speed, nested names joined by dots; seeds, steps and rates left out."""
-    flat: dict[str, Any] = {"precision": spec["precision"], "optimizer.name": spec["optimizer"]["name"]}
-    flat |= {f"model.{name}": value for name, value in spec["model"].items()}
-    flat |= {f"recipe.{name}": value for name, value in spec["recipe"]["options"].items()}
-    for phase in spec["recipe"]["phases"]:
-        flat |= {f"{phase['name']}.{name}": phase[name] for name in ("bag_size", "sequences", "positions")}
-    return flat

@@ -8,7 +8,7 @@ hardware FLOPs.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median, quantiles
@@ -16,12 +16,9 @@ from typing import Any
 
 import torch
 
-from stepladder.record.cost import (
-    FLOPS_FORMULA,
-    recomputed_flops,
-    step_flops,
-    training_flops,
-)
+from stepladder.record.cost import step_flops, training_flops
+from stepladder.record.events import StepRecord
+from stepladder.record.result import Mfu
 from stepladder.record.spec import PhaseSpec, RunSpec
 from stepladder.training.device import Hardware
 
@@ -137,59 +134,51 @@ def check_mfu(records: list[dict[str, Any]], hardware: Hardware) -> None:
         )
 
 
-def goodput(seconds: dict[str, float]) -> float:
-    """Share of a run's wall time that went into steps that count: `step` over `total`."""
-    return seconds["step"] / seconds["total"]
+@dataclass(frozen=True)
+class Pace:
+    """How fast a run typically stepped."""
+
+    median_step_seconds: dict[str, float]
+    """By phase."""
+    accelerator_seconds: float
+    """Steps × median of step time × accelerators, summed over phases."""
+    tokens_per_second: float
+    positions_per_second: float
 
 
-def summarise(
-    spec: RunSpec, hardware: Hardware, steps: list[dict[str, Any]], recomputes: bool = False
-) -> dict[str, Any]:
-    """Cost fields of a result: FLOPs, median step times, accelerator seconds, rates and MFU.
-
-    Args:
-        recomputes: whether activations were computed twice.
-    """
+def typical_pace(spec: RunSpec, steps: Sequence[StepRecord]) -> Pace:
+    """The run's pace by the medians of its logged steps, so that a slow step costs nothing."""
     phases = {phase.name: phase for phase in spec.recipe.phases if phase.steps}
     by_phase = {name: [record for record in steps if record["phase"] == name] for name in phases}
     typical = {name: median(r["step_seconds"] for r in records) for name, records in by_phase.items()}
     # Per step, because a run may go on from its checkpoint on another number of accelerators.
     cost = {n: median(r["step_seconds"] * r["accelerators"] for r in rs) for n, rs in by_phase.items()}
     stepping = sum(phase.steps * typical[name] for name, phase in phases.items())
-    return {
-        "steps": spec.recipe.steps,
-        "positions": spec.recipe.positions,
-        "tokens": spec.recipe.tokens,
-        "flops": training_flops(spec.model, spec.recipe),
-        "flops_palm": training_flops(spec.model, spec.recipe, "palm"),
-        "hardware_flops": training_flops(spec.model, spec.recipe)
-        + (recomputed_flops(spec.model, spec.recipe) if recomputes else 0.0),
-        "flops_formula": FLOPS_FORMULA,
-        "accelerator_seconds": sum(phase.steps * cost[name] for name, phase in phases.items()),
-        "median_step_seconds": typical,
-        "tokens_per_second": spec.recipe.tokens / stepping,
-        "positions_per_second": spec.recipe.positions / stepping,
-        "mfu": summarise_mfu(spec, hardware, steps),
-    }
+    return Pace(
+        median_step_seconds=typical,
+        accelerator_seconds=sum(phase.steps * cost[name] for name, phase in phases.items()),
+        tokens_per_second=spec.recipe.tokens / stepping,
+        positions_per_second=spec.recipe.positions / stepping,
+    )
 
 
-def summarise_mfu(spec: RunSpec, hardware: Hardware, steps: list[dict[str, Any]]) -> dict[str, Any] | None:
+def summarise_mfu(spec: RunSpec, hardware: Hardware, steps: Sequence[StepRecord]) -> Mfu | None:
     """Spread of MFU over the logged steps, with what it is stated against; None without a peak."""
     if hardware.peak_flops_per_second is None:
         return None
     # An earlier attempt may not have known the peak: its steps logged none.
-    mfus = [record["mfu"] for record in steps if record["mfu"] is not None]
+    mfus = [mfu for record in steps if (mfu := record["mfu"]) is not None]
     if not mfus:
         return None
     deciles = quantiles(mfus, n=10, method="inclusive") if len(mfus) > 1 else mfus * 9
     ratio = training_flops(spec.model, spec.recipe, "palm") / training_flops(spec.model, spec.recipe)
-    return {
-        "median": median(mfus),
-        "p10": deciles[0],
-        "p90": deciles[-1],
-        "convention": "causal",
-        "palm_median": median(mfus) * ratio,
-        "peak_flops_per_second": hardware.peak_flops_per_second,
-        "dtype": hardware.dtype,
-        "peak_source": hardware.source,
-    }
+    return Mfu(
+        median=median(mfus),
+        p10=deciles[0],
+        p90=deciles[-1],
+        convention="causal",
+        palm_median=median(mfus) * ratio,
+        peak_flops_per_second=hardware.peak_flops_per_second,
+        dtype=hardware.dtype,
+        peak_source=hardware.source,
+    )

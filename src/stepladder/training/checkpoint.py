@@ -16,13 +16,21 @@ import json
 import os
 import shutil
 import warnings
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple
 
 from torch import Tensor
+
+from stepladder.record.checkpoints import (
+    MANIFEST,
+    STATE,
+    checkpoint_path,
+    newest_first,
+    partial_path,
+    step_of,
+)
 
 warnings.filterwarnings("ignore", message="torch.distributed is disabled")  # as it is with a single rank
 
@@ -46,11 +54,6 @@ class Outcome(NamedTuple):
     """Of writing, beside the training."""
     problem: str | None
     """Why there is no such checkpoint; None if there is."""
-
-
-def checkpoint_path(folder: Path, step: int) -> Path:
-    """Where below `folder` the checkpoint of `step` is."""
-    return folder / f"step-{step:06d}"
 
 
 class Saver:
@@ -104,29 +107,26 @@ class Saver:
         except (Exception, CheckpointException) as error:
             problem = f"{_reason(error)}; {shutil.disk_usage(self._existing()).free:,} bytes are free there"
             if self._leads:
-                shutil.rmtree(self._partial(step), ignore_errors=True)
+                shutil.rmtree(partial_path(self._folder, step), ignore_errors=True)
         return Outcome(step, perf_counter() - start, problem)
 
     def _existing(self) -> Path:
         """The checkpoints' folder, or what is there of its path."""
         return next(path for path in (self._folder, *self._folder.parents) if path.exists())
 
-    def _partial(self, step: int) -> Path:
-        return self._folder / f"partial-{step:06d}"
-
     def _save(self, step: int, state: dict[str, Any]) -> None:
         from torch.distributed import checkpoint as dcp
 
-        partial = self._partial(step)
+        partial = partial_path(self._folder, step)
         if self._leads:
             shutil.rmtree(partial, ignore_errors=True)
         writer = dcp.FileSystemWriter(partial, single_file_per_rank=True, sync_files=True)
         dcp.save(self._host, storage_writer=writer, process_group=self._group, no_dist=self._group is None)
         # Saving ends with an exchange between all ranks, so that their files are there now.
         if self._leads:
-            _write_synced(partial / "state.json", json.dumps(state, allow_nan=False).encode())
+            _write_synced(partial / STATE, json.dumps(state, allow_nan=False).encode())
             hashes = {path.name: file_sha256(path) for path in sorted(partial.iterdir())}
-            _write_synced(partial / "manifest.json", json.dumps(hashes).encode())
+            _write_synced(partial / MANIFEST, json.dumps(hashes).encode())
             self._publish(partial, step)
 
     def _publish(self, partial: Path, step: int) -> None:
@@ -135,10 +135,10 @@ class Saver:
         shutil.rmtree(target, ignore_errors=True)  # only ever a broken one: a complete one is not saved again
         partial.rename(target)
         _sync_folder(self._folder)
-        for path in list(_newest_first(self._folder)):
-            if int(path.name[5:]) > step:  # found unusable at resume, or the run would have gone on from it
+        for path in newest_first(self._folder):
+            if step_of(path) > step:  # found unusable at resume, or the run would have gone on from it
                 shutil.rmtree(path)
-        for old in list(_newest_first(self._folder))[self._keep :]:
+        for old in newest_first(self._folder)[self._keep :]:
             shutil.rmtree(old)
 
 
@@ -149,11 +149,11 @@ def verify(path: Path) -> Checkpoint:
         BrokenCheckpoint: the manifest or a file is missing, or a file does not match its sha256.
     """
     try:
-        hashes = json.loads((path / "manifest.json").read_bytes())
+        hashes = json.loads((path / MANIFEST).read_bytes())
         for name, expected in hashes.items():
             if file_sha256(path / name) != expected:
                 raise BrokenCheckpoint(f"{path / name} does not match its sha256")
-        return Checkpoint(path, json.loads((path / "state.json").read_bytes()))
+        return Checkpoint(path, json.loads((path / STATE).read_bytes()))
     except BrokenCheckpoint:
         raise
     except (OSError, ValueError, AttributeError) as error:
@@ -163,7 +163,7 @@ def verify(path: Path) -> Checkpoint:
 def newest_checkpoint(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     """The newest usable checkpoint below `folder`, and why newer ones were not usable."""
     problems = []
-    for path in _newest_first(folder):
+    for path in newest_first(folder):
         try:
             return verify(path), problems
         except BrokenCheckpoint as error:
@@ -202,10 +202,6 @@ def _write_synced(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _newest_first(folder: Path) -> Iterator[Path]:
-    return iter(sorted(folder.glob("step-*"), key=lambda path: int(path.name[5:]), reverse=True))
 
 
 def _sync_folder(folder: Path) -> None:

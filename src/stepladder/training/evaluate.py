@@ -34,6 +34,14 @@ class DomainLoss(NamedTuple):
     bits_per_byte: float
 
 
+def target_loss(losses: dict[str, DomainLoss], weights: dict[str, float]) -> DomainLoss:
+    """Mean over domains by the ladder's weights, which sum to 1: what laws are fitted to."""
+    return DomainLoss(
+        sum(weight * losses[domain].nats_per_token for domain, weight in weights.items()),
+        sum(weight * losses[domain].bits_per_byte for domain, weight in weights.items()),
+    )
+
+
 def evaluate(trainer: Trainer, held_out: Validation) -> DomainLoss:
     """Score one domain: every token but the first is predicted once."""
     tokens = torch.from_numpy(held_out.tokens).to(trainer.device)

@@ -30,8 +30,8 @@ SLOW, LEAST_EXCESS = 3.0, 0.05
 """A slow step takes more than SLOW times the median, and more than LEAST_EXCESS seconds longer than it."""
 
 
-class Health(TypedDict):
-    """What stood out in a run, over all its attempts."""
+class HealthTally(TypedDict):
+    """What stood out in a run so far, over all its attempts; see `record.result.Health`."""
 
     spikes: int
     """Steps whose loss or gradient norm stood far above those before."""
@@ -43,9 +43,9 @@ class Health(TypedDict):
     """The first of all these in words."""
 
 
-def nothing_found() -> Health:
+def nothing_found() -> HealthTally:
     """Of a run that has not begun."""
-    return Health(spikes=0, skipped_steps=0, slow_steps=0, notes=[])
+    return HealthTally(spikes=0, skipped_steps=0, slow_steps=0, notes=[])
 
 
 class Spike(NamedTuple):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from stepladder.record.events import EventLog
+from stepladder.record.paths import RunFolder
 from stepladder.training.lineage import utc_now
 
 
@@ -14,16 +15,17 @@ class Journal:
     """Writes for the first rank of a run; on the others it is silent."""
 
     def __init__(self, run_dir: Path, name: str, silent: bool) -> None:
-        self.path, self._name, self._silent = run_dir / "events.jsonl", name, silent
+        folder = RunFolder(run_dir)
+        self.path, self._name, self._silent = folder.events, name, silent
         if not silent:
-            self._events = EventLog(self.path)
-            self._log = (run_dir / "log.txt").open("a", encoding="utf-8")
+            self._events = EventLog(folder.events)
+            self._log = folder.log.open("a", encoding="utf-8")
 
-    def write(self, event: str, **fields: Any) -> None:
+    def write(self, event: str, **fields: object) -> None:
         """Append one record; see `EventLog.write`."""
         self.write_many(event, [fields])
 
-    def write_many(self, event: str, records: list[dict[str, Any]]) -> None:
+    def write_many(self, event: str, records: Sequence[Mapping[str, object]]) -> None:
         """Append several records of one kind."""
         if not self._silent:
             self._events.write_many(event, records)

@@ -8,9 +8,9 @@ import subprocess
 import time
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from stepladder.data.batches import Corpus
+from stepladder.record.result import Lineage, Machine, Parent
 from stepladder.record.spec import RunSpec
 from stepladder.training.calibrate import cpu_name
 from stepladder.training.device import Hardware, cores
@@ -24,7 +24,7 @@ def utc_now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
-def code_state() -> dict[str, Any]:
+def code_state() -> tuple[str | None, bool | None]:
     """Commit of the checkout this package runs from, and whether its files differ from it.
 
     Both are None outside a git checkout (an installed wheel), or without git.
@@ -42,7 +42,7 @@ def code_state() -> dict[str, Any]:
 
     commit = git("rev-parse", "HEAD")
     status = git("status", "--porcelain", "--", "..") if commit else None
-    return {"code_commit": commit, "code_dirty": None if status is None else bool(status)}
+    return commit, None if status is None else bool(status)
 
 
 def scheduler_job() -> str | None:
@@ -52,23 +52,36 @@ def scheduler_job() -> str | None:
 
 
 def trace(
-    spec: RunSpec, corpus: Corpus, hardware: Hardware, threads: int, hostnames: list[str]
-) -> dict[str, Any]:
-    """The `lineage` of a result, but for its start and finish times.
+    spec: RunSpec,
+    corpus: Corpus,
+    hardware: Hardware,
+    threads: int,
+    hostnames: list[str],
+    started: str,
+    parent: Parent | None,
+) -> Lineage:
+    """The lineage of a result that is finished now.
 
     Args:
         hostnames: of the machines of all ranks, in order of rank.
+        started: when the first attempt began, as `utc_now` says it.
+        parent: the segment of a trunk that the run branched off.
     """
-    several = {"hostnames": hostnames} if len(hostnames) > 1 else {}
-    return code_state() | {
-        "code_fingerprint": spec.code,
-        "packages": {name: version(name) for name in PACKAGES},
-        "python": platform.python_version(),
-        "hardware": {"cpu": cpu_name(), "cores": cores(), "accelerator": hardware.accelerator},
-        "threads": threads,
-        "data_sha256": corpus.manifest.sha256,
-        "data_description": corpus.manifest.description,
-        "hostname": hostnames[0],
-        **several,
-        "slurm_job_id": scheduler_job(),
-    }
+    commit, dirty = code_state()
+    return Lineage(
+        code_commit=commit,
+        code_dirty=dirty,
+        code_fingerprint=spec.code,
+        packages={name: version(name) for name in PACKAGES},
+        python=platform.python_version(),
+        hardware=Machine(cpu=cpu_name(), cores=cores(), accelerator=hardware.accelerator),
+        threads=threads,
+        data_sha256=corpus.manifest.sha256,
+        data_description=corpus.manifest.description,
+        hostname=hostnames[0],
+        hostnames=hostnames if len(hostnames) > 1 else None,
+        slurm_job_id=scheduler_job(),
+        started=started,
+        finished=utc_now(),
+        parent=parent,
+    )

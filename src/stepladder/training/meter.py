@@ -20,7 +20,7 @@ from stepladder.training.accounting import (
 from stepladder.training.feed import Place
 from stepladder.training.health import (
     GRADIENT_FACTOR,
-    Health,
+    HealthTally,
     SlowStep,
     SlowStepDetector,
     Spike,
@@ -65,7 +65,7 @@ class Meter:
         throughput: Throughput,
         journal: Journal,
         account: TimeAccount,
-        health: Health,
+        health: HealthTally,
         max_skipped_steps: int,
     ) -> None:
         """Args:

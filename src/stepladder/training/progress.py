@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stepladder.record.events import lost_seconds
+from stepladder.record.events import read_events, working_seconds
+from stepladder.record.result import Parent
 from stepladder.training.accounting import TimeAccount
 from stepladder.training.attempt import Attempt
 from stepladder.training.checkpoint import Checkpoint, newest_checkpoint, read_tensors
 from stepladder.training.fork import Fork, read_fork
-from stepladder.training.health import Health, nothing_found
+from stepladder.training.health import HealthTally, nothing_found
 
 
 @dataclass
@@ -27,9 +28,9 @@ class Progress:
     """When the first attempt began, ISO 8601 in UTC."""
     warnings: list[str]
     """Of all attempts, in order."""
-    parent: dict[str, Any] | None
-    """Which segment of a trunk the run goes on from; see `Fork.lineage`."""
-    health: Health = field(default_factory=nothing_found)
+    parent: Parent | None
+    """Which segment of a trunk the run goes on from."""
+    health: HealthTally = field(default_factory=nothing_found)
 
 
 def begin(attempt: Attempt, fork: Path | None, began: float) -> Progress:
@@ -45,7 +46,7 @@ def begin(attempt: Attempt, fork: Path | None, began: float) -> Progress:
     checkpoint, problems = find_checkpoint(attempt)
     trunk = read_fork(fork, attempt.spec, attempt.identity["data_sha256"]) if fork else None
     warnings = [*attempt.warnings, *problems]
-    parent = trunk.lineage if trunk else None
+    parent = trunk.parent if trunk else None
     if checkpoint:
         progress = resume(attempt, checkpoint, began, warnings, parent)
     else:
@@ -74,11 +75,12 @@ def resume(
     checkpoint: Checkpoint,
     began: float,
     warnings: list[str],
-    parent: dict[str, Any] | None,
+    parent: Parent | None,
 ) -> Progress:
     """Take over what was saved; the time since then is lost."""
     state, trainer = checkpoint.state, attempt.trainer
-    lost = lost_seconds(attempt.journal.path, state["time"]) if attempt.ranks.leads else 0.0
+    records = read_events(attempt.journal.path) if attempt.ranks.leads else []
+    lost = working_seconds(records, state["time"]) if records else 0.0
     load_tensors(attempt, checkpoint)
     if state["accelerators"] == attempt.ranks.world.size:  # else the share is another, and so is what fits
         trainer.micro_batch = state["micro_batch_sequences"]
@@ -101,7 +103,7 @@ def branch_off(attempt: Attempt, trunk: Fork) -> int:
     load_tensors(attempt, trunk.checkpoint)
     step: int = trunk.checkpoint.state["step"]
     attempt.journal.write_many("step", [record | {"inherited": True} for record in trunk.steps])
-    attempt.journal.say(f"branched off {trunk.lineage['path']} at step {step}/{attempt.spec.recipe.steps}")
+    attempt.journal.say(f"branched off {trunk.parent.path} at step {step}/{attempt.spec.recipe.steps}")
     return step
 
 

@@ -1,69 +1,102 @@
-"""result.json: what a run was and what it scored."""
+"""From what a run measured to its result. It only puts together: the numbers are made elsewhere."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from pathlib import Path
 
 from stepladder.data.batches import Corpus
-from stepladder.record.cost import parameters
-from stepladder.record.spec import RunSpec
-from stepladder.training.evaluate import DomainLoss
-
-
-def identify(spec: RunSpec) -> dict[str, Any]:
-    """Fields that say which run it was."""
-    return {
-        "id": spec.id,
-        "variant": spec.variant,
-        "architecture": spec.model.architecture,
-        "recipe": spec.recipe.name,
-        "rung": spec.rung,
-        "depth": spec.model.n_layers,
-        "budget": spec.budget,
-        "budget_multiple": spec.budget_multiple,
-        "seed": spec.seed,
-        "learning_rate": spec.optimizer.learning_rate,
-        "learning_rate_factor": spec.learning_rate_factor,
-        "spec_sha256": spec.sha256,
-        "parameters": parameters(spec.model).as_dict(),
-    }
-
-
-def score(spec: RunSpec, corpus: Corpus, losses: dict[str, DomainLoss]) -> dict[str, Any]:
-    """Target loss (weighted mean over domains) and the losses by domain, with what they were taken on."""
-    weights = spec.data.domain_weights
-    held_out = {domain: corpus.validation(domain) for domain in weights}
-    return {
-        "loss": sum(weight * losses[domain].nats_per_token for domain, weight in weights.items()),
-        "bits_per_byte": sum(weight * losses[domain].bits_per_byte for domain, weight in weights.items()),
-        "losses": {domain: loss.nats_per_token for domain, loss in losses.items()},
-        "bits_per_byte_by_domain": {domain: loss.bits_per_byte for domain, loss in losses.items()},
-        "validation": {
-            domain: {"tokens": len(text.tokens), "bytes": text.bytes, "documents": text.documents}
-            for domain, text in held_out.items()
-        },
-    }
-
-
-TOLD_AT_THE_END = (
-    "loss",
-    "mfu",
-    "tokens_per_second",
-    "median_step_seconds",
-    "accelerators",
-    "engine",
-    "peak_memory_bytes",
-    "goodput",
+from stepladder.record.checkpoints import checkpoint_path
+from stepladder.record.cost import FLOPS_FORMULA, flops_until, parameters, recomputed_flops, training_flops
+from stepladder.record.events import StepRecord
+from stepladder.record.result import (
+    EngineUsed,
+    Health,
+    HeldOut,
+    Lineage,
+    ParameterCounts,
+    Result,
+    Seconds,
 )
-"""Fields of a result that the last record of a run's log repeats: results go when a run is trained again,
-logs stay."""
+from stepladder.record.spec import RunSpec
+from stepladder.training.accounting import summarise_mfu, typical_pace
+from stepladder.training.device import Hardware
+from stepladder.training.evaluate import DomainLoss, target_loss
 
-TOLD_OF_LINEAGE = ("code_commit", "code_dirty", "code_fingerprint", "packages", "hardware", "threads")
-"""And of its lineage."""
+
+def make_result(
+    spec: RunSpec,
+    corpus: Corpus,
+    hardware: Hardware,
+    steps: Sequence[StepRecord],
+    losses: dict[str, DomainLoss] | None,
+    *,
+    accelerators: int,
+    engine: EngineUsed,
+    health: Health,
+    seconds: Seconds,
+    peak_memory_bytes: int,
+    restarts: int,
+    warnings: list[str],
+    lineage: Lineage,
+) -> Result:
+    """The result of a run that has done all its steps.
+
+    Args:
+        steps: its logged steps, those that it inherited from a trunk included.
+        losses: held-out, by domain; None for a segment of a trunk.
+        peak_memory_bytes: of the rank that used most.
+    """
+    recipe, pace = spec.recipe, typical_pace(spec, steps)
+    flops = training_flops(spec.model, recipe)
+    target = target_loss(losses, spec.data.domain_weights) if losses else None
+    return Result(
+        id=spec.id,
+        variant=spec.variant,
+        architecture=spec.model.architecture,
+        recipe=recipe.name,
+        rung=spec.rung,
+        depth=spec.model.n_layers,
+        budget=spec.budget,
+        budget_multiple=spec.budget_multiple,
+        seed=spec.seed,
+        learning_rate=spec.optimizer.learning_rate,
+        learning_rate_factor=spec.learning_rate_factor,
+        spec_sha256=spec.sha256,
+        parameters=ParameterCounts(**parameters(spec.model).as_dict()),
+        loss=target.nats_per_token if target else None,
+        bits_per_byte=target.bits_per_byte if target else None,
+        losses={domain: loss.nats_per_token for domain, loss in losses.items()} if losses else None,
+        bits_per_byte_by_domain={d: loss.bits_per_byte for d, loss in losses.items()} if losses else None,
+        validation={domain: held_out(corpus, domain) for domain in losses} if losses else None,
+        steps=recipe.steps,
+        positions=recipe.positions,
+        tokens=recipe.tokens,
+        flops=flops,
+        flops_palm=training_flops(spec.model, recipe, "palm"),
+        hardware_flops=flops + (recomputed_flops(spec.model, recipe) * engine.activations_recomputed),
+        flops_formula=FLOPS_FORMULA,
+        accelerator_seconds=pace.accelerator_seconds,
+        median_step_seconds=pace.median_step_seconds,
+        tokens_per_second=pace.tokens_per_second,
+        positions_per_second=pace.positions_per_second,
+        mfu=summarise_mfu(spec, hardware, steps),
+        flops_trained=flops_until(spec, recipe.steps)
+        - (flops_until(spec, lineage.parent.step) if lineage.parent else 0.0),
+        checkpoint=checkpoint_path(Path(), recipe.steps).name,
+        accelerators=accelerators,
+        engine=engine,
+        health=health,
+        seconds=seconds,
+        goodput=seconds.step / seconds.total,
+        peak_memory_bytes=peak_memory_bytes,
+        restarts=restarts,
+        warnings=warnings,
+        lineage=lineage,
+    )
 
 
-def end_record(result: dict[str, Any]) -> dict[str, Any]:
-    """Fields of the `end` record of a run's log; `stepladder mfu` reads them."""
-    lineage = {name: result["lineage"][name] for name in TOLD_OF_LINEAGE}
-    told = {name: result[name] for name in TOLD_AT_THE_END}
-    return told | lineage | {"seconds": result["seconds"]["total"]}
+def held_out(corpus: Corpus, domain: str) -> HeldOut:
+    """How much text of a domain is scored."""
+    text = corpus.validation(domain)
+    return HeldOut(tokens=len(text.tokens), bytes=text.bytes, documents=text.documents)

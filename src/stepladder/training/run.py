@@ -10,36 +10,34 @@ code in step; the first reads and writes the folder.
 
 from __future__ import annotations
 
-import json
 import signal
 import socket
 import time
 from pathlib import Path
-from typing import Any
 
 import psutil
 
-from stepladder.record.cost import flops_until
-from stepladder.record.events import read_attempts, read_steps
-from stepladder.record.files import write_atomically
+from stepladder.record.checkpoints import checkpoint_path
+from stepladder.record.events import read_events, restarts, steps_of
 from stepladder.record.folder import holds_result
+from stepladder.record.paths import RunFolder
+from stepladder.record.result import EngineUsed, Health, Result, Seconds
 from stepladder.record.spec import TRUNK, RunSpec
 from stepladder.schema.execution import EngineOptions
-from stepladder.training import accounting
 from stepladder.training.attempt import Attempt, prepare
-from stepladder.training.checkpoint import Outcome, checkpoint_path
+from stepladder.training.checkpoint import Outcome
 from stepladder.training.device import peak_memory_bytes, pick_device
 from stepladder.training.distributed import World, check_shares
 from stepladder.training.engine import settle_micro_batch
 from stepladder.training.evaluate import DomainLoss, evaluate
 from stepladder.training.feed import Place
-from stepladder.training.lineage import trace, utc_now
+from stepladder.training.lineage import trace
 from stepladder.training.meter import Meter
 from stepladder.training.prefetch import Prefetch
 from stepladder.training.process import configure_process
 from stepladder.training.process_group import device_of, join
 from stepladder.training.progress import Progress, begin, checkpoint_state
-from stepladder.training.result import end_record, identify, score
+from stepladder.training.result import make_result
 from stepladder.training.stop import EXIT_STOPPED, StopSignal, tell_progress, was_restarted
 
 NOTHING, FLUSH, SAVE = 0, 1, 2
@@ -84,7 +82,7 @@ def train(
         SystemExit: with status 75 after SIGTERM or SIGUSR2, once a checkpoint is saved.
     """
     if was_restarted() and holds_result(run_dir, spec):  # stopped between its last line and its end
-        return run_dir / "result.json"
+        return RunFolder(run_dir).result
     stop, began = StopSignal(), psutil.Process().create_time()
     configure_process(threads)
     world = World.from_environment()
@@ -230,20 +228,20 @@ def finish(attempt: Attempt, progress: Progress, losses: dict[str, DomainLoss] |
     run_dir, ranks = attempt.run_dir, attempt.ranks
     with progress.account.timed("checkpoint"):
         report_save(attempt, progress, attempt.saver.wait())
-    path = run_dir / "result.json"
+    folder = RunFolder(run_dir)
     peak_memory = ranks.largest(peak_memory_bytes(attempt.device))
     hostnames = ranks.gather(socket.gethostname())
-    if losses is None and not checkpoint_path(run_dir / "checkpoints", progress.step).exists():
+    if losses is None and not checkpoint_path(folder.checkpoints, progress.step).exists():
         raise OSError(
             f"{attempt.spec.id}: its end could not be saved, and branches need it: see the warnings"
         )
     if ranks.leads:
         content = result(attempt, progress, losses, peak_memory, hostnames)
-        write_atomically(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
-        attempt.journal.write("end", **end_record(content))
-        score = "" if losses is None else f": loss {content['loss']:.4f} nats per token"
+        content.write(folder.result)
+        attempt.journal.write("end", **content.ended().model_dump(mode="json"))
+        score = "" if content.loss is None else f": loss {content.loss:.4f} nats per token"
         attempt.journal.say(f"done{score}")
-    return path
+    return folder.result
 
 
 def result(
@@ -252,32 +250,35 @@ def result(
     losses: dict[str, DomainLoss] | None,
     peak_memory_bytes: int,
     hostnames: list[str],
-) -> dict[str, Any]:
+) -> Result:
     """Everything result.json holds; memory is that of the rank that used most."""
-    spec, trainer, log = attempt.spec, attempt.trainer, attempt.journal.path
-    return (
-        identify(spec)
-        | ({"loss": None} if losses is None else score(spec, attempt.corpus, losses))
-        | accounting.summarise(spec, attempt.hardware, read_steps(log), trainer.model.recompute)
-        | {
-            "flops_trained": flops_until(spec, spec.recipe.steps)
-            - (flops_until(spec, progress.parent["step"]) if progress.parent else 0.0),
-            "checkpoint": checkpoint_path(attempt.run_dir, progress.step).name,
-            "accelerators": attempt.ranks.world.size,
-            "engine": {
-                "compiled": trainer.compiled,
-                "sharding": trainer.sharding.kind,
-                "micro_batch_sequences": trainer.micro_batch
-                or spec.recipe.phases[-1].sequences // attempt.ranks.world.size,
-                "activations_recomputed": trainer.model.recompute,
-            },
-            "health": progress.health,
-            "seconds": (seconds := progress.account.totals()),
-            "goodput": accounting.goodput(seconds),
-            "peak_memory_bytes": peak_memory_bytes,
-            "restarts": sum(record["event"] == "resume" for record in read_attempts(log)),
-            "warnings": progress.warnings,
-            "lineage": trace(spec, attempt.corpus, attempt.hardware, attempt.threads, hostnames)
-            | {"started": progress.started, "finished": utc_now(), "parent": progress.parent},
-        }
+    spec, trainer, accelerators = attempt.spec, attempt.trainer, attempt.ranks.world.size
+    records = read_events(attempt.journal.path)
+    return make_result(
+        spec,
+        attempt.corpus,
+        attempt.hardware,
+        steps_of(records),
+        losses,
+        accelerators=accelerators,
+        engine=EngineUsed(
+            compiled=trainer.compiled,
+            sharding=trainer.sharding.kind,
+            micro_batch_sequences=trainer.micro_batch or spec.recipe.phases[-1].sequences // accelerators,
+            activations_recomputed=trainer.model.recompute,
+        ),
+        health=Health.model_validate(progress.health),
+        seconds=Seconds.model_validate(progress.account.totals()),
+        peak_memory_bytes=peak_memory_bytes,
+        restarts=restarts(records),
+        warnings=progress.warnings,
+        lineage=trace(
+            spec,
+            attempt.corpus,
+            attempt.hardware,
+            attempt.threads,
+            hostnames,
+            progress.started,
+            progress.parent,
+        ),
     )

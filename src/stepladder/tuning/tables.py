@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pandas as pd
 
 from stepladder.ladder.climb import Climb
 from stepladder.ladder.sweep import quantity, quantity_name, rule_rate
-from stepladder.record.tables import collect
+from stepladder.record.paths import LadderFolder
+from stepladder.record.tables import read_runs
 
 
-def sweep_table(climb: Climb, results: Path) -> pd.DataFrame:
+def sweep_table(climb: Climb, results: LadderFolder) -> pd.DataFrame:
     """One row per run of the sweep: result.json as in runs.parquet, and what `tune` needs of the design.
-
-    Args:
-        results: results/<ladder>.
 
     Raises:
         FileNotFoundError: a run has no result yet.
         ValueError: a result is of another spec than the ladder asks for.
     """
-    found, _ = collect(results / "runs" / run / "result.json" for run in climb.sweep)
+    found = read_runs(results.run(run).result for run in climb.sweep)
     name = quantity_name(climb.ladder)
     for (run, planned), sha in zip(climb.sweep.items(), found["spec_sha256"], strict=True):
         if planned.spec.sha256 != sha:

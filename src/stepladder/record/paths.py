@@ -1,0 +1,110 @@
+"""Where everything lies that a ladder leaves behind. Paths are made here and never parsed: a spec says what a
+run is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from stepladder.record.spec import TRUNK, RunSpec
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of one run, or of one segment of a trunk."""
+
+    path: Path
+
+    @classmethod
+    def of_result(cls, result: Path) -> RunFolder:
+        """The folder that a result.json lies in."""
+        return cls(result.parent)
+
+    @property
+    def spec(self) -> Path:
+        """What was asked for, as `RunSpec.to_json` writes it; there from the first attempt on."""
+        return self.path / "spec.json"
+
+    @property
+    def events(self) -> Path:
+        """What happened, for programs: see `stepladder.record.events`."""
+        return self.path / "events.jsonl"
+
+    @property
+    def log(self) -> Path:
+        """What happened, for people."""
+        return self.path / "log.txt"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of checkpoints: see `stepladder.record.checkpoints`."""
+        return self.path / "checkpoints"
+
+    @property
+    def result(self) -> Path:
+        """What came of it; written last: see `stepladder.record.result`."""
+        return self.path / "result.json"
+
+    @property
+    def everything(self) -> tuple[Path, ...]:
+        """All that one training of the run leaves here, whether it is there or not."""
+        return self.spec, self.events, self.log, self.checkpoints, self.result
+
+
+@dataclass(frozen=True)
+class LadderFolder:
+    """The results of one ladder: `results/<name>`."""
+
+    path: Path
+
+    @classmethod
+    def of(cls, ladder: str) -> LadderFolder:
+        """Where the ladder of this name keeps its results below the current folder."""
+        return cls(Path("results", ladder))
+
+    @property
+    def runs(self) -> Path:
+        """Folder of all runs, those of a sweep included."""
+        return self.path / "runs"
+
+    @property
+    def plan(self) -> Path:
+        """What would run, and what it costs."""
+        return self.path / "plan.json"
+
+    @property
+    def learning_rates(self) -> Path:
+        """What the sweep's runs taught, of a ladder with a sweep."""
+        return self.path / "learning_rates.json"
+
+    @property
+    def comparison(self) -> Path:
+        """Gains, tests and verdicts."""
+        return self.path / "comparison.json"
+
+    @property
+    def runs_table(self) -> Path:
+        """One row per run: see `stepladder.record.tables`."""
+        return self.path / "runs.parquet"
+
+    @property
+    def steps_table(self) -> Path:
+        """One row per logged step."""
+        return self.path / "steps.parquet"
+
+    @property
+    def manifest(self) -> Path:
+        """The token shards' manifest."""
+        return self.path / "data" / "manifest.json"
+
+    def fit(self, axis: str) -> Path:
+        """The laws on one cost axis."""
+        return self.path / "fits" / f"{axis}.json"
+
+    def run(self, run: str) -> RunFolder:
+        """The folder of the run with this id."""
+        return RunFolder(self.runs / run)
+
+    def job(self, spec: RunSpec) -> RunFolder:
+        """The folder of a run, or of a segment of a trunk."""
+        return RunFolder(self.path / "trunks" / spec.id) if spec.budget == TRUNK else self.run(spec.id)

@@ -1,0 +1,44 @@
+"""docs/results.md says what the types say, and the types say what is in the tables."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from golden import GOLDEN
+
+from stepladder.record.describe import columns_of, fields_of, page
+from stepladder.record.events import StepRecord, read_steps
+from stepladder.record.result import COLUMN_PREFIX, Result
+
+PAGE = Path(__file__).parents[2] / "docs" / "results.md"
+
+
+def test_the_page_is_as_the_types():
+    text = PAGE.read_text()
+    assert page(text) == text, f"run: python -m stepladder.record.describe {PAGE}"
+
+
+def test_every_field_says_what_it_means():
+    for field in (*fields_of(Result), *columns_of(StepRecord)):
+        assert field.meaning, field.name
+
+
+@pytest.mark.parametrize("name", ["dense", "moe", "branch", "segment"])
+def test_every_column_of_a_run_is_described(name):
+    """A key of a mapping may be anything; a part that is null is a column of its own."""
+    patterns = []
+    for field in fields_of(Result):
+        head, *rest = field.name.split(".")
+        column = "_".join([COLUMN_PREFIX.get(head, head) if rest else head, *rest])
+        patterns.append(re.compile(re.escape(column).replace(r"\*", ".+")))
+    for column in Result.read(GOLDEN / f"{name}.json").row():
+        assert any(pattern.fullmatch(column) for pattern in patterns), column
+
+
+def test_every_column_of_a_step_is_described():
+    described = {field.name for field in columns_of(StepRecord)}
+    (step,) = read_steps(GOLDEN / "moe.events.jsonl")
+    assert set(step) <= described
+    assert described - set(step) == {"communication_seconds", "inherited"}
