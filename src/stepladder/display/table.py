@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+Table = dict[str, Any]
+
 
 def table(
     columns: Sequence[str], rows: Sequence[Sequence[str]], note: str | None = None, *, total: bool = False
-):
+) -> Table:
     """A table that look.typ's `data-table` draws.
 
     Args:

@@ -10,9 +10,10 @@ from typing import Any
 
 import pandas as pd
 
+from stepladder.decision.axis_fit import AxisFit
 from stepladder.decision.cells import make_cells
-
-AXES = ("flops", "seconds", "tokens")
+from stepladder.decision.comparison import Comparison
+from stepladder.schema.analysis import AXES, Axis
 
 
 @dataclass(frozen=True)
@@ -21,8 +22,8 @@ class Results:
 
     runs: pd.DataFrame
     steps: pd.DataFrame
-    fits: dict[str, dict[str, Any]]
-    comparison: dict[str, Any]
+    fits: dict[Axis, AxisFit]
+    comparison: Comparison
     manifest: dict[str, Any]
     tuning: dict[str, Any] | None = None
     """learning_rates.json, of a ladder with a sweep."""
@@ -36,13 +37,14 @@ class Results:
 
         Raises:
             FileNotFoundError: a file is missing; all of them are made by the workflow.
+            DocumentError: a file is of another version.
         """
         runs = pd.read_parquet(folder / "runs.parquet")
         return cls(
             runs=runs.sort_values(["parameters_active_non_embedding", "flops", "id"], kind="stable"),
             steps=pd.read_parquet(folder / "steps.parquet"),
-            fits={axis: _json(folder / "fits" / f"{axis}.json") for axis in AXES},
-            comparison=_json(folder / "comparison.json"),
+            fits={axis: AxisFit.read(folder / "fits" / f"{axis}.json") for axis in AXES},
+            comparison=Comparison.read(folder / "comparison.json"),
             manifest=_json(folder / "data" / "manifest.json"),
             tuning=_json(folder / "learning_rates.json") if sweep else None,
         )
