@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from report_results import plan_of, runs_table
 
+from stepladder.decision.axis_fit import AxisFit
 from stepladder.report.build import build_report, draw, report_context
 from stepladder.report.figures.running import training_figure
 from stepladder.report.figures.style import variant_styles
@@ -140,7 +141,7 @@ def test_refused_fit_still_makes_pages(write_results, ladder: dict, tmp_path: Pa
     runs = runs_table()
     runs = runs[runs["rung"].isin(["d2", "d3"])].reset_index(drop=True)
     folder = write_results(tmp_path, runs)
-    reason = json.loads((folder / "fits/flops.json").read_text())["reason"]
+    reason = AxisFit.read(folder / "fits/flops.json").reason
     assert reason, "two rungs cannot carry a law with a floor"
     shown = context(folder, ladder, runs)
     assert shown["verdicts"]["rows"][0][3] == "—"

@@ -54,7 +54,7 @@ def loss_figure(runs: pd.DataFrame, fit: AxisFit, styles: Styles, reference: str
             4.7 if base else 3.4, nrows=2 if base else 1, sharex=True, squeeze=False,
             gridspec_kw={"height_ratios": [1.6, 1] if base else [1]},
         )  # fmt: skip
-        divisor, unit = compute_scale(runs["flops"])
+        divisor, unit = compute_scale(runs["flops"].tolist())
         panels: list[Axes] = list(grid[:, 0])
         hidden = {(p.variant, p.rung) for p in predictions}
         for axes in panels:
@@ -72,7 +72,7 @@ def loss_figure(runs: pd.DataFrame, fit: AxisFit, styles: Styles, reference: str
                     # Below, one band is enough: four would hide each other.
                     banded = axes is panels[0] or variant == reference
                     _curve(axes, laws[variant].curve, zero, divisor, style, banded)
-        log_axis(panels[0], "x", *padded(runs["flops"] / divisor, 0.07))
+        log_axis(panels[0], "x", *padded((runs["flops"] / divisor).tolist(), 0.07))
         panels[0].set_ylabel("Held-out loss (nats/token)")
         _limit(panels[0], list(runs["loss"]), predictions, _zero(None))
         _rung_labels(panels[0], runs["flops"] / divisor, runs["rung"], {rung for _, rung in hidden})
@@ -97,7 +97,9 @@ def _zero(law: VariantLaw | None) -> Zero:
 
 def _points(axes: Axes, x: Array, y: Array, hollow: Sequence[bool], style: VariantStyle) -> None:
     mask = np.array(hollow, dtype=bool)
-    look = {"linestyle": "none", "color": style.colour, "marker": style.marker, "zorder": 3}
+    look: dict[str, Any] = {
+        "linestyle": "none", "color": style.colour, "marker": style.marker, "zorder": 3,
+    }  # fmt: skip
     axes.plot(x[~mask], y[~mask], **look)
     axes.plot(x[mask], y[mask], markerfacecolor="white", markeredgewidth=1.1, **look)
 
@@ -222,7 +224,7 @@ def _gain_panel(
         axes.plot(x, y, color=style.colour, linestyle=style.line, linewidth=0.8)
         _points(axes, x, y, [r.held_out for r in rungs], style)
     costs = pd.Series([r.cost / divisor for r in every])
-    log_axis(axes, "x", *padded(costs, 0.1))
+    log_axis(axes, "x", *padded(costs.tolist(), 0.1))
     axes.set_xlabel(AXES[axis].label.format(unit=unit))
     _rung_labels(axes, costs, pd.Series([r.label for r in every]), set())
 

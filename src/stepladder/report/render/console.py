@@ -13,7 +13,6 @@ from stepladder.decision.comparison import Comparison
 from stepladder.decision.prediction import Prediction
 from stepladder.decision.run_options import NextRuns
 from stepladder.display import numbers as fmt
-from stepladder.display.numbers import si
 from stepladder.display.terminal import MIN_WIDTH
 from stepladder.laws.envelope import EnvelopeFit
 from stepladder.laws.isoflop import IsoflopFit
@@ -76,8 +75,9 @@ def print_fit(fit: LawFit | IsoflopFit | EnvelopeFit) -> None:
     else:
         for row in fit.targets:
             console.print(
-                f"at {row.flops:.3g} FLOPs: N* = {si(row.parameters)} {ends(row.parameters_interval)}, "
-                f"D* = {si(row.tokens)} tokens {ends(row.tokens_interval)}"
+                f"at {row.flops:.3g} FLOPs: "
+                f"N* = {fmt.count(row.parameters)} {ends(row.parameters_interval)}, "
+                f"D* = {fmt.count(row.tokens)} tokens {ends(row.tokens_interval)}"
             )
     for warning in fit.warnings:
         console.print(f"[yellow]warning:[/] {escape(warning)}")

@@ -100,11 +100,11 @@ def record_sentence(comparison: Comparison) -> str:
 
 def settle_table(comparison: Comparison) -> Table:
     """Pairs of runs that would show the wanted gain with 80 % power, by rung."""
-    pairs = [c for c in comparison.comparisons if c.seeds_needed]
-    labels = list(dict.fromkeys(rung.label for c in pairs for rung in c.seeds_needed.rungs))
+    pairs = [(c, c.seeds_needed.rungs) for c in comparison.comparisons if c.seeds_needed]
+    labels = list(dict.fromkeys(rung.label for _, rungs in pairs for rung in rungs))
     rows = []
-    for c in pairs:
-        needed = {rung.label: rung for rung in c.seeds_needed.rungs}
+    for c, rungs in pairs:
+        needed = {rung.label: rung for rung in rungs}
         cells = [_pairs(needed.get(label)) for label in labels]
         rows.append([f"{c.candidate} / {c.reference}", *cells])
     return table(["<Candidate / reference", *labels], rows)

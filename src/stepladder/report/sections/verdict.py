@@ -183,7 +183,7 @@ def gains_table(comparison: Comparison) -> Table:
     for c in comparison.comparisons:
         pair, gains = f"{c.candidate} / {c.reference}", [c.gains[axis] for axis in AXES]
         if not _has_gain(c):
-            rows.append([pair, *[fmt.MISSING] * (len(gains) + 2), c.gains["flops"].reason])
+            rows.append([pair, *[fmt.MISSING] * (len(gains) + 2), c.gains["flops"].reason or ""])
             continue
         for i, rung in enumerate(c.gains["flops"].rungs):
             # A fit may be refused on one axis alone.
@@ -193,16 +193,8 @@ def gains_table(comparison: Comparison) -> Table:
             rows.append([pair if i == 0 else "", rung.label, *cells, n, ", ".join(marks)])
         pooled = [eg(g.pooled) for g in gains]
         rows.append(["", "all", *pooled, "", f"geometric mean of {len(c.gains['flops'].rungs)}"])
-    return table(
-        [
-            "<Candidate / reference",
-            "<Rung",
-            *(f"EG on {axis.title}" for axis in AXES.values()),
-            "n",
-            "<<Note",
-        ],
-        rows,
-    )
+    titles = [f"EG on {axis.title}" for axis in AXES.values()]
+    return table(["<Candidate / reference", "<Rung", *titles, "n", "<<Note"], rows)
 
 
 def criteria_tables(comparison: Comparison, width: int = 4) -> list[Table]:
