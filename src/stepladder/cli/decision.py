@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from stepladder.cli.errors import Misuse, naming
-from stepladder.cli.files import read_object, ready, roomy, write_json
+from stepladder.cli.files import ready, roomy, write_json
 from stepladder.cli.words import (
     AlsoJson,
     AnyUnits,
@@ -23,6 +23,13 @@ from stepladder.cli.words import (
     read_runs,
     settings_object,
 )
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from stepladder.decision.axis_fit import AxisFit
+    from stepladder.decision.prediction_record import RecordCheck
+    from stepladder.schema.analysis import Axis
 
 MADE_WITH = ("confidence", "huber_delta", "floor")
 """Settings that a fit was made with and holds."""
@@ -101,10 +108,11 @@ def compare(
     with naming(runs):
         result = compare_variants(table, by_axis, config)
     if candidate:
-        result["comparisons"] = [c for c in result["comparisons"] if c["candidate"] in candidate]
+        kept = tuple(pair for pair in result.comparisons if pair.candidate in candidate)
+        result = result.model_copy(update={"comparisons": kept})
     if record:
-        result["prediction_record"] = _judged(Path(record), table)
-    write_json(out, result)
+        result = result.model_copy(update={"prediction_record": _judged(Path(record), table)})
+    result.write(out)
     if not fits:
         from stepladder.report.render.console import print_comparison
 
@@ -141,7 +149,7 @@ def next_runs(
     with naming(runs):
         result = rank_runs(table, found, candidate, baseline, config, hours, target)
     if out:
-        write_json(out, result)
+        write_json(out, result.model_dump(mode="json"))
     print_next(result)
 
 
@@ -153,8 +161,8 @@ def preregister(ladder: LadderName, results: Folder, out: Out) -> None:
 
     Example: stepladder preregister smoke --results results/smoke --out results/smoke/predictions.json
     """
-    from stepladder.decision.prediction import planned_runs
-    from stepladder.decision.prediction import preregister as make_record
+    from stepladder.decision.preregistration import planned_runs
+    from stepladder.decision.preregistration import preregister as make_record
     from stepladder.ladder.climb import Climb
     from stepladder.ladder.plan import Plan
     from stepladder.record.paths import LadderFolder
@@ -177,8 +185,8 @@ def preregister(ladder: LadderName, results: Folder, out: Out) -> None:
     with naming(results):
         planned = planned_runs(plan, held)
         record = make_record(done, planned, climb.ladder.analysis, climb.analysis_code, files)
-    write_json(out, record)
-    typer.echo(f"{out}: sha256 {record['sha256']}")
+    record.write(out)
+    typer.echo(f"{out}: sha256 {record.sha256}")
 
 
 def tune(
@@ -237,35 +245,42 @@ def _with_axes(given: dict[str, Any], axes: list[str]) -> dict[str, Any]:
     return {**verdict, "axes": axes}
 
 
-def _by_axis(paths: list[Path], given: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def _by_axis(paths: list[Path], given: dict[str, Any]) -> dict[Axis, AxisFit]:
     """Cost axis to fit."""
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[Axis, AxisFit] = {}
     for path in paths:
         fit = _read_fit(path, given)
-        if fit["axis"] in found:
-            raise Misuse(f"{path}: a second fit on {fit['axis']}; give one per axis")
-        found[fit["axis"]] = fit
+        if fit.axis in found:
+            raise Misuse(f"{path}: a second fit on {fit.axis}; give one per axis")
+        found[fit.axis] = fit
     return found
 
 
-def _read_fit(path: Path, given: dict[str, Any]) -> dict[str, Any]:
+def _read_fit(path: Path, given: dict[str, Any]) -> AxisFit:
     """A ladder's fit, which must be made as the settings that are given say."""
-    maker = "`stepladder fit RUNS`, law ladder,"
-    fit = read_object(path, maker, "axis", "reason", "laws", "noise", "made_from", *MADE_WITH)
+    from stepladder.decision.axis_fit import AxisFit
+    from stepladder.decision.prediction import read_fit
+
+    fit = read_fit(path)
+    if not isinstance(fit, AxisFit):
+        raise ValueError(
+            f"{path}: not the fit of a ladder; give what `stepladder fit RUNS` wrote, law ladder"
+        )
     for name in MADE_WITH:
-        if name in given and given[name] != fit[name]:
+        made = getattr(fit, name)
+        if name in given and given[name] != made:
             raise Misuse(
-                f"{path}: was made with {name} {fit[name]}, and --settings says {given[name]}: make the fit "
+                f"{path}: was made with {name} {made}, and --settings says {given[name]}: make the fit "
                 "again, or leave it out of the settings"
             )
     return fit
 
 
-def _judged(path: Path, runs: Any) -> dict[str, Any]:
+def _judged(path: Path, runs: pd.DataFrame) -> RecordCheck:
     """A prediction record, compared with what came."""
-    from stepladder.decision.prediction import check_record
+    from stepladder.decision.prediction_record import PredictionRecord
+    from stepladder.decision.preregistration import check_record
 
-    keys = ("version", "made_at", "rungs", "inputs", "n_runs", "predictions", "sha256")
-    record = read_object(path, "`stepladder preregister`", *keys)
+    record = PredictionRecord.read(path)
     with naming(path):
         return check_record(record, runs)

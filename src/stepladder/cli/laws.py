@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 import typer
 
 from stepladder.cli.errors import Misuse, naming
-from stepladder.cli.files import read_object, ready, roomy, write_json
+from stepladder.cli.files import ready, roomy, write_json
 from stepladder.cli.law_options import (
     FRONTIERS,
     LADDER,
@@ -33,6 +33,10 @@ from stepladder.cli.words import (
 )
 
 if TYPE_CHECKING:
+    from stepladder.decision.axis_fit import AxisFit
+    from stepladder.laws.envelope import EnvelopeFit
+    from stepladder.laws.isoflop import IsoflopFit
+    from stepladder.laws.law_fit import LawFit
     from stepladder.laws.table_fit import Options
 
 Given = dict[str, Any]
@@ -80,12 +84,12 @@ def fit(
     refuse_foreign(law, given)
     ready(out, plot)
     if law == LADDER:
-        write_json(out, _fit_ladder(table, columns, any_units, given))
+        _fit_ladder(table, columns, any_units, given).write(out)
         return
     fit_rows = _fit_frontier if law in FRONTIERS else _fit_formula
     with naming(table):
         result = fit_rows(table, law, columns, any_units, given)
-    write_json(out, result)
+    result.write(out)
     from stepladder.report.render.console import print_fit
 
     print_fit(result)
@@ -112,34 +116,22 @@ def predict(
 
     Example: stepladder predict fit.json --at parameters=7e9,tokens=1.4e11
     """
-    from stepladder.decision.prediction import predict_points
+    from stepladder.decision.prediction import predict_points, read_fit
     from stepladder.report.render.console import print_predictions
 
     if not at:
         raise Misuse("say where: --at flops=1e21, or --at parameters=7e9,tokens=1.4e11")
     points = [numbers(text, "--at") for text in at]
     ready(out)
-    found = _read_fit(fit)
+    found = read_fit(fit)
     with naming(fit):
         rows = predict_points(found, points, variant or None)
     if out:
-        write_json(out, rows)
+        write_json(out, [row.model_dump(mode="json") for row in rows])
     print_predictions(rows)
 
 
-def _read_fit(path: Path) -> dict[str, Any]:
-    """The fit of a ladder or of a table, with what predictions are made from."""
-    maker = "`stepladder fit`"
-    found = read_object(path, maker)
-    if "axis" in found:
-        return read_object(path, maker, "reason", "laws", "noise", "misfit", "draws", "confidence")
-    if "formula" in found:
-        keys = ("law", "groups", "parameters", "pinned", "draws", "residuals", "range", "confidence")
-        return read_object(path, maker, *keys)
-    return found
-
-
-def _fit_ladder(path: Path, columns: str, any_units: bool, given: Given) -> dict[str, Any]:
+def _fit_ladder(path: Path, columns: str, any_units: bool, given: Given) -> AxisFit:
     """All variants' laws on one axis. Which variant is the baseline does not matter to them."""
     from stepladder.decision.fit import fit as fit_variants
     from stepladder.schema.analysis import Axis
@@ -153,7 +145,7 @@ def _fit_ladder(path: Path, columns: str, any_units: bool, given: Given) -> dict
         return fit_variants(runs, axis, config)
 
 
-def _fit_formula(path: Path, law: str, columns: str, any_units: bool, given: Given) -> dict[str, Any]:
+def _fit_formula(path: Path, law: str, columns: str, any_units: bool, given: Given) -> LawFit:
     """One of the parametric laws, and its figure."""
     from stepladder.laws.forms import LAWS as FORMS
     from stepladder.laws.table_fit import columns_of, fit_table
@@ -191,7 +183,9 @@ def _options(given: Given) -> Options:
     )
 
 
-def _fit_frontier(path: Path, law: str, columns: str, any_units: bool, given: Given) -> dict[str, Any]:
+def _fit_frontier(
+    path: Path, law: str, columns: str, any_units: bool, given: Given
+) -> IsoflopFit | EnvelopeFit:
     """Compute-optimal sizes by one of the two approaches without a formula."""
     from stepladder.laws.envelope import envelope
     from stepladder.laws.isoflop import isoflop

@@ -9,17 +9,20 @@ Shapes: M cells, P parameters.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from stepladder.decision.cells import Cells, Noise, make_cells, measure_noise
+from stepladder.decision.axis_fit import AxisFit, Floor
+from stepladder.decision.cells import Cells, SeedNoise, make_cells, measure_noise
 from stepladder.decision.extrapolate import log_gain, target_cost
+from stepladder.decision.run_options import ChosenRun, NextRuns, RunOption, SpendingPlan
 from stepladder.laws.forms import Array
+from stepladder.laws.invert import ComputeLaw, predict
 from stepladder.schema.analysis import AnalysisConfig
 
 LEAST_MISFIT = 1 / 3
@@ -37,9 +40,10 @@ UNKNOWN = 20.0
 """Half-width of the interval of ln EG beyond which linearised laws say nothing."""
 
 STEP = 1e-5
-"""Of numerical derivatives."""
+"""Step of numerical derivatives with respect to log A, log alpha and E."""
 
 HOUR = 3600.0
+"""Seconds."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ class Place:
     label: str
     flops: float
     runs: tuple[int, int]
-    """Of reference and candidate."""
+    """Runs of the reference and of the candidate."""
     both: int = 0
     """Seeds that both ran."""
     new: bool = False
@@ -57,33 +61,29 @@ class Place:
 
 def rank_runs(
     runs: pd.DataFrame,
-    fit: dict[str, Any],
+    fit: AxisFit,
     candidate: str,
     reference: str,
     config: AnalysisConfig,
     hours: float,
     target: float | None = None,
-) -> dict[str, Any]:
+) -> NextRuns:
     """Rank what could be run next, and fill the budget greedily.
 
     Args:
-        runs: the table that `fit`, the contents of fits/flops.json, was made from.
+        runs: the table that `fit`, which is on FLOPs, was made from.
         hours: accelerator-hours that may be spent.
         target: FLOPs at which the gain matters; default `config.target_flops`, else the largest rung.
-
-    Returns:
-        `interval_factor_now` (the interval is the gain times or divided by it), `candidates` with what each
-        would make of it, best per hour first, and `plan`, a greedy choice within `hours`.
 
     Raises:
         ValueError: no fit, no seed noise, or unknown variants.
     """
-    if fit.get("axis") != "flops":
+    if fit.axis != "flops":
         raise ValueError(
             "give the fit of the ladder on FLOPs: fits/flops.json, or `stepladder fit RUNS --out F`"
         )
-    if fit["reason"]:
-        raise ValueError(f"there is no fit to plan from: {fit['reason']}")
+    if fit.reason:
+        raise ValueError(f"there is no fit to plan from: {fit.reason}")
     cells = make_cells(runs)
     for name in (candidate, reference):
         if name not in cells.variants:
@@ -92,7 +92,7 @@ def rank_runs(
         raise ValueError(
             f"the table has no {' and no '.join(sorted(missing))}: planning needs FLOPs and seconds"
         )
-    if reason := next(filter(None, (fit["laws"][name]["reason"] for name in (candidate, reference))), None):
+    if reason := fit.why_not(candidate, reference):
         raise ValueError(f"nothing to plan from: {reason}")
     noise = measure_noise(cells)
     if noise.dof == 0:
@@ -109,22 +109,21 @@ def rank_runs(
             "can be planned from their slopes"
         )
     rows = [problem.describe(option, now, quantile) for option in problem.options(goal)]
-    affordable = [row for row in rows if row["accelerator_hours"] <= hours]
-    affordable.sort(key=lambda row: -row["narrowing_per_hour"])
-    return {
-        "axis": "flops",
-        "candidate": candidate,
-        "reference": reference,
-        "target_flops": goal,
-        "hours": hours,
-        "confidence": config.confidence,
-        "sd_log_gain": now,
-        "interval_factor_now": float(np.exp(quantile * now)),
-        "misfit_sd": problem.misfit,
-        "candidates": affordable,
-        "unaffordable": len(rows) - len(affordable),
-        "plan": problem.fill(goal, hours, quantile),
-    }
+    affordable = [row for row in rows if row.accelerator_hours <= hours]
+    affordable.sort(key=lambda row: -row.narrowing_per_hour)
+    return NextRuns(
+        candidate=candidate,
+        reference=reference,
+        target_flops=goal,
+        hours=hours,
+        confidence=config.confidence,
+        sd_log_gain=now,
+        interval_factor_now=float(np.exp(quantile * now)),
+        misfit_sd=problem.misfit,
+        candidates=affordable,
+        unaffordable=len(rows) - len(affordable),
+        plan=problem.fill(goal, hours, quantile),
+    )
 
 
 @dataclass(frozen=True)
@@ -132,23 +131,26 @@ class Problem:
     """The linearised comparison of two variants."""
 
     places: tuple[Place, ...]
-    laws: dict[str, dict[str, float]]
-    unit: float
+    laws: tuple[ComputeLaw, ComputeLaw]
+    """Reference's, candidate's."""
     names: tuple[str, str]
     """Reference, candidate."""
     covariance: Array
     """(2, 2) of one seed's log losses."""
     misfit: float
+    """Standard deviation of a cell's log loss that no number of seeds averages out."""
     target: float
-    floor: Any
-    """"shared", "free" or the pinned E."""
+    """FLOPs at which the gain matters."""
+    floor: Floor
     hours_law: dict[str, tuple[float, float]]
     """Variant to (slope, intercept) of log hours on log FLOPs."""
 
     @classmethod
     def of(
-        cls, cells: Cells, noise: Noise, fit: dict[str, Any], candidate: str, reference: str, target: float
+        cls, cells: Cells, noise: SeedNoise, fit: AxisFit, candidate: str, reference: str, target: float
     ) -> Problem:
+        """The problem of these two variants of a ladder, by the laws of `fit`."""
+        misfit = fit.misfit.sd_log_loss if fit.misfit else 0.0
         names = (reference, candidate)
         index = [cells.variants.index(name) for name in names]
         table = cells.table[cells.table["variant"].isin(names)]
@@ -177,13 +179,12 @@ class Problem:
             hours_law[name] = (float(slope), float(intercept))
         return cls(
             places=places,
-            laws={name: fit["laws"][name]["parameters"] for name in names},
-            unit=fit["unit_cost"],
+            laws=(fit.law(reference), fit.law(candidate)),
             names=names,
             covariance=covariance,
-            misfit=max(fit["misfit"]["sd_log_loss"], LEAST_MISFIT * float(np.diag(covariance).mean()) ** 0.5),
+            misfit=max(misfit, LEAST_MISFIT * float(np.diag(covariance).mean()) ** 0.5),
             target=target,
-            floor=fit["floor"],
+            floor=fit.floor,
             hours_law=hours_law,
         )
 
@@ -242,74 +243,70 @@ class Problem:
         others = tuple(p for p in self.places if p is not place)
         return (*others, more)
 
-    def describe(self, option: tuple[Place, tuple[int, int]], now: float, quantile: float) -> dict[str, Any]:
+    def describe(self, option: tuple[Place, tuple[int, int]], now: float, quantile: float) -> RunOption:
         """What one option costs and brings."""
         place, added = option
         after = self.sd(self.with_runs(place, added))
         hours = self.hours(place, added)
         narrowing = 1 - after / now
-        return {
-            "rung": place.label,
-            "flops": place.flops,
-            "new": place.new,
-            "runs": {name: count for name, count in zip(self.names, added, strict=True) if count},
-            "accelerator_hours": hours,
-            "interval_factor_after": float(np.exp(quantile * after)),
-            "narrowing": narrowing,
-            "narrowing_per_hour": narrowing / hours,
-        }
+        return RunOption(
+            rung=place.label,
+            flops=place.flops,
+            new=place.new,
+            runs={name: count for name, count in zip(self.names, added, strict=True) if count},
+            accelerator_hours=hours,
+            interval_factor_after=float(np.exp(quantile * after)),
+            narrowing=narrowing,
+            narrowing_per_hour=narrowing / hours,
+        )
 
-    def fill(self, target: float, hours: float, quantile: float) -> dict[str, Any]:
+    def fill(self, target: float, hours: float, quantile: float) -> SpendingPlan:
         """The best option per hour, again and again, while the budget lasts and the interval gets
         narrower."""
         problem, spent = self, 0.0
-        chosen: list[dict[str, Any]] = []
+        chosen: list[ChosenRun] = []
         start = self.sd(self.places)
         while len(chosen) < 100:
             now = problem.sd(problem.places)
             rows = [(problem.describe(option, now, quantile), option) for option in problem.options(target)]
             left = hours - spent
-            rows = [r for r in rows if r[0]["accelerator_hours"] <= left and r[0]["narrowing"] > LEAST]
+            rows = [r for r in rows if r[0].accelerator_hours <= left and r[0].narrowing > LEAST]
             if not rows:
                 break
-            row, (place, added) = max(rows, key=lambda pair: pair[0]["narrowing_per_hour"])
+            row, (place, added) = max(rows, key=lambda pair: pair[0].narrowing_per_hour)
             problem = replace(problem, places=problem.with_runs(place, added))
-            spent += row["accelerator_hours"]
-            chosen.append({"rung": row["rung"], "flops": row["flops"], "runs": row["runs"]})
+            spent += row.accelerator_hours
+            chosen.append(ChosenRun(rung=row.rung, flops=row.flops, runs=row.runs))
         after = problem.sd(problem.places)
-        return {
-            "steps": chosen,
-            "accelerator_hours": spent,
-            "interval_factor_after": float(np.exp(quantile * after)),
-            "narrowing": 1 - after / start,
-        }
+        return SpendingPlan(
+            steps=chosen,
+            accelerator_hours=spent,
+            interval_factor_after=float(np.exp(quantile * after)),
+            narrowing=1 - after / start,
+        )
 
     def _vector(self) -> Array:
         """Parameters: per variant log A and log alpha, then one E or one per variant."""
-        logs = [np.log(self.laws[name][key]) for name in self.names for key in ("A", "alpha")]
-        owners = {"shared": self.names[:1], "free": self.names}.get(self.floor, ())
-        floors = [self.laws[name]["E"] for name in owners]
-        return np.array([*logs, *floors])
+        logs = [np.log(value) for law in self.laws for value in (law.A, law.alpha)]
+        free = {"shared": self.laws[:1], "free": self.laws}.get(str(self.floor), ())
+        return np.array([*logs, *(law.E for law in free)], dtype=float)
 
-    def _laws(self, vector: Array) -> dict[str, dict[str, float]]:
-        floors = [vector[4], vector[-1]] if len(vector) > 4 else [self.floor] * 2
+    def _laws(self, vector: Array) -> tuple[ComputeLaw, ComputeLaw]:
+        """The laws of reference and candidate that `_vector` would turn into `vector`."""
+        floors = (vector[4], vector[-1]) if len(vector) > 4 else (law.E for law in self.laws)
         A, alpha = np.exp(vector[[0, 2]]), np.exp(vector[[1, 3]])
-        return {
-            name: {"A": float(A[v]), "alpha": float(alpha[v]), "E": float(floors[v])}
-            for v, name in enumerate(self.names)
-        }
+        first, second = (ComputeLaw(E, A[v], alpha[v], self.laws[v].unit) for v, E in enumerate(floors))
+        return first, second
 
     def _log_gain(self, vector: Array) -> float:
-        return float(log_gain(self._laws(vector), self.unit, self.names[1], self.names[0], self.target))
+        reference, candidate = self._laws(vector)
+        return float(log_gain(candidate, reference, self.target))
 
     def _slope(self, v: int, flops: float) -> Array:
-        def log_loss(vector: Array) -> float:
-            law = self._laws(vector)[self.names[v]]
-            return float(np.log(law["E"] + law["A"] * (flops / self.unit) ** -law["alpha"]))
+        """Derivative of the log loss of variant `v` at a cost."""
+        return self._derivative(lambda vector: float(np.log(predict(self._laws(vector)[v], flops))))
 
-        return self._derivative(log_loss)
-
-    def _derivative(self, function: Any) -> Array:
+    def _derivative(self, function: Callable[[Array], float]) -> Array:
         """Central differences at the point estimate."""
         point = self._vector()
         steps = np.eye(len(point)) * STEP

@@ -10,11 +10,12 @@ from typing import Any
 
 import pandas as pd
 
+from stepladder.decision.axis_fit import AxisFit
 from stepladder.decision.cells import make_cells
+from stepladder.decision.comparison import Comparison
 from stepladder.record.paths import LadderFolder
+from stepladder.schema.analysis import AXES, Axis
 from stepladder.schema.ladder import Ladder
-
-AXES = ("flops", "seconds", "tokens")
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,8 @@ class Results:
 
     runs: pd.DataFrame
     steps: pd.DataFrame
-    fits: dict[str, dict[str, Any]]
-    comparison: dict[str, Any]
+    fits: dict[Axis, AxisFit]
+    comparison: Comparison
     manifest: dict[str, Any]
     tuning: dict[str, Any] | None = None
     """learning_rates.json, of a ladder with a sweep."""
@@ -38,14 +39,15 @@ class Results:
 
         Raises:
             FileNotFoundError: a file is missing; all of them are made by the workflow.
+            DocumentError: a file is of another version.
         """
         lies = LadderFolder(folder)
         runs = pd.read_parquet(lies.runs_table)
         return cls(
             runs=runs.sort_values(["parameters_active_non_embedding", "flops", "id"], kind="stable"),
             steps=pd.read_parquet(lies.steps_table),
-            fits={axis: _json(lies.fit(axis)) for axis in AXES},
-            comparison=_json(lies.comparison),
+            fits={axis: AxisFit.read(lies.fit(axis)) for axis in AXES},
+            comparison=Comparison.read(lies.comparison),
             manifest=_json(lies.manifest),
             tuning=_json(lies.learning_rates) if sweep else None,
         )
@@ -68,4 +70,5 @@ class Results:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8"))
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found

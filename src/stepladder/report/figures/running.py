@@ -89,7 +89,8 @@ def _one_run(curves: pd.DataFrame) -> pd.DataFrame:
     """The rows of the longest run of the lowest seed."""
     first = curves[curves["seed"] == curves["seed"].min()]
     longest = first.loc[first["flops"].idxmax(), "id"] if len(first) else None
-    return first[first["id"] == longest].sort_values("step")
+    rows: pd.DataFrame = first[first["id"] == longest].sort_values("step")
+    return rows
 
 
 def mfu_figure(runs: pd.DataFrame, rungs: list[str], styles: Styles) -> Figure | None:
@@ -139,7 +140,7 @@ def time_figure(runs: pd.DataFrame, rungs: list[str], variants: list[str]) -> Fi
         for rung, variant in bars:
             y -= 1.0 if rung == previous or previous is None else 1.6
             previous = rung
-            seconds = means.loc[(rung, variant)]
+            seconds: dict[str, float] = dict(means.xs((rung, variant)))
             total, left = seconds["seconds_total"], 0.0
             known = {p: seconds[f"seconds_{p}"] for p in present if p != "other"}
             known["other"] = max(0.0, total - sum(v for v in known.values() if not math.isnan(v)))
