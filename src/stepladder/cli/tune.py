@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from stepladder.cli.analysis import explained
-from stepladder.cli.shell import Out, write_json
+from stepladder.cli.shell import Out
 
 
 def tune(
@@ -42,11 +42,12 @@ def tune(
             quantity_name(climb.ladder),
             climb.ladder.analysis.confidence,
             climb.ladder.sweep.max_uncertainty,
+            climb.sweep_digest,
         )
         print_tuning(found)
-        if found["problems"]:
+        if found.problems:
             advice = "`sweep.apply: none` trains every rung at its ruled rate and reports the bowls"
-            raise ValueError("no rates to train at. " + "; ".join([*found["problems"], advice]))
+            raise ValueError("no rates to train at. " + "; ".join([*found.problems, advice]))
         if table:
             runs.to_parquet(table)
-        write_json(out, {"made_from": climb.sweep_digest} | found)
+        found.write(out)

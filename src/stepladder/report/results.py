@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from stepladder.decision.cells import make_cells
+from stepladder.record.learning_rates import Tuning
 from stepladder.schema.ladder import Ladder
 
 AXES = ("flops", "seconds", "tokens")
@@ -25,7 +26,7 @@ class Results:
     fits: dict[str, dict[str, Any]]
     comparison: dict[str, Any]
     manifest: dict[str, Any]
-    tuning: dict[str, Any] | None = None
+    tuning: Tuning | None = None
     """learning_rates.json, of a ladder with a sweep."""
 
     @classmethod
@@ -45,7 +46,7 @@ class Results:
             fits={axis: _json(folder / "fits" / f"{axis}.json") for axis in AXES},
             comparison=_json(folder / "comparison.json"),
             manifest=_json(folder / "data" / "manifest.json"),
-            tuning=_json(folder / "learning_rates.json") if sweep else None,
+            tuning=Tuning.read(folder / "learning_rates.json") if sweep else None,
         )
 
     @cached_property
