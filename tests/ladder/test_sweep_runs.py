@@ -1,11 +1,10 @@
 """A sweep within a ladder: which runs it takes, which wait for it, and what their specs become."""
 
-import json
-
 import pytest
 
 from stepladder.ladder.climb import Climb, LadderError
 from stepladder.ladder.sweep import quantity, quantity_name, read_rates
+from stepladder.record.learning_rates import RungRate, Tuning
 from stepladder.schema.accelerators import accelerators
 
 SWEEP = "sweep:\n  rungs: [d2]\n  learning_rate_factors: [0.5, 1, 2]\nshape:"
@@ -32,12 +31,37 @@ def tuned(climb, tmp_path, monkeypatch):
 
 def write_rates(climb, factor=1.5, made_from=None):
     rows = [
-        {"variant": v, "rung": r, "budget": "1x", "factor": factor, "applied": r == "d3"}
-        for v in climb.ladder.variants
-        for r in ("d2", "d3")
+        RungRate(
+            variant=variant,
+            rung=rung,
+            budget="1x",
+            quantity=32.0,
+            rule_rate=0.01,
+            ruled_rate=0.01,
+            applied=rung == "d3",
+            factor=factor,
+            learning_rate=0.01 * factor,
+            interval=None,
+            beyond=1.0,
+            used=0.01,
+            off=None,
+        )
+        for variant in climb.ladder.variants
+        for rung in ("d2", "d3")
     ]
-    climb.learning_rates.parent.mkdir(parents=True, exist_ok=True)
-    climb.learning_rates.write_text(json.dumps({"made_from": made_from or climb.sweep_digest, "rates": rows}))
+    tuning = Tuning(
+        made_from=made_from or climb.sweep_digest,
+        quantity="d_model",
+        budget="1x",
+        confidence=0.95,
+        noise={},
+        bowls=(),
+        law=None,
+        rates=tuple(rows),
+        warnings=(),
+        problems=(),
+    )
+    tuning.write(climb.learning_rates)
 
 
 def test_every_combination_of_the_swept_rung(climb):
@@ -120,6 +144,13 @@ def test_rates_of_another_sweep_are_not_taken(tuned):
         tuned.spec("dense-tst/d3/1x/seed0")
     write_rates(tuned, factor=1.75)
     assert tuned.spec("dense-tst/d3/1x/seed0").learning_rate_factor == 1.75, "the file is read anew"
+
+
+def test_a_file_of_another_version_is_as_good_as_none(tuned):
+    text = tuned.learning_rates.read_text()
+    tuned.learning_rates.write_text(text.replace('"schema_version": 1', '"schema_version": 12'))
+    with pytest.raises(FileNotFoundError, match="not analysed"):
+        tuned.spec("dense-tst/d3/1x/seed0")
 
 
 def test_rates_are_read_for_what_they_are_applied_to(tuned):

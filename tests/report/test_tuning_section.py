@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from pathlib import Path
@@ -11,17 +10,23 @@ import pandas as pd
 import pytest
 from report_results import FLOPS, VARIANTS, plan_of
 
+from stepladder.display.terminal import MIN_WIDTH, fitting
+from stepladder.ladder.plan import Plan
+from stepladder.record.learning_rates import Tuning
 from stepladder.report.build import build_report, draw, report_context
+from stepladder.report.render.console import print_tuning
 from stepladder.report.render.typst import context_json
 from stepladder.report.results import Results
-from stepladder.report.sections.tuning import off_optimum, optima_table
-from stepladder.tuning.tune import tune
+from stepladder.report.sections.tuning import off_optimum, optima_table, rates_table
+from stepladder.schema.ladder import Ladder
+from stepladder.schema.sweep import Sweep
+from stepladder.tuning.tune import Target, tune
 
 RULE, SIZES = 0.01, {"d2": 24.0, "d3": 32.0, "d4": 40.0, "d5": 48.0}
-SWEEP = {"rungs": ["d2", "d3"], "learning_rate_factors": [0.25, 0.5, 1, 2, 4]}
+SWEEP = Sweep(rungs=("d2", "d3"), learning_rate_factors=(0.25, 0.5, 1.0, 2.0, 4.0))
 
 
-def tuning(best: float = 1.3, applied: bool = False, batches: tuple[float, ...] = (1.0,)) -> dict:
+def tuning(best: float = 1.3, applied: bool = False, batches: tuple[float, ...] = (1.0,)) -> Tuning:
     """A sweep of all variants at d2 and d3 whose best rate is `best` times the rule's."""
 
     def loss(i: int, factor: float, batch: float, seed: int) -> float:
@@ -43,38 +48,38 @@ def tuning(best: float = 1.3, applied: bool = False, batches: tuple[float, ...] 
             "loss": loss(i, factor, batch, seed),
         }
         for i, variant in enumerate(VARIANTS)
-        for rung in SWEEP["rungs"]
+        for rung in SWEEP.rungs
         for batch in batches
-        for factor in SWEEP["learning_rate_factors"]
+        for factor in SWEEP.learning_rate_factors
         for seed in (0, 1)
     ]
     targets = [
-        {
-            "variant": variant,
-            "rung": rung,
-            "budget": "1x",
-            "quantity": SIZES[rung],
-            "rule_rate": RULE,
-            "ruled_rate": RULE,
-            "applied": applied and rung not in SWEEP["rungs"],
-        }
+        Target(
+            variant=variant,
+            rung=rung,
+            budget="1x",
+            quantity=SIZES[rung],
+            rule_rate=RULE,
+            ruled_rate=RULE,
+            applied=applied and rung not in SWEEP.rungs,
+        )
         for variant in VARIANTS
         for rung in FLOPS
     ]
-    return tune(pd.DataFrame(runs), pd.DataFrame(targets), "d_model", 0.95, 4.0)
+    return tune(pd.DataFrame(runs), targets, "d_model", 0.95, 4.0)
 
 
 @pytest.fixture
 def swept(folder: Path, ladder: Ladder, runs: pd.DataFrame, tmp_path: Path):
     """The synthetic ladder's report with a sweep: its folder, ladder and plan."""
 
-    def make(found: dict):
+    def make(found: Tuning):
         for path in [*folder.glob("*.*"), *folder.glob("*/*.json")]:
             copy = tmp_path / path.relative_to(folder)
             copy.parent.mkdir(exist_ok=True)
             copy.write_bytes(path.read_bytes())
-        (tmp_path / "learning_rates.json").write_text(json.dumps(found, allow_nan=False))
-        return tmp_path, ladder | {"sweep": SWEEP}, plan_of(runs)
+        found.write(tmp_path / "learning_rates.json")
+        return tmp_path, ladder.model_copy(update={"sweep": SWEEP}), plan_of(runs)
 
     return make
 
@@ -115,7 +120,7 @@ def test_rungs_off_their_optimum_are_warned_of(swept) -> None:
 
 def test_tuned_rungs_are_not(swept) -> None:
     found = tuning(best=2.0, applied=True)
-    assert {row["rung"] for row in found["rates"] if row["off"]["flagged"]} == {"d2", "d3"}
+    assert {row.rung for row in found.rates if row.off.flagged} == {"d2", "d3"}
     notes = {(row[0], row[6], row[-1]) for row in context(*swept(found))["sweep"]["rates"].rows}
     assert notes == {
         *((rung, "the ladder file", "off its optimum") for rung in ("d2", "d3")),
@@ -126,8 +131,8 @@ def test_tuned_rungs_are_not(swept) -> None:
 def test_other_batches_are_compared_with_the_ruled_one() -> None:
     rows = optima_table(tuning(batches=(0.5, 1.0))).rows
     half, ruled = rows[0], rows[1]
-    assert (half[2], ruled[2]) == ("4", "8") and ruled[-2] == "—"
-    assert half[-2].startswith("+0.01"), "worse by half a fiftieth"
+    assert (half[2], ruled[2]) == ("4", "8") and ruled[-1] == "—"
+    assert half[-1].startswith("+0.01"), "worse by half a fiftieth"
 
 
 def test_a_sweep_without_an_optimum_says_what_to_add(swept) -> None:
@@ -135,3 +140,18 @@ def test_a_sweep_without_an_optimum_says_what_to_add(swept) -> None:
     assert "missing" in shown["figures"]["rates"] and "file" in shown["figures"]["bowls"]
     assert shown["sweep"]["optima"].rows[0][-1].endswith("add 8 and 16")
     assert shown["sweep"]["law"][0].startswith("No law")
+
+
+def test_the_terminal_prints_the_tables_of_the_page(capsys: pytest.CaptureFixture[str]) -> None:
+    found = tuning(best=30.0)
+    print_tuning(found)
+    out = capsys.readouterr().out
+    lines = [" ".join(line.split()) for line in out.splitlines()]
+    for table in (optima_table(found), rates_table(found)):
+        kept = fitting(table, MIN_WIDTH)
+        assert len(kept) < len(table.columns), "details do not fit into a common terminal"
+        for row in table.rows:
+            # Wide columns take several lines; all others stand in one.
+            cells = [row[i] for i in kept if not table.columns[i].wide]
+            assert any(line.startswith(" ".join(" ".join(cells).split())) for line in lines)
+    assert "No law of the optimum" in out and out.count("warning: ") == 8

@@ -227,14 +227,15 @@ def tune(
         quantity_name(climb.ladder),
         climb.ladder.analysis.confidence,
         climb.ladder.sweep.max_uncertainty,
+        climb.sweep_digest,
     )
     print_tuning(found)
-    if found["problems"]:
+    if found.problems:
         advice = "`sweep.apply: none` trains every rung at its ruled rate and reports the bowls"
-        raise ValueError("no rates to train at. " + "; ".join([*found["problems"], advice]))
+        raise ValueError("no rates to train at. " + "; ".join([*found.problems, advice]))
     if table:
         runs.to_parquet(roomy(table))
-    write_json(out, {"made_from": climb.sweep_digest} | found)
+    found.write(out)
 
 
 def _with_axes(given: dict[str, Any], axes: list[str]) -> dict[str, Any]:

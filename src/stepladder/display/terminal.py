@@ -42,7 +42,7 @@ def plain(text: str, style: str = "") -> Text:
     return Text(text, style)
 
 
-def warning(text: str) -> Text:
+def warn(text: str) -> Text:
     """A sentence that must not be missed."""
     return Text.assemble(("warning: ", "yellow"), text)
 

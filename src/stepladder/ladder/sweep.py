@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 from stepladder.ladder.expand import TOKENS_PER_PARAMETER, expand
 from stepladder.ladder.load import error_at
 from stepladder.record.cost import parameters, training_flops_per_position
+from stepladder.record.document import DocumentError
+from stepladder.record.learning_rates import Tuning
 from stepladder.record.spec import RunSpec
 from stepladder.schema.ladder import Ladder, Rung
 from stepladder.schema.rules import Size
@@ -119,7 +120,7 @@ def takes_predicted_rate(ladder: Ladder, rung: Rung) -> bool:
     return sweep.apply == "all" or rung.label not in sweep.rungs
 
 
-def quantity_name(ladder: Ladder) -> str:
+def quantity_name(ladder: Ladder) -> Literal["n", "d", "c", "d_model"]:
     """The measure of scale along which the optimum is fitted: that of the ladder's default rule."""
     rule = ladder.optimizer.learning_rate.default
     if rule.rule == "power":
@@ -149,6 +150,7 @@ def size_of(spec: RunSpec) -> Size:
 def sweep_digest(ladder: Ladder, sweep: list[SweepRun], runs: list[RunSpec]) -> str:
     """Changes when anything does that the predicted rates depend on: 16 hex digits."""
     parts = [] if ladder.sweep is None else [ladder.sweep.model_dump_json()]
+    parts += [f"learning_rates.json {Tuning.VERSION}"]  # a file of another version is made anew
     parts += [f"{run.spec.sha256} {run.factor} {run.batch_factor}" for run in sweep]
     parts += [f"{run.id} {run.optimizer.learning_rate!r} {run.model.model_dump_json()}" for run in runs]
     parts += [quantity_name(ladder), str(ladder.analysis.confidence)]
@@ -174,9 +176,14 @@ def read_rates(path: Path, digest: str) -> Rates:
 # The unnamed arguments tell versions of the file apart: it is asked for once per run.
 @cache
 def _read_rates(path: Path, _mtime_ns: int, _size: int) -> tuple[str, Rates]:
-    found: dict[str, Any] = json.loads(path.read_bytes())
-    rows = [row for row in found["rates"] if row["applied"]]
-    return found["made_from"], {(r["variant"], r["rung"], r["budget"]): r["factor"] for r in rows}
+    try:
+        found = Tuning.read(path)
+    except DocumentError:
+        return "", {}  # of another version: made from nothing that is known
+    rows = [row for row in found.rates if row.applied]
+    return found.made_from, {
+        (row.variant, row.rung, row.budget): row.factor for row in rows if row.factor is not None
+    }
 
 
 def _not_there(path: Path) -> FileNotFoundError:

@@ -13,6 +13,7 @@ import pandas as pd
 from stepladder.decision.axis_fit import AxisFit
 from stepladder.decision.cells import make_cells
 from stepladder.decision.comparison import Comparison
+from stepladder.record.learning_rates import Tuning
 from stepladder.record.paths import LadderFolder
 from stepladder.schema.analysis import AXES, Axis
 from stepladder.schema.ladder import Ladder
@@ -27,7 +28,7 @@ class Results:
     fits: dict[Axis, AxisFit]
     comparison: Comparison
     manifest: dict[str, Any]
-    tuning: dict[str, Any] | None = None
+    tuning: Tuning | None = None
     """learning_rates.json, of a ladder with a sweep."""
 
     @classmethod
@@ -49,7 +50,7 @@ class Results:
             fits={axis: AxisFit.read(lies.fit(axis)) for axis in AXES},
             comparison=Comparison.read(lies.comparison),
             manifest=_json(lies.manifest),
-            tuning=_json(lies.learning_rates) if sweep else None,
+            tuning=Tuning.read(lies.learning_rates) if sweep else None,
         )
 
     @cached_property

@@ -19,23 +19,13 @@ from scipy import stats
 
 from stepladder.laws.forms import Array
 from stepladder.laws.numbers import MISFIT_LEVEL
+from stepladder.record.learning_rates import LossNoise
 
 REACH = math.log(4.0)
 """Points this far from the lowest in log rate belong to the window, and its two neighbours always."""
 
 FEW = 4
 """Degrees of freedom below which a rung's noise is too little known to stand alone."""
-
-
-@dataclass(frozen=True)
-class Noise:
-    """What a run's loss deviates from its bowl."""
-
-    sd: float
-    """Standard deviation of one run, nats/token."""
-    dof: int
-    source: str
-    """Where it comes from, in words."""
 
 
 @dataclass(frozen=True)
@@ -131,14 +121,14 @@ class Bowl:
             return "the parabola around the lowest point has its minimum outside", self._further()
         return None
 
-    def optimum(self, noise: Noise | None, confidence: float) -> Optimum | str:
+    def optimum(self, noise: LossNoise | None, confidence: float) -> Optimum | str:
         """The lowest point, or why the noise hides it. Ask `refusal` first."""
         a, b, c = (float(value) for value in self.coefficients)
         x = -b / (2 * c)
         if noise is None:
             return Optimum(x, a - b * b / (4 * c), c, None, None, None)
         unit = np.linalg.inv(_powers(self.x).T @ _powers(self.x))
-        covariance = noise.sd**2 / self.loss.shape[1] * unit
+        covariance = noise.sd_loss**2 / self.loss.shape[1] * unit
         interval = fieller(b, c, covariance[1:, 1:], float(stats.t.ppf((1 + confidence) / 2, noise.dof)))
         if interval is None:
             return "its curvature cannot be told from noise"
@@ -198,7 +188,7 @@ def fieller(b: float, c: float, covariance: Array, t: float) -> tuple[float, flo
     return (-linear - root) / (2 * quadratic), (-linear + root) / (2 * quadratic)
 
 
-def noise_by_rung(rungs: Sequence[str], bowls: Sequence[Bowl]) -> dict[str, Noise | None]:
+def noise_by_rung(rungs: Sequence[str], bowls: Sequence[Bowl]) -> dict[str, LossNoise | None]:
     """The noise at each rung, pooled over its variants and batches: small models are noisier. Where a rung
     has too few degrees of freedom for that, pooled over all rungs.
 
@@ -214,7 +204,7 @@ def noise_by_rung(rungs: Sequence[str], bowls: Sequence[Bowl]) -> dict[str, Nois
     return dict.fromkeys(own, pool_noise(bowls))
 
 
-def pool_noise(bowls: Sequence[Bowl]) -> Noise | None:
+def pool_noise(bowls: Sequence[Bowl]) -> LossNoise | None:
     """Noise of a run's loss from the seeds and from the residuals of bowls.
 
     Residuals hold seed noise, and what a bowl deviates from a parabola. Where an F-test at 5 % finds them
@@ -228,6 +218,10 @@ def pool_noise(bowls: Sequence[Bowl]) -> Noise | None:
     if dof_seeds and dof_fits:
         bound = stats.f.ppf(1 - MISFIT_LEVEL, dof_fits, dof_seeds) * seeds / dof_seeds
         if fits / dof_fits > bound:
-            return Noise(math.sqrt(fits / dof_fits), int(dof_fits), "residuals, larger than between seeds")
+            return LossNoise(
+                sd_loss=math.sqrt(fits / dof_fits),
+                dof=int(dof_fits),
+                source="residuals, larger than between seeds",
+            )
     source = "seeds and residuals" if dof_seeds and dof_fits else "seeds" if dof_seeds else "residuals"
-    return Noise(math.sqrt((seeds + fits) / dof), dof, source)
+    return LossNoise(sd_loss=math.sqrt((seeds + fits) / dof), dof=dof, source=source)

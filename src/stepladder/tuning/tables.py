@@ -1,4 +1,4 @@
-"""A ladder's sweep as tables: its finished runs, and the sizes that rates are wanted for."""
+"""A ladder's sweep for `tune`: its finished runs as a table, and the sizes that rates are wanted for."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from stepladder.ladder.climb import Climb
 from stepladder.ladder.sweep import quantity, quantity_name, rule_rate
 from stepladder.record.paths import LadderFolder
 from stepladder.record.tables import read_runs
+from stepladder.tuning.tune import Target
 
 
 def sweep_table(climb: Climb, results: LadderFolder) -> pd.DataFrame:
@@ -33,19 +34,19 @@ def sweep_table(climb: Climb, results: LadderFolder) -> pd.DataFrame:
     )
 
 
-def targets(climb: Climb) -> pd.DataFrame:
-    """One row per variant, rung and budget of the ladder, with the columns that `tune` wants."""
+def targets(climb: Climb) -> list[Target]:
+    """Every variant, rung and budget of the ladder, for which `tune` is to find a rate."""
     name = quantity_name(climb.ladder)
-    rows = {
-        (run.variant, run.rung, run.budget): {
-            "variant": run.variant,
-            "rung": run.rung,
-            "budget": run.budget,
-            "quantity": quantity(run, name),
-            "rule_rate": rule_rate(climb.ladder, run),
-            "ruled_rate": run.optimizer.learning_rate,
-            "applied": run.id in climb.tuned,
-        }
+    found = {
+        (run.variant, run.rung, run.budget): Target(
+            variant=run.variant,
+            rung=run.rung,
+            budget=run.budget,
+            quantity=quantity(run, name),
+            rule_rate=rule_rate(climb.ladder, run),
+            ruled_rate=run.optimizer.learning_rate,
+            applied=run.id in climb.tuned,
+        )
         for run in climb.runs.values()
     }
-    return pd.DataFrame(list(rows.values()))
+    return list(found.values())

@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from stepladder.display.numbers import count
+from stepladder.record.learning_rates import RungRate, SweptBowl, Tuning
 from stepladder.report.figures.style import (
     FAINT,
     GREY,
@@ -29,17 +30,13 @@ WIDEST = 4
 """Panels side by side."""
 
 
-def bowls_figure(tuning: dict[str, Any], styles: Styles) -> Figure:
+def bowls_figure(tuning: Tuning, styles: Styles) -> Figure:
     """Loss against learning rate: a row per rung and batch, a panel per variant."""
-    rows = list(dict.fromkeys((bowl["rung"], bowl["batch_sequences"]) for bowl in tuning["bowls"]))
-    variants = [v for v in styles if any(bowl["variant"] == v for bowl in tuning["bowls"])]
+    rows = list(dict.fromkeys((bowl.rung, bowl.batch_sequences) for bowl in tuning.bowls))
+    variants = [v for v in styles if any(bowl.variant == v for bowl in tuning.bowls)]
     columns = min(len(variants), WIDEST)
     deep = -(-len(variants) // columns)
-    used = {
-        (row["rung"], row["variant"]): row["used"]
-        for row in tuning["rates"]
-        if row["budget"] == tuning["budget"]
-    }
+    used = {(row.rung, row.variant): row.used for row in tuning.rates if row.budget == tuning.budget}
     several = len({batch for _, batch in rows}) > 1
     with styled():
         figure, grid = new_figure(
@@ -49,9 +46,9 @@ def bowls_figure(tuning: dict[str, Any], styles: Styles) -> Figure:
             axes.set_axis_off()
         for i, (rung, batch) in enumerate(rows):
             mine = {
-                bowl["variant"]: bowl
-                for bowl in tuning["bowls"]
-                if (bowl["rung"], bowl["batch_sequences"]) == (rung, batch)
+                bowl.variant: bowl
+                for bowl in tuning.bowls
+                if (bowl.rung, bowl.batch_sequences) == (rung, batch)
             }
             limits = _limits(list(mine.values()))
             for j, variant in enumerate(v for v in variants if v in mine):
@@ -70,33 +67,31 @@ def bowls_figure(tuning: dict[str, Any], styles: Styles) -> Figure:
         return figure
 
 
-def _limits(bowls: list[dict[str, Any]]) -> tuple[float, float]:
+def _limits(bowls: list[SweptBowl]) -> tuple[float, float]:
     """Loss axis of a row: all points, but no diverged ones that would flatten the bowls."""
-    losses = np.array([loss for bowl in bowls for point in bowl["points"] for loss in point["losses"]])
+    losses = np.array([loss for bowl in bowls for point in bowl.points for loss in point.losses])
     low, high = float(losses.min()), float(np.quantile(losses, 0.75))
     high = min(float(losses.max()), low + 2.5 * max(high - low, 1e-3))
     return low - 0.08 * (high - low), high + 0.08 * (high - low)
 
 
-def _bowl(axes: Axes, bowl: dict[str, Any], used: float | None, style: VariantStyle) -> None:
-    rates = np.array([point["learning_rate"] for point in bowl["points"]])
-    for point in bowl["points"]:
+def _bowl(axes: Axes, bowl: SweptBowl, used: float | None, style: VariantStyle) -> None:
+    rates = np.array([point.learning_rate for point in bowl.points])
+    for point in bowl.points:
         axes.plot(
-            [point["learning_rate"]] * len(point["losses"]), point["losses"], linestyle="none",
+            [point.learning_rate] * len(point.losses), point.losses, linestyle="none",
             marker=style.marker, color=style.colour, markersize=3.2, markeredgewidth=0, alpha=0.75, zorder=3,
         )  # fmt: skip
-    low, high = bowl["window"]
+    low, high = bowl.window
     x = np.log(np.geomspace(low, high, 80))
-    a, b, c = bowl["coefficients"]
-    curve = (
-        {"color": style.colour, "linewidth": 1.1} if bowl["optimum"] else {"color": GREY, "linewidth": 0.8}
-    )
-    axes.plot(bowl["base_rate"] * np.exp(x), a + b * x + c * x**2, **curve)
-    if best := bowl["optimum"]:
-        if best["interval"]:
-            axes.axvspan(*best["interval"], color=style.colour, alpha=0.13, linewidth=0)
+    a, b, c = bowl.coefficients
+    curve = {"color": style.colour, "linewidth": 1.1} if bowl.optimum else {"color": GREY, "linewidth": 0.8}
+    axes.plot(bowl.base_rate * np.exp(x), a + b * x + c * x**2, **curve)
+    if best := bowl.optimum:
+        if best.interval:
+            axes.axvspan(*best.interval, color=style.colour, alpha=0.13, linewidth=0)
         axes.plot(
-            best["learning_rate"], best["loss"], "D", markersize=4.5, markerfacecolor="white",
+            best.learning_rate, best.loss, "D", markersize=4.5, markerfacecolor="white",
             markeredgecolor=INK, markeredgewidth=0.9, zorder=4,
         )  # fmt: skip
     else:
@@ -126,35 +121,35 @@ def _handles() -> list[Any]:
     ]
 
 
-def rates_figure(tuning: dict[str, Any], styles: Styles) -> Figure | None:
+def rates_figure(tuning: Tuning, styles: Styles) -> Figure | None:
     """Learning rate against scale: the bowls' optima, their law, and the rates that the rungs train at.
 
     Returns:
         None where there is no law.
     """
-    if tuning["law"] is None:
+    if tuning.law is None:
         return None
-    rows = [row for row in tuning["rates"] if row["budget"] == tuning["budget"]]
-    shown = {v: style for v, style in styles.items() if v in tuning["law"]["variants"]}
+    rows = [row for row in tuning.rates if row.budget == tuning.budget]
+    shown = {v: style for v, style in styles.items() if v in tuning.law.variants}
     with styled():
         figure, axes = new_figure(2.7)
         for i, (variant, style) in enumerate(shown.items()):
             shift = np.exp(0.03 * (i - (len(shown) - 1) / 2))
-            mine = sorted((r for r in rows if r["variant"] == variant), key=lambda row: row["quantity"])
+            mine = sorted((r for r in rows if r.variant == variant), key=lambda row: row.quantity)
             _law(axes, mine, style)
-            _optima(axes, [b for b in tuning["bowls"] if b["variant"] == variant], shift, style)
+            _optima(axes, [b for b in tuning.bowls if b.variant == variant], shift, style)
             axes.plot(
-                [row["quantity"] for row in mine], [row["used"] for row in mine], linestyle="none",
+                [row.quantity for row in mine], [row.used for row in mine], linestyle="none",
                 marker="_", markersize=11, markeredgewidth=1.4, color=style.colour, zorder=4,
             )  # fmt: skip
-        log_axis(axes, "x", *padded([row["quantity"] for row in rows], 0.1))
+        log_axis(axes, "x", *padded([row.quantity for row in rows], 0.1))
         ticks = {}
         log_axis(axes, "y", *padded(_shown_rates(tuning, rows), 0.06))
-        words = QUANTITIES[tuning["quantity"]]
+        words = QUANTITIES[tuning.quantity]
         axes.set_xlabel(words[0].upper() + words[1:])
         axes.set_ylabel("Learning rate")
-        for rung in dict.fromkeys(row["rung"] for row in rows):
-            at = np.exp(np.mean([np.log(row["quantity"]) for row in rows if row["rung"] == rung]))
+        for rung in dict.fromkeys(row.rung for row in rows):
+            at = np.exp(np.mean([np.log(row.quantity) for row in rows if row.rung == rung]))
             ticks[at] = count(float(f"{at:.3g}"))
             axes.text(
                 at, 1.015, rung, transform=axes.get_xaxis_transform(), ha="center", va="bottom",
@@ -168,31 +163,31 @@ def rates_figure(tuning: dict[str, Any], styles: Styles) -> Figure | None:
         return figure
 
 
-def _law(axes: Axes, rows: list[dict[str, Any]], style: VariantStyle) -> None:
+def _law(axes: Axes, rows: list[RungRate], style: VariantStyle) -> None:
     """Between rungs a straight line in logs, which is exact where the ladder's rule is a power law."""
-    size = [row["quantity"] for row in rows]
-    axes.plot(size, [row["learning_rate"] for row in rows], color=style.colour, linestyle=style.line)
-    if all(row["interval"] for row in rows):
-        low, high = zip(*(row["interval"] for row in rows), strict=True)
+    size = [row.quantity for row in rows]
+    axes.plot(size, [row.learning_rate for row in rows], color=style.colour, linestyle=style.line)
+    if all(row.interval for row in rows):
+        low, high = zip(*(row.interval for row in rows), strict=True)
         axes.fill_between(size, low, high, color=style.colour, alpha=0.13, linewidth=0)
 
 
-def _optima(axes: Axes, bowls: list[dict[str, Any]], shift: float, style: VariantStyle) -> None:
+def _optima(axes: Axes, bowls: list[SweptBowl], shift: float, style: VariantStyle) -> None:
     for bowl in bowls:
-        best = bowl["optimum"]
-        if best is None or bowl["batch_factor"] != 1:
+        best = bowl.optimum
+        if best is None or bowl.batch_factor != 1:
             continue
-        at, y = bowl["quantity"] * shift, best["learning_rate"]
-        ends = best["interval"] or (y, y)
+        at, y = bowl.quantity * shift, best.learning_rate
+        ends = best.interval or (y, y)
         axes.errorbar(
             at, y, yerr=[[y - ends[0]], [ends[1] - y]], fmt=style.marker, color=style.colour,
             elinewidth=0.8, capsize=2.2, capthick=0.8, zorder=3,
         )  # fmt: skip
 
 
-def _shown_rates(tuning: dict[str, Any], rows: list[dict[str, Any]]) -> list[float]:
+def _shown_rates(tuning: Tuning, rows: list[RungRate]) -> list[float]:
     """What the axis must hold: predictions, used rates, optima and their intervals."""
-    found = [bowl["optimum"] for bowl in tuning["bowls"] if bowl["optimum"]]
-    values = [v for row in rows for v in (row["learning_rate"], row["used"], *(row["interval"] or ()))]
-    values += [v for best in found for v in (best["learning_rate"], *(best["interval"] or ()))]
+    found = [bowl.optimum for bowl in tuning.bowls if bowl.optimum]
+    values = [v for row in rows for v in (row.learning_rate, row.used, *(row.interval or ()))]
+    values += [v for best in found for v in (best.learning_rate, *(best.interval or ()))]
     return [v for v in values if v is not None]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -13,10 +12,12 @@ from stepladder.decision.comparison import Comparison
 from stepladder.decision.prediction import Prediction
 from stepladder.decision.run_options import NextRuns
 from stepladder.display import numbers as fmt
-from stepladder.display.terminal import MIN_WIDTH
+from stepladder.display.terminal import MIN_WIDTH, plain, show, warn
 from stepladder.laws.envelope import EnvelopeFit
 from stepladder.laws.isoflop import IsoflopFit
 from stepladder.laws.law_fit import LawFit
+from stepladder.record.learning_rates import Tuning
+from stepladder.report.sections.tuning import law_sentences, optima_table, rates_table
 from stepladder.report.sections.verdict import eg, trend
 
 
@@ -152,34 +153,7 @@ def print_next(result: NextRuns, rows: int = 12) -> None:
     )
 
 
-def print_tuning(found: dict[str, Any]) -> None:
+def print_tuning(found: Tuning) -> None:
     """Every bowl's optimum, then the rate of every rung, then what to know."""
-    console = _console()
-    level = f"{100 * found['confidence']:g} % interval"
-    bowls = _table("", "swept", "batch", "runs", "best rate", level, "lowest loss (nats/token)")
-    for bowl in found["bowls"]:
-        best = bowl["optimum"] or {"learning_rate": None, "interval": None, "loss": None}
-        bowls.add_row(
-            f"{bowl['variant']} {bowl['rung']}",
-            str(bowl["batch_sequences"]),
-            str(bowl["n"]),
-            number(best["learning_rate"], 3),
-            ends(best["interval"], 3),
-            number(best["loss"], 4),
-        )
-    console.print(bowls)
-    rates = _table("", "rung", "predicted rate", level, "beyond the sweep", "trains at", "")
-    for row in found["rates"]:
-        rates.add_row(
-            f"{row['variant']} {row['rung']} {row['budget']}",
-            number(row["learning_rate"], 3),
-            ends(row["interval"], 3),
-            number(row["beyond"], 3),
-            number(row["used"], 3),
-            "off its optimum" if row["off"] and row["off"]["flagged"] else "",
-        )
-    console.print(rates)
-    if found["law"]:
-        console.print(f"How the optimum goes with {found['quantity']}: {found['law']['in_words']}.")
-    for warning in found["warnings"]:
-        console.print(f"[yellow]warning:[/] {escape(warning)}")
+    show(optima_table(found), rates_table(found), *map(plain, law_sentences(found)))
+    show(*map(warn, found.warnings))

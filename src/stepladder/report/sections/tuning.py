@@ -1,4 +1,4 @@
-"""The ladder's learning-rate sweep in words and tables, from learning_rates.json."""
+"""The ladder's learning-rate sweep in words and tables."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import math
 from typing import Any
 
 from stepladder.display import numbers as fmt
-from stepladder.display.table import table
-
-Tuning = dict[str, Any]
-"""The contents of learning_rates.json."""
+from stepladder.display.table import Table, table
+from stepladder.ladder.plan import Plan
+from stepladder.record.learning_rates import BestRate, SweptBowl, Tuning
 
 QUANTITIES = {
     "n": "active non-embedding parameters N",
@@ -22,31 +21,31 @@ QUANTITIES = {
 SYMBOLS = {"n": "N", "d": "D", "c": "C", "d_model": "d_model"}
 
 
-def sweep_context(tuning: Tuning, plan: dict[str, Any]) -> dict[str, Any]:
+def sweep_context(tuning: Tuning, plan: Plan) -> dict[str, Any]:
     """What the report's section on the sweep prints."""
     return {
         "summary": summary(tuning, plan),
-        "law": law_sentences(tuning),
+        "law": [*law_sentences(tuning), *tuning.warnings],
         "optima": optima_table(tuning),
         "rates": rates_table(tuning),
-        "confidence": fmt.percent(tuning["confidence"]),
-        "quantity": QUANTITIES[tuning["quantity"]],
-        "budget": tuning["budget"],
+        "confidence": fmt.percent(tuning.confidence),
+        "quantity": QUANTITIES[tuning.quantity],
+        "budget": tuning.budget,
     }
 
 
-def summary(tuning: Tuning, plan: dict[str, Any]) -> str:
+def summary(tuning: Tuning, plan: Plan) -> str:
     """What was swept, and the noise."""
-    runs = sum(len(point["losses"]) for bowl in tuning["bowls"] for point in bowl["points"])
-    hours = sum(row["accelerator_hours"] for row in plan["runs"] if row["sweep"])
+    runs = sum(len(point.losses) for bowl in tuning.bowls for point in bowl.points)
+    hours = sum(run.accelerator_hours for run in plan.runs if run.sweep)
     noises = [
-        f"{fmt.fixed(noise['sd_loss'], 4)} at {rung} ({noise['dof']} degrees of freedom, {noise['source']})"
+        f"{fmt.fixed(noise.sd_loss, 4)} at {rung} ({noise.dof} degrees of freedom, {noise.source})"
         if noise
         else f"unknown at {rung}"
-        for rung, noise in tuning["noise"].items()
+        for rung, noise in tuning.noise.items()
     ]
     return (
-        f"{runs} runs at budget {tuning['budget']}; those that are not the ladder's own were planned at "
+        f"{runs} runs at budget {tuning.budget}; those that are not the ladder's own were planned at "
         f"{fmt.significant(hours)} accelerator-hours, and are in no law and no verdict. "
         f"Noise of one run, nats/token: {'; '.join(noises)}."
     )
@@ -54,146 +53,122 @@ def summary(tuning: Tuning, plan: dict[str, Any]) -> str:
 
 def law_sentences(tuning: Tuning) -> list[str]:
     """How the optimum goes with scale, and what that rests on."""
-    law = tuning["law"]
+    law = tuning.law
     if law is None:
         return ["No law of the optimum: no bowl has its lowest point inside the sweep."]
-    head = f"How the optimum goes with {QUANTITIES[tuning['quantity']]}: {law['in_words']}."
-    if law["widened"]:
+    head = f"How the optimum goes with {QUANTITIES[tuning.quantity]}: {law.in_words}."
+    if law.widened and law.scatter is not None:
         head += (
-            f" The optima scatter about it by {fmt.significant(math.sqrt(law['scatter']), 2)} times what "
+            f" The optima scatter about it by {fmt.significant(math.sqrt(law.scatter), 2)} times what "
             "their errors explain; its intervals are wider by that."
         )
     sentences = [head]
-    for variant, found in law["variants"].items():
-        if found["exponent"] is None:
+    for variant, found in law.variants.items():
+        if found.exponent is None:
             continue
-        ends = found["interval"] or (None, None)
-        exponent = (
-            fmt.interval(found["exponent"], *ends) if found["interval"] else fmt.fixed(found["exponent"], 2)
-        )
-        rungs = ", ".join(found["rungs"])
+        exponent = fmt.fixed(found.exponent, 2)
+        if found.interval:
+            exponent = fmt.interval(found.exponent, *found.interval)
         sentences.append(
-            f"{variant}: rate ∝ {SYMBOLS[tuning['quantity']]} to the power {exponent}, from {rungs}."
+            f"{variant}: rate ∝ {SYMBOLS[tuning.quantity]} to the power {exponent}, from "
+            f"{', '.join(found.rungs)}."
         )
-    return sentences + tuning["warnings"]
+    return sentences
 
 
 def off_optimum(tuning: Tuning) -> list[str]:
     """One warning for every rung that trained off its optimum."""
     sentences = []
-    for row in tuning["rates"]:
-        off = row["off"]
-        if not off or not off["flagged"]:
+    for row in tuning.rates:
+        off = row.off
+        if not off or not off.flagged:
             continue
-        source = "its bowl" if off["by"] == "bowl" else "the law of the optimum, which is extrapolated"
+        source = "its bowl" if off.by == "bowl" else "the law of the optimum, which is extrapolated"
         sentences.append(
-            f"{row['variant']} at {row['rung']} trained off its optimum: at {rate(row['used'])}, by {source} "
-            f"the best is {rate_interval(off['optimum'], off['interval'])}. Estimated cost: "
-            f"{fmt.fixed(off['cost'], 3)} nats/token (n = {off['n']} runs; noise of one run "
-            f"{fmt.fixed(off['noise'], 3)})."
+            f"{row.variant} at {row.rung} trained off its optimum: at {fmt.significant(row.used)}, by "
+            f"{source} the best is {fmt.estimate(off.optimum, off.interval)}. Estimated cost: "
+            f"{fmt.fixed(off.cost, 3)} nats/token (n = {off.n} runs; noise of one run "
+            f"{fmt.fixed(off.noise, 3)})."
         )
     return sentences
 
 
-def optima_table(tuning: Tuning) -> dict[str, Any]:
+def optima_table(tuning: Tuning) -> Table:
     """Every bowl: what was tried, and where it is lowest."""
-    ruled = {
-        (bowl["variant"], bowl["rung"]): bowl["optimum"]
-        for bowl in tuning["bowls"]
-        if bowl["batch_factor"] == 1
-    }
-    several = any(bowl["batch_factor"] != 1 for bowl in tuning["bowls"])
+    ruled = {(bowl.variant, bowl.rung): bowl.optimum for bowl in tuning.bowls if bowl.batch_factor == 1}
+    several = any(bowl.batch_factor != 1 for bowl in tuning.bowls)
+    refused = any(bowl.reason for bowl in tuning.bowls)
     rows = []
-    for bowl in tuning["bowls"]:
-        best = bowl["optimum"]
-        factors = [point["factor"] for point in bowl["points"]]
+    for bowl in tuning.bowls:
+        best = bowl.optimum
         row = [
-            bowl["rung"],
-            bowl["variant"],
-            str(bowl["batch_sequences"]),
-            ", ".join(f"{factor:g}" for factor in factors),
-            str(bowl["n"]),
-            rate_interval(best["learning_rate"], best["interval"]) if best else fmt.MISSING,
-            plus_minus(best["loss"], best["loss_se"]) if best else fmt.MISSING,
-            fmt.significant(best["curvature"], 2) if best else fmt.MISSING,
+            bowl.rung,
+            bowl.variant,
+            str(bowl.batch_sequences),
+            ", ".join(f"{point.factor:g}" for point in bowl.points),
+            str(bowl.n),
+            fmt.estimate(best.learning_rate, best.interval) if best else fmt.MISSING,
+            plus_minus(best.loss, best.loss_se) if best else fmt.MISSING,
+            fmt.significant(best.curvature, 2) if best else fmt.MISSING,
         ]
-        if several:
-            row.append(_against(bowl, ruled[bowl["variant"], bowl["rung"]]))
-        rows.append([*row, bowl["reason"] or ""])
-    batch = ["Against ruled batch"] if several else []
+        row += [_against(bowl, ruled[bowl.variant, bowl.rung])] if several else []
+        rows.append([*row, bowl.reason or ""] if refused else row)
     return table(
         [
-            "<Rung",
-            "<Variant",
-            "Batch",
-            "<Factors on the rule",
-            "n",
-            "Best rate",
-            "Lowest loss",
-            "Curvature",
-            *batch,
-            "<<No optimum because",
+            *("<Rung", "<Variant", "Batch" if several else "~Batch", "~<Factors on the rule", "n"),
+            *("Best rate", "Lowest loss", "~Curvature"),
+            *(["Against ruled batch"] if several else []),
+            *(["<<No optimum because"] if refused else []),
         ],
         rows,
+        note=f"n: runs that the parabola rests on. Best rate: with its {fmt.percent(tuning.confidence)} "
+        "interval, by Fieller's theorem. Lowest loss: nats/token at the best rate, ± standard error. "
+        "Curvature: nats/token per squared e-fold of the rate.",
     )
 
 
-def _against(bowl: dict[str, Any], ruled: dict[str, Any] | None) -> str:
+def _against(bowl: SweptBowl, ruled: BestRate | None) -> str:
     """Lowest loss of another batch minus that of the ruled one."""
-    best = bowl["optimum"]
-    if bowl["batch_factor"] == 1 or best is None or ruled is None:
+    best = bowl.optimum
+    if bowl.batch_factor == 1 or best is None or ruled is None:
         return fmt.MISSING
-    known = best["loss_se"] is not None and ruled["loss_se"] is not None
-    error = math.hypot(best["loss_se"], ruled["loss_se"]) if known else None
-    return plus_minus(best["loss"] - ruled["loss"], error, signed=True)
+    error = None
+    if best.loss_se is not None and ruled.loss_se is not None:
+        error = math.hypot(best.loss_se, ruled.loss_se)
+    return plus_minus(best.loss - ruled.loss, error, signed=True)
 
 
-def rates_table(tuning: Tuning) -> dict[str, Any]:
+def rates_table(tuning: Tuning) -> Table:
     """Every rung and variant: the predicted rate, the one it trained at, and what the difference costs."""
     rows = []
-    for row in tuning["rates"]:
-        off = row["off"]
+    for row in tuning.rates:
+        off = row.off
         rows.append(
             [
-                row["rung"],
-                row["variant"],
-                row["budget"],
-                rate_interval(row["learning_rate"], row["interval"]),
-                f"{fmt.significant(row['beyond'])} ×" if (row["beyond"] or 1) > 1 else "inside",
-                rate(row["used"]),
-                "the sweep" if row["applied"] else "the ladder file",
-                f"{fmt.fixed(off['cost'], 4)}" if off else fmt.MISSING,
-                f"{off['n']} ({off['by']})" if off else fmt.MISSING,
-                {True: "off its optimum", False: "", None: "cannot be told"}[off["flagged"] if off else None],
+                row.rung,
+                row.variant,
+                row.budget,
+                fmt.estimate(row.learning_rate, row.interval),
+                f"{fmt.significant(row.beyond)} ×" if (row.beyond or 1) > 1 else "inside",
+                fmt.significant(row.used),
+                "the sweep" if row.applied else "the ladder file",
+                fmt.fixed(off.cost, 4) if off else fmt.MISSING,
+                f"{off.n} ({off.by})" if off else fmt.MISSING,
+                {True: "off its optimum", False: "", None: "cannot be told"}[off.flagged if off else None],
             ]
         )
     return table(
         [
-            "<Rung",
-            "<Variant",
-            "Budget",
-            "Predicted rate",
-            "Beyond sweep",
-            "Trains at",
-            "<By",
-            "Cost",
-            "n",
-            "<<Note",
+            *("<Rung", "<Variant", "Budget", "Predicted rate", "~Beyond sweep", "Trains at", "<By"),
+            *("~Cost", "~n", "<<Note"),
         ],
         rows,
+        note=f"Predicted: by the law, with its {fmt.percent(tuning.confidence)} interval (delta method, "
+        "Student's t). Beyond sweep: how many times larger or smaller than the swept rungs. Cost: nats/token "
+        "that the rate trained at is estimated to lose against the best, by the rung's own bowl or, where it "
+        "was not swept, by the law and the mean curvature of the n runs' bowls. Off its optimum: outside the "
+        "interval, and a cost above the noise of one run.",
     )
-
-
-def rate(value: float | None) -> str:
-    """A learning rate: 0.00123."""
-    return fmt.significant(value, 3)
-
-
-def rate_interval(value: float | None, ends: list[float] | None) -> str:
-    """`0.0121 [0.0098, 0.0149]`."""
-    if value is None:
-        return fmt.MISSING
-    return f"{rate(value)} [{rate(ends[0])}, {rate(ends[1])}]" if ends else f"{rate(value)} [no interval]"
 
 
 def plus_minus(value: float, error: float | None, *, signed: bool = False) -> str:
