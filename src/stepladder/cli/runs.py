@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -29,7 +30,10 @@ def data(
     Example: stepladder data '{"source": {"kind": "text", "domains": {"web": ["web/*.txt"]}}, "tokenizer":
     {"kind": "byte"}, "validation_fraction": 0.1}' --out data/manifest.json
     """
+    from pydantic import TypeAdapter
+
     from stepladder.data.prepare import prepare
+    from stepladder.schema.data import SourceConfig, TokenizerConfig
 
     example = '{"source": ..., "tokenizer": ..., "validation_fraction": 0.1}'
     values = json_argument("SETTINGS", settings, example)
@@ -42,8 +46,11 @@ def data(
         raise Misuse(f"SETTINGS: validation_fraction = {fraction!r}: give a share between 0 and 1")
     _named(out, "manifest.json")
     ready(out)
-    with naming("SETTINGS"):
-        prepare(values["source"], values["tokenizer"], fraction, roomy(out).parent, degenerate == "drop")
+    with naming(f"SETTINGS: source = {values['source']!r:.80}"):
+        TypeAdapter(SourceConfig).validate_json(json.dumps(values["source"]))
+    with naming(f"SETTINGS: tokenizer = {values['tokenizer']!r:.80}"):
+        TypeAdapter(TokenizerConfig).validate_json(json.dumps(values["tokenizer"]))
+    prepare(values["source"], values["tokenizer"], fraction, roomy(out).parent, degenerate == "drop")
 
 
 def calibrate(out: Out, threads: Threads = 1) -> None:
@@ -108,6 +115,11 @@ def train(
     from stepladder.record.fingerprint import run_fingerprint
     from stepladder.record.spec import RunSpec
 
+    one_of("--device", device.partition(":")[0], ("auto", "cpu", "cuda"))
+    _named(out, "result.json")
+    ready(out)
+    with naming("--engine"):
+        options = EngineOptions.from_text(engine)
     given = spec.lstrip().startswith("{")
     text = spec if given else _text(Path(spec))
     with naming("SPEC" if given else spec):
@@ -118,11 +130,6 @@ def train(
             f"{run.id} was planned with training code {run.code}, and the code here is {code}: it has "
             "changed since the job was submitted. Run snakemake again to plan this run with the code as it is"
         )
-    with naming("--engine"):
-        options = EngineOptions.from_text(engine)
-    one_of("--device", device.partition(":")[0], ("auto", "cpu", "cuda"))
-    _named(out, "result.json")
-    ready(out)
     if machine:
         read_object(Path(machine), "`stepladder calibrate`", "name", "threads", "peaks", "source")
     if fork:

@@ -34,11 +34,10 @@ NUMERICS = {
     "stepladder.models.transformer": "how layers are put together, and how weights begin",
     "stepladder.models.windowed": "which keys a query sees",
     "stepladder.training.distributed": "how gradients are averaged over ranks",
-    "stepladder.training.evaluate": "how held-out text is cut and averaged",
+    "stepladder.training.evaluate": "how held-out text is cut and averaged, and how domains become the target loss",
     "stepladder.training.feed": "from tokens to inputs and targets, phase by phase",
     "stepladder.training.objective": "the loss of a batch",
     "stepladder.training.optimizer": "updates and the schedule",
-    "stepladder.training.result": "how the domains' losses become the target loss",
     "stepladder.training.sharding": "precision and order of reductions over shards",
     "stepladder.training.trainer": "the step: precision, accumulation, clipping",
 }
