@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stepladder.display import numbers as fmt
+from stepladder.report.sections.verdict import eg
 
 
 @pytest.mark.parametrize(
@@ -47,11 +48,11 @@ def test_golden(text: str, expected: str) -> None:
 
 
 def test_gain_says_what_null_means() -> None:
-    assert fmt.gain({"gain": 1.449, "interval": [1.3, 1.62]}) == "1.45 [1.30, 1.62]"
-    assert fmt.gain({"gain": 2.0, "interval": [1.3, None]}) == "2.00 [1.30, ∞]"
-    assert fmt.gain({"gain": None, "interval": [3.0, None]}) == "∞ [3.00, ∞]"
-    assert fmt.gain({"gain": 0.9, "interval": None}) == "0.90 [no interval]"
-    assert fmt.gain(None) == "—"
+    assert fmt.gain(1.449, (1.3, 1.62)) == "1.45 [1.30, 1.62]"
+    assert fmt.gain(2.0, (1.3, None)) == "2.00 [1.30, ∞]"
+    assert fmt.gain(None, (3.0, None)) == "∞ [3.00, ∞]"
+    assert fmt.gain(0.9, None) == "0.90 [no interval]"
+    assert eg(None) == "—"
 
 
 @pytest.mark.parametrize("value", [None, math.nan, math.inf])
