@@ -28,7 +28,7 @@ def measure_gemm_peak(threads: int, dtype: str, seconds: float = 2.0) -> dict[st
     torch.set_num_threads(threads)
     rates = {}
     for M, N, K in SHAPES:
-        if rates and 2 * M * N * K > seconds * max(rates.values()):
+        if rates and seconds * max(rates.values()) < 2 * M * N * K:
             continue
         a, b = torch.randn(M, K).to(DTYPES[dtype]), torch.randn(K, N).to(DTYPES[dtype])
         out = torch.empty(M, N, dtype=DTYPES[dtype])
