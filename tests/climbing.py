@@ -1,9 +1,23 @@
 """A folder like a clone, with the smoke ladder climbed in it."""
 
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+def climb(folder: Path) -> Path:
+    """Climb the smoke ladder through Snakemake in a new folder; what an earlier attempt left there goes."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for name in ("Snakefile", "workflow", "configs", "profiles"):
+        source = REPOSITORY / name
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / name)
+    Climbed(folder).snakemake()
+    return folder
 
 
 @dataclass
@@ -11,8 +25,6 @@ class Climbed:
     """A folder like a clone, with one ladder climbed in it."""
 
     folder: Path
-    output: str
-    seconds: float
 
     @property
     def results(self) -> Path:
@@ -27,8 +39,12 @@ class Climbed:
         done = subprocess.run(
             command(*arguments), cwd=self.folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
-        assert not check or done.returncode == 0, done.stdout
+        assert not check or done.returncode == 0, done.stdout[-5000:]
         return done.stdout
+
+    def copy(self, folder: Path) -> "Climbed":
+        """The same in a new folder, where it is up to date as well: times of files are kept."""
+        return Climbed(shutil.copytree(self.folder, folder, symlinks=True))
 
     def planned(self, *arguments: str) -> list[str]:
         """Outputs (or rule names) of the jobs that snakemake would run."""

@@ -104,17 +104,17 @@ class LocalCluster:
         idle = self.run("sinfo", "-h", "-N", "-p", "main", "-t", "idle,mix,alloc", "-o", "%N").split()
         return set(idle) == set(self.node_names)
 
-    def down(self) -> None:
+    def down(self, how: signal.Signals = signal.SIGTERM) -> None:
         """Kill the jobs and stop the daemons."""
         if self.alive("slurmctld"):
             self.run("scancel", "--me", check=False)
             self.run("scontrol", "shutdown", check=False)
         for name in (*self.node_names, "slurmctld", "slurmdbd", "mariadbd", "munged"):
-            self.stop(name, signal.SIGTERM)
+            self.stop(name, how)
 
     def forget(self) -> None:
-        """Remove all state, such as what a killed cluster left behind."""
-        self.down()
+        """Remove all state, such as what a killed cluster left behind; nothing is left to save."""
+        self.down(signal.SIGKILL)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def start_munge(self) -> None:

@@ -20,12 +20,16 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 def measure_gemm_peak(threads: int, dtype: str, seconds: float = 2.0) -> dict[str, Any]:
     """Best FLOP/s of M x K by K x N products over `SHAPES`, each tried for its share of `seconds`.
 
-    The fastest repetition counts: whatever else runs on the machine can only make it slower.
+    The fastest repetition counts: whatever else runs on the machine can only make it slower. A shape is left
+    out if one product of it would take longer than `seconds` at the best rate so far: where a CPU has no
+    instructions for a dtype, the largest one takes a minute, at a tenth of the rate of the smaller ones.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     rates = {}
     for M, N, K in SHAPES:
+        if rates and seconds * max(rates.values()) < 2 * M * N * K:
+            continue
         a, b = torch.randn(M, K).to(DTYPES[dtype]), torch.randn(K, N).to(DTYPES[dtype])
         out = torch.empty(M, N, dtype=DTYPES[dtype])
         torch.mm(a, b, out=out)
