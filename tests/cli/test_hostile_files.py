@@ -74,8 +74,9 @@ def clone(tmp_path_factory, make_run, small_corpus) -> Path:
     spec = make_run(steps=2)
     spec = spec.model_copy(update={"code": run_fingerprint("dense", "baseline")})
     (folder / "spec.json").write_text(spec.to_json())
-    run = {"id": "a", "flops": 1.0, "sweep": False, "trunk": False}
-    (folder / "one.json").write_text(json.dumps({"runs": [run]}))
+    ladder = REPOSITORY / "configs" / "ladders" / "smoke.yaml"
+    hardware = REPOSITORY / "configs" / "hardware.yaml"
+    assert stepladder("price", ladder, "--hardware", hardware, "--out", folder / "good.json").exit_code == 0
     shutil.copytree(small_corpus.parent, folder / "data")
     return folder
 
@@ -87,6 +88,9 @@ def inside(clone, monkeypatch) -> None:
 
 SETTINGS = '{"baseline": "dense-baseline", "bootstrap_draws": 100}'
 VARIANTS = ("--baseline", "dense-baseline", "--candidate", "dense-tst")
+RUN = "dense-baseline/d1/0.25x/seed0"
+"""The first of the smoke ladder."""
+
 FIRST = "dense-baseline/d1/0.25x/lr0.5/seed0"
 """Of the sweep of smoke-sweep."""
 
@@ -108,8 +112,8 @@ ROLES = {
     "train --fork": ("hostile.json", ("train", "spec.json", *TRAIN, "--fork", "hostile.json")),
     "collect": ("hostile.json", ("collect", "hostile.json", "--runs", "r.parquet", "--steps", "s.parquet")),
     "collect, a result": (
-        "runs/a/result.json",
-        ("collect", "one.json", "--runs", "r.parquet", "--steps", "s.parquet"),
+        f"runs/{RUN}/result.json",
+        ("collect", "good.json", "--runs", "r.parquet", "--steps", "s.parquet"),
     ),
     "report, the plan": (
         "results/x/plan.json",
@@ -165,7 +169,7 @@ def test_json_too_deep_to_read(clone):
 def test_status_survives(clone, kind):
     """A plan or a result that cannot be read is as none: it is made again."""
     place(clone / "results/smoke/plan.json", KINDS[kind])
-    place(clone / "results/smoke/runs/dense-baseline/d1/0.25x/seed0/result.json", KINDS[kind])
+    place(clone / f"results/smoke/runs/{RUN}/result.json", KINDS[kind])
     done = stepladder("status", "smoke", "--json")
     assert done.exit_code == 0, done.exception
     assert json.loads(done.output)["total"]["counts"]["done"] == 0
@@ -232,7 +236,7 @@ WRITERS = {
     "price --table": ("price", "smoke", "--out", "o.json", "--table"),
     "price --pdf": ("price", "smoke", "--out", "o.json", "--pdf"),
     "calibrate": ("calibrate", "--out"),
-    "collect": ("collect", "one.json", "--runs", "r.parquet", "--steps"),
+    "collect": ("collect", "good.json", "--runs", "r.parquet", "--steps"),
     "report": ("report", "smoke", "--results", "results/x", "--out"),
     "fit": ("fit", "runs.parquet", "--out"),
     "fit --plot": ("fit", "runs.parquet", "--law", "compute", "--out", "o.json", "--plot"),

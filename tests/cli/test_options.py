@@ -32,6 +32,13 @@ def table(tmp_path_factory) -> Path:
     return path
 
 
+class Found(dict):
+    """In place of a fit, be it a dict or a document."""
+
+    def write(self, path: Path) -> None:
+        path.write_text("{}")
+
+
 @pytest.fixture
 def reached(monkeypatch) -> dict:
     """What the library is asked for, instead of fitting."""
@@ -41,15 +48,15 @@ def reached(monkeypatch) -> dict:
         robust = options.robust
         asked.update(vars(options), law=law.name, rows=len(rows), delta=robust.delta, norm=robust.norm)
         asked["above"] = robust.above
-        return {}
+        return Found()
 
     def frontier(rows, **options):
         asked.update(options, rows=len(rows))
-        return {}
+        return Found()
 
     def fit_variants(rows, axis, config):
         asked.update(config.model_dump(), axis=axis, rows=len(rows))
-        return {}
+        return Found()
 
     monkeypatch.setattr("stepladder.laws.table_fit.fit_table", fit_table)
     monkeypatch.setattr("stepladder.laws.isoflop.isoflop", frontier)

@@ -46,7 +46,7 @@ TargetFlops = Annotated[
     typer.Option(
         min=1.0,
         help="FLOPs of the training run that the decision is about.",
-        show_default="target_flops of --settings, else the largest rung",
+        show_default="target_flops of --settings",
     ),
 ]
 

@@ -39,7 +39,7 @@ class Document(Part):
             FileNotFoundError: there is no such file.
             DocumentError: it is of another version, or is not such a document.
         """
-        text = path.read_text(encoding="utf-8")
+        text = path.read_bytes()
         try:
             found = cls.model_validate_json(text)
         except ValidationError as error:
