@@ -15,7 +15,6 @@ from stepladder.cli import analysis
 from stepladder.cli.mfu import mfu
 from stepladder.cli.shell import Out, fail, write_json
 from stepladder.cli.tune import tune
-from stepladder.schema.execution import EngineOptions
 
 app = typer.Typer(
     help="Scaling ladders: does an idea save compute, how much, and how surely?\n\n"
@@ -126,8 +125,8 @@ def train(
     engine: Annotated[
         str,
         typer.Option(
-            help='Engine options that are not the defaults, as JSON: \'{"compile": "never"}\'. Those of a '
-            "ladder's execution section: " + ", ".join(EngineOptions.model_fields) + "."
+            help='Engine options that are not the defaults, as JSON: \'{"compile": "never"}\'. They are named '
+            "as in a ladder's execution section."
         ),
     ] = "",
     compile_cache: Annotated[
@@ -157,6 +156,7 @@ def train(
         from stepladder.training.launch import start_ranks
 
         start_ranks(ranks)
+    from stepladder.schema.execution import EngineOptions
     from stepladder.training.run import train as train_run
 
     try:
