@@ -125,8 +125,8 @@ def train(
     engine: Annotated[
         str,
         typer.Option(
-            help='Engine options that are not the defaults, as JSON: \'{"compile": "never"}\'. They are named '
-            "as in a ladder's execution section."
+            help='Engine options that are not the defaults, as JSON: \'{"compile": "never"}\'. They are '
+            "named as in a ladder's execution section."
         ),
     ] = "",
     compile_cache: Annotated[

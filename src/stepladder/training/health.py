@@ -51,7 +51,7 @@ def nothing_found() -> Health:
 class Spike(NamedTuple):
     """A value that stands far above those before it."""
 
-    index: int
+    number: int
     """Among the values given together."""
     value: float
     median: float
