@@ -8,7 +8,8 @@ import pytest
 
 KINDS = """
 rule all:
-    input: "shell.txt", "run.txt", "script.txt", "grouped.txt", "touched.txt", "logged.txt"
+    input: "shell.txt", "run.txt", "script.txt", "grouped.txt", "touched.txt", "logged.txt",
+           "json.txt", "none.txt"
 rule shell:
     output: "shell.txt"
     threads: 3
@@ -41,7 +42,13 @@ rule logged:
     output: "logged.txt"
     log: "logs/logged.log"
     shell: "(echo written; echo hello > {output}) > {log}"
+rule quoted:
+    output: "{name}.txt"
+    resources: options=lambda wildcards: OPTIONS[wildcards.name]
+    shell: "printf '<%s>' {resources.options:q} > {output}"
 """
+OPTIONS = {"json": '{"compile": "never", "note": "it\'s {output}"}', "none": ""}
+KINDS = f"OPTIONS = {OPTIONS!r}\n" + KINDS
 
 FAILING = """
 rule all:
@@ -93,7 +100,7 @@ def test_every_kind_of_job(tmp_path):
         "grouped.txt": "first",
         "logged.txt": "hello",
         "touched.txt": "",
-    }
+    } | {f"{name}.txt": f"<{text}>" for name, text in OPTIONS.items()}
     assert (tmp_path / "logs" / "logged.log").read_text() == "written\n"
     assert (tmp_path / "folder" / "inside.txt").exists()
     assert "Nothing to be done" in run(tmp_path, KINDS)[1]

@@ -14,7 +14,7 @@ def test_a_spike_is_found_however_the_stream_is_cut(cuts):
     losses[[500, 900]] = 5.0
     detector, found, start = SpikeDetector(), [], 0
     for count in cuts:
-        found += [start + o.index for o in detector.find(losses[start : start + count].tolist())]
+        found += [start + spike.number for spike in detector.find(losses[start : start + count].tolist())]
         start += count
     assert found == [500, 900]
 
@@ -49,7 +49,7 @@ def test_z_by_hand():
     detector = SpikeDetector()
     detector.find([float(i) for i in range(1, WINDOW + 1)])
     (spike,) = detector.find([400.0])
-    assert (spike.index, spike.value, spike.median) == (0, 400, 32.5)
+    assert (spike.number, spike.value, spike.median) == (0, 400, 32.5)
     assert spike.z == pytest.approx(367.5 / (1.4826 * 16))
 
 

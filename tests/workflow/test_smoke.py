@@ -2,9 +2,12 @@
 
 import json
 import math
+import shlex
 
 import pandas as pd
 import pytest
+
+from stepladder.schema.execution import EngineOptions
 
 VARIANTS = {"dense-baseline", "dense-tst", "moe-baseline", "moe-tst"}
 DEPENDANTS = ["all", "collect", "compare", "fit", "fit", "fit", "price", "report"]
@@ -60,6 +63,19 @@ def test_one_rungs_rate_replans_that_rung_and_its_dependants(climbed, ladder):
     ladder.write_text(ladder.read_text().replace("{depth: 3}", "{depth: 3, set: {learning_rate: 0.001}}"))
     expected = [f"{variant}/d3/0.25x/seed0" for variant in VARIANTS]
     assert climbed.planned() == sorted(expected + DEPENDANTS)
+
+
+def test_where_runs_execute_retrains_nothing_and_reaches_them(climbed, ladder):
+    """A rung's own options go before the ladder's; what is the default is not said."""
+    text = ladder.read_text().replace("  checkpoint_seconds: 30\n", "  compile: never\n  memory_mb: 900\n")
+    ladder.write_text(text.replace("{depth: 3}", "{depth: 3, execution: {sharding: none, threads: 2}}"))
+    assert not [job for job in climbed.planned() if "/" in job]
+    shown = climbed.snakemake("--dry-run", "--forceall", "--printshellcmds", "--quiet", "host", "progress")
+    commands = [shlex.split(line) for line in shown.splitlines() if "stepladder train " in line]
+    given = [command[command.index("--engine") + 1] for command in commands]
+    found = [EngineOptions.from_text(text) for text in given]
+    assert found.count(EngineOptions(compile="never", sharding="none")) == 4
+    assert found.count(EngineOptions(compile="never")) == len(found) - 4 == 12
 
 
 def test_a_new_seed_replans_only_its_runs(climbed, ladder):

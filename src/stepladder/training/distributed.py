@@ -36,8 +36,12 @@ class World:
         """As the launcher says; without WORLD_SIZE, or with 1, the run has one rank."""
         if int(os.environ.get("WORLD_SIZE", "1")) == 1:
             return cls()
-        own = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
-        return cls(*own, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+        return cls(
+            rank=int(os.environ["RANK"]),
+            size=int(os.environ["WORLD_SIZE"]),
+            local_rank=int(os.environ["LOCAL_RANK"]),
+            local_size=int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
+        )
 
     def share(self, rows: int) -> range:
         """This rank's rows of a batch of `rows`: shares are equal, contiguous, in order of rank."""

@@ -51,7 +51,7 @@ def nothing_found() -> HealthTally:
 class Spike(NamedTuple):
     """A value that stands far above those before it."""
 
-    index: int
+    number: int
     """Among the values given together."""
     value: float
     median: float

@@ -194,7 +194,7 @@ class Meter:
                 if places[0].first:
                     detector.begin_phase()
                 for spike in detector.find(values):
-                    self.log_spike(kind, places[spike.index], spike)
+                    self.log_spike(kind, places[spike.number], spike)
 
     def log_spike(self, kind: str, place: Place, spike: Spike) -> None:
         """Log one spike; a gradient norm is judged by its logarithm, because its noise is a factor."""

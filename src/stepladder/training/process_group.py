@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import torch
@@ -65,11 +66,11 @@ def _meet(world: World, device: torch.device) -> tuple[Any, Any]:
     """Make the process groups; returns the two between hosts."""
     from torch import distributed
 
-    common = {"rank": world.rank, "world_size": world.size, "timeout": TIMEOUT}
+    meet = partial(distributed.init_process_group, rank=world.rank, world_size=world.size, timeout=TIMEOUT)
     if device.type != "cuda":
-        distributed.init_process_group("gloo", **common)
+        meet("gloo")
         return distributed.group.WORLD, distributed.new_group(backend="gloo", timeout=TIMEOUT)
-    distributed.init_process_group("nccl", device_id=device, **common)
+    meet("nccl", device_id=device)
     control, background = (distributed.new_group(backend="gloo", timeout=TIMEOUT) for _ in range(2))
     return control, background
 
