@@ -94,16 +94,16 @@ def _law(
     """One variant's parameters, cells and curve."""
     name = cells.variants[v]
     mine = cells.of(name)
-    predicted = point.predict(mine[axis].to_numpy())[0, v]
+    predicted = point.predict_variant(v, mine[axis].to_numpy())[0]
     cost = cells.cost(axis)
     grid = np.geomspace(cost.min() / CURVE_MARGIN, cost.max() * CURVE_MARGIN, CURVE_POINTS)
     parameters = {key: getattr(point, key)[0, v] for key in ("E", "A", "alpha")}
-    curve: dict[str, Any] = {"cost": grid.tolist(), "loss": point.predict(grid)[0, v].tolist()}
+    curve: dict[str, Any] = {"cost": grid.tolist(), "loss": point.predict_variant(v, grid)[0].tolist()}
     intervals: dict[str, Any] | None = None
     errors: dict[str, Any] | None = None
     if drawn is not None:
         tail = (1 - config.confidence) / 2
-        low, high = np.quantile(drawn.predict(grid)[:, v], [tail, 1 - tail], axis=0)
+        low, high = np.quantile(drawn.predict_variant(v, grid), [tail, 1 - tail], axis=0)
         curve |= {"low": low.tolist(), "high": high.tolist()}
         intervals = {k: percentile_interval(getattr(drawn, k)[:, v], config.confidence) for k in parameters}
         errors = {key: _spread(getattr(drawn, key)[:, v]) for key in parameters}

@@ -14,10 +14,10 @@ from stepladder.laws.arrow import AT_ONCE, Arrow, Ends, minimise
 from stepladder.laws.forms import Array, compute
 from stepladder.laws.solve import Robust
 
-FLOORS = 48
+FLOORS = 32
 """Starts of a point estimate, all of them polished."""
 
-EXPONENTS = 48
+EXPONENTS = 32
 """Exponents that every variant tries at every floor."""
 
 CLOSEST = 2e-3
@@ -26,7 +26,7 @@ CLOSEST = 2e-3
 NEARBY = (1.0, 0.5, 1.8)
 """Replicates start from the point estimate; those that are checked, also with all its exponents times these."""
 
-CHECKED, CHECKED_LEAST = 0.05, 100
+CHECKED, CHECKED_LEAST = 0.05, 40
 """Share of the replicates that are checked, and the least number of them. If that finds a better optimum in
 one of them, all are."""
 
@@ -120,7 +120,7 @@ def improve(
 ) -> bool:
     """Search replicates `columns` from the other starts too, keep what is better, and say whether any was."""
     any_lower = False
-    for factor in NEARBY[1:]:
+    for factor in NEARBY[1:] if len(columns) else ():
         start = nearby(arrow, log_loss[:, columns], point, factor)
         other = minimise(arrow, log_loss, columns, start, robust)
         before = found.objective[columns]

@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from stepladder.laws.compute_law import compute_loss
 from stepladder.laws.forms import Array
 from stepladder.laws.numbers import finite, percentile_interval
 
 
 def predict(law: dict[str, Any], unit: float, cost: Any) -> Array:
     """E + A (C / unit)^-alpha of `law` (E, A, alpha: numbers or arrays of replicates)."""
-    return np.asarray(law["E"] + law["A"] * np.exp(-np.asarray(law["alpha"]) * np.log(cost / unit)))
+    return compute_loss(law["E"], law["A"], law["alpha"], cost, unit)
 
 
 def log_invert(law: dict[str, Any], unit: float, loss: Any) -> Array:

@@ -53,6 +53,11 @@ class Fits:
         E, A, alpha = (values[:, :, None] for values in (self.E, self.A, self.alpha))
         return compute_loss(E, A, alpha, cost, self.unit)
 
+    def predict_variant(self, v: int, cost: Array) -> Array:
+        """Losses (B, K) of variant v at costs (K,)."""
+        E, A, alpha = (values[:, v, None] for values in (self.E, self.A, self.alpha))
+        return compute_loss(E, A, alpha, cost, self.unit)
+
 
 def fit_laws(
     cost: Array,
