@@ -201,8 +201,14 @@ def step(arrow: Arrow, u: Array, sums: Array, damping: Array) -> tuple[Array, Ar
     gA, galpha = gradient[1 : V + 1], gradient[V + 1 :]
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         determinant = mA * malpha - cross**2
-        ownA, ownalpha = (malpha * gA - cross * galpha) / determinant, (mA * galpha - cross * gA) / determinant
-        viaA, viaalpha = (malpha * bA - cross * balpha) / determinant, (mA * balpha - cross * bA) / determinant
+        ownA, ownalpha = (
+            (malpha * gA - cross * galpha) / determinant,
+            (mA * galpha - cross * gA) / determinant,
+        )
+        viaA, viaalpha = (
+            (malpha * bA - cross * balpha) / determinant,
+            (mA * balpha - cross * bA) / determinant,
+        )
         corner = matrix[0] - (bA * viaA + balpha * viaalpha).sum(axis=0)
         dE = -(gradient[0] - (bA * ownA + balpha * ownalpha).sum(axis=0)) / corner
         move = np.concatenate([dE[None], -ownA - viaA * dE, -ownalpha - viaalpha * dE])

@@ -15,7 +15,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from stepladder.laws.bootstrap import Bootstrap, bca_interval, delta_errors
-from stepladder.laws.forms import Array, Design, Law, make_design
+from stepladder.laws.design import Design, make_design
+from stepladder.laws.forms import Array, Law
 from stepladder.laws.identify import NotIdentified, condition, refuse_fit, refuse_rows
 from stepladder.laws.numbers import finite, percentile_interval
 from stepladder.laws.solve import Robust
