@@ -113,7 +113,8 @@ def minimise(
     steps, damping, promise = np.zeros(len(at), dtype=int), np.full(len(at), 0.1), np.zeros(len(at))
     sums = np.zeros((3 + 12 * arrow.V, len(at)))
     while len(at):
-        reached, fresh = evaluate(arrow, y, trial, robust)
+        with np.errstate(over="ignore", invalid="ignore"):  # an absurd step: its NaN is not taken
+            reached, fresh = evaluate(arrow, y, trial, robust)
         better = (reached <= value) & (promise >= 0)
         u, value = np.where(better, trial, u), np.where(better, reached, value)
         sums = np.where(better, fresh, sums)
@@ -133,7 +134,7 @@ def minimise(
         begun += len(new)
         filled = places[: len(new)]
         at[filled], y[:, filled] = new, log_loss[:, column[new]]
-        trial[:, filled] = np.clip(start[:, new], low, high)
+        u[:, filled] = trial[:, filled] = np.clip(start[:, new], low, high)
         value[filled], damping[filled], promise[filled], steps[filled] = np.inf, 0.1, 0.0, 0
         if len(filled) < len(places):
             keep = np.delete(np.arange(len(at)), places[len(new) :])

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy import stats
+from scipy import sparse, stats
 
 from stepladder.laws.design import Design
 from stepladder.laws.forms import Array
@@ -28,6 +28,9 @@ over the draws checked)."""
 
 DRAWN = 4_000_000
 """Rows times draws whose weights are held at once."""
+
+CURVATURES = 20_000_000
+"""The most numbers that the clusters' Hessians may have together."""
 
 CHECKED = 0.05
 """Share of bootstrap draws that are also searched from other starts; if that finds better optima, all are."""
@@ -111,8 +114,9 @@ class Bootstrap:
         score, curvature = _by_cluster(design, log_loss, found.theta, robust, cluster, G)
         theta = np.empty((draws, P))
         for i, counts in _blocks_of_counts(G, draws, seed):
-            hessian = (counts @ curvature).reshape(-1, P, P)
-            theta[i : i + len(counts)] = found.theta - _solve_symmetric(hessian, counts @ score)
+            hessian = counts @ curvature if len(curvature) > 1 else curvature
+            step = _solve_symmetric(hessian.reshape(-1, P, P), counts @ score)
+            theta[i : i + len(counts)] = found.theta - step
         theta = np.clip(theta, design.low, design.high)
         influence = _solve_symmetric(curvature.sum(axis=0).reshape(1, P, P), score)
         _, counts = next(_blocks_of_counts(G, draws, seed))
@@ -148,17 +152,21 @@ def _by_cluster(
     cluster: npt.NDArray[np.int64],
     G: int,
 ) -> tuple[Array, Array]:
-    """What each cluster adds to the gradient (G, P) and to the Hessian (G, P * P) of the objective."""
+    """What each cluster adds to the gradient (G, P) and to the Hessian (G, P * P) of the objective; of the
+    Hessian only the sum, (1, P * P), where all would be too large."""
     P = len(theta)
-    score, curvature = np.zeros((G, P)), np.zeros((G, P * P))
+    score, curvature = np.zeros((G, P)), np.zeros((G if G * P * P <= CURVATURES else 1, P * P))
     for rows, part in design.blocks:
         log_prediction, share = part.predict_shares(theta[None])
         jacobian = slopes(part, share)[0].T
         _, first, second, _ = (v[0] for v in robust(log_prediction - log_loss[rows]))
         bend = np.einsum("km,kmp,kmq->mpq", share[0] * first, part.matrix, part.matrix, optimize=True)
         newton = (second - first)[:, None, None] * jacobian[:, :, None] * jacobian[:, None, :] + bend
-        np.add.at(score, cluster[rows], first[:, None] * jacobian)
-        np.add.at(curvature, cluster[rows], newton.reshape(-1, P * P))
+        here = cluster[rows]
+        member = sparse.csr_array((np.ones(len(here)), (here, np.arange(len(here)))), shape=(G, len(here)))
+        score += member @ (first[:, None] * jacobian)
+        flat = newton.reshape(-1, P * P)
+        curvature += member @ flat if len(curvature) > 1 else flat.sum(axis=0)
     return score, curvature
 
 

@@ -98,12 +98,15 @@ def _search_sample(design: Design, log_loss: Array, robust: Robust, candidates: 
 
 def sample(design: Design, seed: int = 0) -> npt.NDArray[np.int64]:
     """About `MANY` rows at random, of each group (rows with the same coefficients) the same number."""
-    coefficients = design.by_column[:, design.is_log].any(axis=0).T
-    _, group = np.unique(coefficients, axis=0, return_inverse=True)
-    order = np.random.default_rng(seed).permutation(design.matrix.shape[1])
+    group = np.zeros(design.matrix.shape[1], dtype=np.int64)
+    if design.is_log.any():
+        coefficients = np.any(design.by_column[:, design.is_log], axis=0, keepdims=True)[0].T
+        _, group = np.unique(np.packbits(coefficients, axis=1), axis=0, return_inverse=True)
+    group = group.ravel()
+    order = np.random.default_rng(seed).permutation(len(group))
     groups = int(group.max()) + 1
     size = max(STRATUM, MANY // groups)
-    chosen = [order[group.ravel()[order] == g][:size] for g in range(groups)]
+    chosen = [order[group[order] == g][:size] for g in range(groups)]
     return np.sort(np.concatenate(chosen))
 
 
