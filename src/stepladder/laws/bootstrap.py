@@ -50,6 +50,8 @@ class Bootstrap:
     """(M,) cluster of each row."""
     other_optima: float
     """Share of the draws that were checked in which another start ended lower."""
+    single_steps: bool = False
+    """Whether draws are single Newton steps, as in large tables."""
 
     @classmethod
     def draw(
@@ -130,7 +132,8 @@ class Bootstrap:
             lower += int(other.objective[0] < near.objective[0] * (1 - 1e-6))
             full[i], converged[i] = other.theta[0], other.converged[0]
         apart = np.median(np.abs(full - theta[: len(full)]), axis=0)
-        if lower or not (apart <= CLOSE * theta.std(axis=0) + 1e-9).all():
+        single = lower == 0 and bool((apart <= CLOSE * theta.std(axis=0) + 1e-9).all())
+        if not single:
             for i, counts in _blocks_of_counts(G, draws, seed):
                 here = slice(i, i + len(counts))
                 drawn = solve(design, log_loss, theta[here], robust, counts[:, cluster])
@@ -141,7 +144,7 @@ class Bootstrap:
             for i, counts in _blocks_of_counts(G, draws, seed):
                 here = slice(i, i + len(counts))
                 theta[here] = forget_untold(design, theta[here], counts[:, cluster], group, groups)
-        return cls(theta, converged, found.theta + influence, cluster, lower / len(full))
+        return cls(theta, converged, found.theta + influence, cluster, lower / len(full), single)
 
 
 def _by_cluster(

@@ -160,7 +160,8 @@ def _uncertainty(
             for p, name in named
         },
         "bootstrap": {
-            "scheme": "clusters drawn with replacement, all parameters refitted",
+            "scheme": "clusters drawn with replacement, all parameters "
+            + ("moved by one Newton step, checked against refits" if drawn.single_steps else "refitted"),
             "draws": len(values),
             "clusters": int(drawn.cluster.max()) + 1,
             "converged": float(drawn.converged.mean()),
