@@ -42,7 +42,7 @@ MANY = 2000
 STRATUM = 100
 """The fewest rows of a group in the sample, where it has as many."""
 
-DISTINCT = 4
+DISTINCT = 2
 """Optima of the sample, the best first, from which all rows are fitted."""
 
 SCREENED = 200_000
