@@ -23,7 +23,7 @@ CHECKED_OF_MANY = 8
 """Draws that are fitted in full where the others are one step of Newton's from the optimum."""
 
 SEARCHED_OF_MANY = 2
-"""Of these, draws that are searched from other starts too: the more rows, the nearer is a draw to the table."""
+"""Of these, draws that are searched from other starts too: the more rows, the closer the draws."""
 
 CLOSE = 0.05
 """Single steps stand if they end within this share of a parameter's standard error of the full fits (median
@@ -148,14 +148,8 @@ class Bootstrap:
             for i, counts in _blocks_of_counts(G, draws, seed):
                 here = slice(i, i + len(counts))
                 theta[here] = forget_untold(design, theta[here], counts[:, cluster], group, groups)
-        return cls(
-            theta,
-            converged,
-            found.theta + influence,
-            cluster,
-            lower / min(len(full), SEARCHED_OF_MANY),
-            single,
-        )
+        other_optima = lower / min(len(full), SEARCHED_OF_MANY)
+        return cls(theta, converged, found.theta + influence, cluster, other_optima, single)
 
 
 def _by_cluster(
