@@ -140,7 +140,12 @@ class Bootstrap:
         if not single:
             for i, counts in _blocks_of_counts(G, draws, seed):
                 here = slice(i, i + len(counts))
-                drawn = solve(design, log_loss, theta[here], robust, counts[:, cluster])
+                weight = counts[:, cluster]
+                drawn = (
+                    search_nearby(design, log_loss, robust, found.theta[None], weight)
+                    if lower
+                    else solve(design, log_loss, theta[here], robust, weight)
+                )
                 theta[here], converged[here] = drawn.theta, drawn.converged
         else:
             theta[: len(full)] = full
