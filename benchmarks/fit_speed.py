@@ -1,4 +1,5 @@
-"""How fast is a careful fit? `fit_table` against a plain scipy loop, side by side in one run, on one thread.
+"""How fast is a careful fit? On one thread: `fit_table` against a plain scipy loop, side by side in one run;
+the joint fit of a ladder against the generic dense solver; and what large ladders and tables cost.
 
     python benchmarks/fit_speed.py --table points.csv --drop-highest 5 --out benchmarks/results/fit_speed.json
 
@@ -7,6 +8,11 @@ Ours: 4,500 starts screened, the best polished, all parameters fitted again in e
     starts (the grid of Besiroglu et al. 2024, 4,500 points), and from the optimum in every draw. scipy runs
     a share of both and its time is scaled up; with --share 1 it runs all. Both must end at the same
     objective, and the drawn parameters must agree.
+
+Joint: one point estimate and a few bootstrap replicates of V variants x K cells, by the arrow of the Hessian
+    and as one dense problem (whose optima must be the same), then the whole of `stepladder fit --axis` with
+    all draws. Large: one fit of Chinchilla's law with the default options to simulated rows, each in a
+    process of its own, with its peak memory.
 
 Without --table the rows are 240 simulated ones: Chinchilla's law with 0.7 % noise and a few outliers.
 """
@@ -20,16 +26,29 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import argparse
 import itertools
 import json
+import platform
+import resource
+import subprocess
+import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import scipy
 from scipy.optimize import minimize
 
-from stepladder.laws.forms import chinchilla
+from stepladder.decision.fit import fit
+from stepladder.laws.compute_law import compute_loss
+from stepladder.laws.design import make_design
+from stepladder.laws.forms import chinchilla, compute
+from stepladder.laws.joint import fit_laws
+from stepladder.laws.solve import Robust
+from stepladder.laws.starts import search, search_nearby
 from stepladder.laws.table_fit import Options, fit_table
 from stepladder.laws.tables import drop_highest, read_table
+from stepladder.schema.analysis import AnalysisConfig
 
 DELTA = 1e-3
 GRID = {
@@ -92,21 +111,89 @@ class Plain:
         return found.fun / 1e3, found.x
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--table", type=Path, help="CSV with loss, parameters, tokens, flops")
-    parser.add_argument("--drop-highest", type=int, default=0)
-    parser.add_argument("--draws", type=int, default=4000)
-    parser.add_argument(
-        "--share", type=float, default=0.05, help="part of scipy's starts and draws that is run"
-    )
-    parser.add_argument("--out", type=Path)
-    options = parser.parse_args()
-    table = read_table(options.table) if options.table else simulate()
-    table = drop_highest(table, options.drop_highest)
+def ladder(variants: int, cells: int, seeds: int = 5, sigma: float = 0.004) -> pd.DataFrame:
+    """Runs of V variants at K rungs, with noise of log loss that is half in common to a seed's variants."""
+    generator = np.random.default_rng(0)
+    rows = []
+    for k, C in enumerate(np.geomspace(1e17, 1e21, cells)):
+        for seed in range(seeds):
+            common = generator.standard_normal()
+            for v in range(variants):
+                noise = sigma * (common + generator.standard_normal()) / np.sqrt(2)
+                loss = compute_loss(1.7, 0.9 + 0.1 * np.cos(3 * v), 0.15 + 0.02 * np.sin(v), C, 1e19)
+                row = {"id": f"v{v}/r{k}/{seed}", "variant": f"v{v}", "architecture": "", "recipe": f"v{v}"}
+                row |= {"rung": f"r{k}", "depth": k, "budget": "1x", "budget_multiple": 1.0, "seed": seed}
+                row |= {"learning_rate_factor": 1.0, "parameters_active_non_embedding": np.sqrt(C)}
+                row |= {"flops": C, "tokens": np.sqrt(C), "loss": float(loss) * np.exp(noise)}
+                rows.append(row)
+    return pd.DataFrame(rows)
 
+
+def joint_against_dense(variants: int, cells: int, replicates: int = 30) -> dict[str, Any]:
+    """Seconds of a point estimate and of a bootstrap replicate by the arrow and by the dense solver."""
+    generator = np.random.default_rng(0)
+    cost = np.tile(np.geomspace(1e17, 1e21, cells), variants)
+    variant = np.repeat(np.arange(variants), cells)
+    loss = compute_loss(1.7, 0.9 + 0.1 * np.cos(3 * variant), 0.15 + 0.02 * np.sin(variant), cost, 1e19)
+    log_loss = np.log(loss) + 0.004 * generator.standard_normal((replicates, len(cost)))
+    seconds, robust = {}, Robust(0.01)
+    start = time.perf_counter()
+    point = fit_laws(cost, log_loss[:1], variant, "shared", 0.01)
+    seconds["arrow_point"] = time.perf_counter() - start
+    start = time.perf_counter()
+    drawn = fit_laws(cost, log_loss, variant, "shared", 0.01, near=point)
+    seconds["arrow_replicate"] = (time.perf_counter() - start) / replicates
+    design = make_design(compute("cost"), {"cost": cost}, variant, [str(v) for v in range(variants)], ["E"])
+    start = time.perf_counter()
+    dense = search(design, log_loss[0], robust, 1024)
+    seconds["dense_point"] = time.perf_counter() - start
+    start = time.perf_counter()
+    theirs = search_nearby(design, log_loss, robust, dense.theta)
+    seconds["dense_replicate"] = (time.perf_counter() - start) / replicates
+    apart = np.abs(np.append(drawn.objective / theirs.objective, point.objective / dense.objective) - 1)
+    return {
+        "variants": variants,
+        "cells": cells,
+        **{f"{key}_seconds": value for key, value in seconds.items()},
+        "ratio_point": seconds["dense_point"] / seconds["arrow_point"],
+        "ratio_replicate": seconds["dense_replicate"] / seconds["arrow_replicate"],
+        "objectives_apart": float(apart.max()),
+    }
+
+
+def whole_fit(variants: int, cells: int) -> dict[str, Any]:
+    """Seconds of fits/flops.json: all draws, held-out and left-out rungs, sensitivity."""
+    runs = ladder(variants, cells)
+    start, cpu = time.perf_counter(), time.process_time()
+    fit(runs, "flops", AnalysisConfig(baseline="v0"))
+    spent = {"seconds": time.perf_counter() - start, "cpu_seconds": time.process_time() - cpu}
+    return {"variants": variants, "cells": cells, "rows": len(runs), **spent}
+
+
+def large_table(rows: int) -> dict[str, Any]:
+    """Seconds and peak memory of one fit, in this process."""
+    table = simulate(rows)
+    start, cpu = time.perf_counter(), time.process_time()
+    found = fit_table(table, chinchilla(), Options())
+    spent = {"seconds": time.perf_counter() - start, "cpu_seconds": time.process_time() - cpu}
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"rows": rows, **spent, "peak_mib": peak, "starts_agreeing": found["starts_agreeing"]}
+
+
+def in_a_process(rows: int) -> dict[str, Any]:
+    """`large_table` with a memory of its own."""
+    command = [sys.executable, __file__, "--large", str(rows)]
+    out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    found: dict[str, Any] = json.loads(out)
+    return found
+
+
+def against_scipy(table: pd.DataFrame, options: argparse.Namespace) -> dict[str, Any]:
+    """One table, fitted by us and by scipy.
+
+    Raises:
+        SystemExit: scipy found a better optimum.
+    """
     fit_table(table, chinchilla(), Options(draws=10))  # imports and caches are not the question
     start = time.perf_counter()
     ours = fit_table(table, chinchilla(), Options(draws=options.draws))
@@ -147,12 +234,59 @@ def main() -> None:
         "scipy_starts_at_the_optimum": float(np.mean([value <= best * (1 + 1e-6) for value, _ in found])),
         "drawn_alpha_apart_median": apart,
     }
-    for key, value in result.items():
-        print(f"{key:32s} {value:.6g}" if isinstance(value, float) else f"{key:32s} {value}")
-    if options.out:
-        options.out.write_text(json.dumps(result, indent=1) + "\n")
     if ours.objective > best * (1 + 1e-9):
         raise SystemExit("scipy found a better optimum")
+    return result
+
+
+def show(title: str, rows: list[dict[str, Any]]) -> None:
+    """Print rows of the same keys as a table."""
+    print(f"\n{title}")
+    print(pd.DataFrame(rows).to_string(index=False, float_format=lambda value: f"{value:.4g}"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--table", type=Path, help="CSV with loss, parameters, tokens, flops")
+    parser.add_argument("--drop-highest", type=int, default=0)
+    parser.add_argument("--draws", type=int, default=4000)
+    parser.add_argument(
+        "--share", type=float, default=0.05, help="part of scipy's starts and draws that is run"
+    )
+    parser.add_argument("--large", type=int, help="fit so many simulated rows only, and print JSON")
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    if options.large:
+        print(json.dumps(large_table(options.large)))
+        return
+    table = read_table(options.table) if options.table else simulate()
+    scipy_loop = against_scipy(drop_highest(table, options.drop_highest), options)
+    result = {
+        "hardware": {"cpu": cpu_name(), "cores": os.cpu_count(), "load": os.getloadavg()[0]},
+        "versions": {
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            "scipy": scipy.__version__,
+        },
+        **scipy_loop,
+        "joint": [joint_against_dense(*size) for size in ((4, 12), (8, 24), (16, 40))],
+        "whole": [whole_fit(*size) for size in ((4, 12), (8, 24), (16, 40), (100, 12))],
+        "large": [in_a_process(rows) for rows in (2_000, 5_000, 20_000, 200_000)],
+    }
+    show("against scipy", [scipy_loop])
+    show("joint fit, arrow against dense", result["joint"])
+    show("stepladder fit --axis flops, all draws", result["whole"])
+    show("large tables", result["large"])
+    if options.out:
+        options.out.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def cpu_name() -> str:
+    """As the kernel calls it."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "unknown")
 
 
 if __name__ == "__main__":

@@ -6,8 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
+from stepladder.laws.compute_law import compute_loss
+from stepladder.laws.design import make_design
+from stepladder.laws.forms import compute
 from stepladder.laws.joint import fit_laws
 from stepladder.laws.solve import Robust
+from stepladder.laws.starts import search, search_nearby
 
 COST = np.tile([4.4e10, 2.9e11, 1.06e12, 3.0e12], 4)
 VARIANT = np.repeat(np.arange(4), 4)
@@ -68,6 +72,54 @@ def test_the_unit_of_cost_does_not_matter(factor):
     one = fit_laws(COST, noisy, VARIANT, "shared", 0.01)
     other = fit_laws(COST * factor, noisy, VARIANT, "shared", 0.01)
     np.testing.assert_allclose(other.predict(COST[:4] * factor), one.predict(COST[:4]), rtol=1e-6)
+
+
+def dense(cost, variant, floor):
+    """The same problem for the generic solver, which knows nothing of arrows."""
+    pinned = {} if isinstance(floor, str) else {"E": floor}
+    names = [str(v) for v in range(variant.max() + 1)]
+    return make_design(
+        compute("cost"), {"cost": cost}, variant, names, ["E"] if floor == "shared" else [], pinned
+    )
+
+
+def ragged(seed, variants=5):
+    """Random laws on random costs, of which each variant has another number; noise of the size of delta."""
+    generator = np.random.default_rng(seed)
+    variant = np.repeat(np.arange(variants), generator.integers(5, 12, variants))
+    cost = np.exp(generator.uniform(np.log(1e17), np.log(1e21), len(variant)))
+    A, alpha = generator.uniform(0.5, 1.5, variants), generator.uniform(0.1, 0.4, variants)
+    loss = compute_loss(1.5, A[variant], alpha[variant], cost, 1e19)
+    return cost, variant, np.log(loss) + 0.008 * generator.standard_normal((6, len(variant)))
+
+
+@pytest.mark.parametrize("floor", ["shared", "free", 1.4])
+@pytest.mark.parametrize("seed", range(4))
+def test_the_arrow_ends_where_the_dense_solver_does(seed, floor):
+    """Point estimate and replicates against the generic solver: optima within 1e-9, or lower."""
+    cost, variant, log_loss = ragged(seed)
+    fits = fit_laws(cost, log_loss[:1], variant, floor, 0.01)
+    design, robust = dense(cost, variant, floor), Robust(0.01)
+    point = search(design, log_loss[0], robust, 1024)
+    assert fits.converged.all() and fits.objective[0] <= point.objective * (1 + 1e-9)
+    if floor != "free":  # where a thousand joint starts may miss one variant's optimum
+        assert fits.objective[0] == pytest.approx(point.objective, rel=1e-9)
+    drawn = fit_laws(cost, log_loss, variant, floor, 0.01, near=fits)
+    theirs = search_nearby(design, log_loss, robust, point.theta)
+    assert (drawn.objective <= theirs.objective * (1 + 1e-9)).all()
+
+
+def test_the_objective_is_that_of_the_laws_returned():
+    cost, variant, log_loss = ragged(0)
+    fits = fit_laws(cost, log_loss, variant, "shared", 0.01)
+    predicted = np.log(fits.predict(cost)[:, variant, np.arange(len(cost))])
+    np.testing.assert_allclose(Robust(0.01)(predicted - log_loss)[0].sum(axis=1), fits.objective, rtol=1e-9)
+    np.testing.assert_array_equal(fits.predict_variant(2, cost), fits.predict(cost)[:, 2])
+    law = compute("flops")
+    values = {"E": 1.5, "A": 900.0, "alpha": 0.15}
+    np.testing.assert_allclose(
+        compute_loss(**values, cost=cost), law.loss(values, {"flops": cost}), rtol=1e-12
+    )
 
 
 def test_two_rungs_are_refused():

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from stepladder.laws.bootstrap import bca_interval
-from stepladder.laws.forms import LAWS, make_design
+from stepladder.laws.design import make_design
+from stepladder.laws.forms import LAWS
 from stepladder.laws.identify import NotIdentified
 from stepladder.laws.solve import Robust, derivatives, objective, slopes, solve
 from stepladder.laws.starts import search
@@ -304,3 +305,43 @@ def test_a_group_that_a_draw_loses_is_unknown_in_it():
         None,
         None,
     )
+
+
+def many(rows, groups=1, seed=0):
+    """Chinchilla's law on random sizes and budgets, with 0.5 % noise."""
+    generator = np.random.default_rng(seed)
+    table = pd.DataFrame(
+        {
+            "parameters": np.exp(generator.uniform(np.log(5e7), np.log(1.5e10), rows)),
+            "tokens": np.exp(generator.uniform(np.log(1e9), np.log(3e11), rows)),
+            "variant": [f"v{i % groups}" for i in range(rows)],
+        }
+    )
+    loss = LAWS["chinchilla"]().loss(TRUE["chinchilla"], inputs_of(LAWS["chinchilla"](), table))
+    return table.assign(loss=loss * np.exp(0.005 * generator.standard_normal(rows)))
+
+
+def test_a_large_table_is_fitted_as_if_all_its_rows_were_screened(monkeypatch):
+    """Starts from a sample, single Newton steps for draws: the same optimum, errors and intervals."""
+    table, law, options = many(3000), LAWS["chinchilla"](), Options(draws=200)
+    quick = fit_table(table, law, options)
+    monkeypatch.setattr("stepladder.laws.starts.MANY", 10**9)
+    monkeypatch.setattr("stepladder.laws.bootstrap.MANY", 10**9)
+    slow = fit_table(table, law, options)
+    assert quick.objective == pytest.approx(slow.objective, rel=1e-9)
+    assert quick.parameters == pytest.approx(slow.parameters, rel=1e-6)
+    for name, error in slow.standard_errors.items():
+        assert quick.standard_errors[name] == pytest.approx(error, rel=0.2), name
+        for key in ("intervals", "intervals_bca"):
+            assert getattr(quick, key)[name] == pytest.approx(getattr(slow, key)[name], abs=0.5 * error), (
+                key,
+                name,
+            )
+
+
+def test_rows_in_blocks_are_the_rows_at_once(monkeypatch):
+    table, law = many(1500, groups=3), LAWS["chinchilla"]()
+    options = Options(by="variant", shared=("E",), draws=0)
+    whole = fit_table(table, law, options)
+    monkeypatch.setattr("stepladder.laws.design.ROWS", 400)
+    assert fit_table(table, law, options).parameters == pytest.approx(whole.parameters, rel=1e-6)

@@ -153,13 +153,16 @@ def measure_noise(cells: Cells, without: Collection[str] = ()) -> SeedNoise:
     squares, dofs = np.zeros((V, V)), np.zeros((V, V), dtype=np.int64)
     for _, group in wide.groupby(level=["rung", "budget"]):
         values = group.to_numpy()
-        for v in range(V):
-            for w in range(v + 1):
-                both = values[:, [v, w]][np.isfinite(values[:, [v, w]]).all(axis=1)]
-                if len(both) > 1:
-                    deviations = both - both.mean(axis=0)
-                    squares[v, w] += deviations[:, 0] @ deviations[:, 1]
-                    dofs[v, w] += len(both) - 1
+        there = np.isfinite(values)
+        ran, filled = there.astype(float), np.where(there, values, 0.0)
+        centred = np.where(there, values - filled.sum(axis=0) / np.maximum(ran.sum(axis=0), 1), 0.0)
+        both = ran.T @ ran
+        # sums[v, w]: of v's deviations over the seeds that w ran too.
+        sums = centred.T @ ran
+        squares += (both > 1) * (centred.T @ centred - sums * sums.T / np.maximum(both, 1))
+        dofs += np.maximum(both - 1, 0).astype(np.int64)
+    squares, dofs = np.tril(squares), np.tril(dofs)
+    np.fill_diagonal(squares, np.maximum(np.diag(squares), 0))  # not below by rounding
     known = dofs > 0
     if not np.diag(known).any():
         return SeedNoise(np.zeros((V, V)), 0)
@@ -222,9 +225,9 @@ def draw_losses(
         # Variants share the noise of the seeds that both of them ran, and of no others.
         seeds = np.unique(np.concatenate([cells.seeds[cell] for cell in here]))
         clusters = generator.standard_normal((draws, len(seeds), V)) @ root.T
-        for cell in here:
-            mine = np.searchsorted(seeds, cells.seeds[cell])
-            replicates[:, cell] += scale[:, 0] * clusters[:, mine, cells.variant[cell]].mean(axis=1)
+        ran = np.array([np.isin(seeds, cells.seeds[cell]) for cell in here])
+        means = np.einsum("dsm,ms->dm", clusters[:, :, cells.variant[here]], ran / ran.sum(axis=1)[:, None])
+        replicates[:, here] += scale * means
     if misfit is not None and misfit.sd_log_loss > 0:
         spread = misfit.sd_log_loss * generator.standard_normal(replicates.shape)
         if misfit.dof:

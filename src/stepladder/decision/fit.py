@@ -100,15 +100,15 @@ def _law(
     """One variant's parameters, cells and curve."""
     name = cells.variants[v]
     mine = cells.of(name)
-    predicted = point.predict(mine[axis].to_numpy())[0, v]
+    predicted = point.predict_variant(v, mine[axis].to_numpy())[0]
     cost = cells.cost(axis)
     grid = np.geomspace(cost.min() / CURVE_MARGIN, cost.max() * CURVE_MARGIN, CURVE_POINTS)
-    curve = Curve(cost=grid.tolist(), loss=point.predict(grid)[0, v].tolist())
+    curve = Curve(cost=grid.tolist(), loss=point.predict_variant(v, grid)[0].tolist())
     intervals: PerParameter[Interval] | None = None
     errors: PerParameter[float] | None = None
     if drawn is not None:
         tail = (1 - config.confidence) / 2
-        low, high = np.quantile(drawn.predict(grid)[:, v], [tail, 1 - tail], axis=0)
+        low, high = np.quantile(drawn.predict_variant(v, grid), [tail, 1 - tail], axis=0)
         curve = Curve(cost=curve.cost, loss=curve.loss, low=low.tolist(), high=high.tolist())
         E, A, alpha = drawn.E[:, v], drawn.A[:, v], drawn.alpha[:, v]
         level = config.confidence

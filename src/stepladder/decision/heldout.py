@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from stepladder.decision.axis_fit import HeldOut, HeldOutPrediction
 from stepladder.decision.cells import Cells, Misfit, SeedNoise, draw_losses, measure_misfit, measure_noise
+from stepladder.laws.compute_law import compute_loss
 from stepladder.laws.forms import Array
 from stepladder.laws.joint import Fits, Floor, fit_laws
 from stepladder.laws.numbers import percentile_interval
@@ -56,7 +57,10 @@ def misfit_of(
     if config.misfit != "estimated":
         return Misfit(sd_log_loss=config.misfit)
     rows = np.arange(len(cells.table)) if keep is None else np.flatnonzero(keep)
-    predicted = np.log(point.predict(cells.cost(axis)[rows])[0][cells.variant[rows], np.arange(len(rows))])
+    v = cells.variant[rows]
+    predicted = np.log(
+        compute_loss(point.E[0, v], point.A[0, v], point.alpha[0, v], cells.cost(axis)[rows], point.unit)
+    )
     return measure_misfit(cells, noise, cells.log_loss[rows] - predicted, point.theta.shape[1], rows)
 
 
@@ -101,12 +105,12 @@ def predict_rungs(
     for index in np.flatnonzero(~keep):
         row = rows[index]
         v, cost = cells.variants.index(row["variant"]), np.array([row[axis]])
-        predicted = float(point.predict(cost)[0, v, 0])
+        predicted = float(point.predict_variant(v, cost)[0, 0])
         interval = None
         if drawn is not None and replicates is not None:
             # The replicate's deviation at the held-out cell is the noise that its own runs would have.
             own_noise = replicates[:, index] - cells.log_loss[index]
-            spread = drawn.predict(cost)[:, v, 0] * np.exp(own_noise)
+            spread = drawn.predict_variant(v, cost)[:, 0] * np.exp(own_noise)
             interval = percentile_interval(spread, config.confidence)
         low, high = interval or (None, None)
         inside = None if low is None or high is None else bool(low <= row["loss"] <= high)

@@ -70,11 +70,13 @@ class Arrow:
             ends.append(np.r_[getattr(E, bound) if self.floor is None else self.floor, own][:, None])
         return ends[0], ends[1]
 
-    def log_excess(self, u: Array) -> Array:
-        """(M, N) log of what each cell's loss has above the floor."""
+    def excess(self, u: Array) -> Array:
+        """(M, N) what each cell's loss has above the floor, nats/token."""
         V = self.V
-        alpha = np.exp(u[V + 1 :])
-        return np.asarray(u[1 : V + 1][self.variant] - alpha[self.variant] * self.x[:, None])
+        excess = np.exp(u[V + 1 :])[self.variant]
+        excess *= -self.x[:, None]
+        excess += u[1 : V + 1][self.variant]
+        return np.exp(excess, out=excess)
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,8 @@ def minimise(
     steps, damping, promise = np.zeros(len(at), dtype=int), np.full(len(at), 0.1), np.zeros(len(at))
     sums = np.zeros((3 + 12 * arrow.V, len(at)))
     while len(at):
-        reached, fresh = evaluate(arrow, y, trial, robust)
+        with np.errstate(over="ignore", invalid="ignore"):  # an absurd step: its NaN is not taken
+            reached, fresh = evaluate(arrow, y, trial, robust)
         better = (reached <= value) & (promise >= 0)
         u, value = np.where(better, trial, u), np.where(better, reached, value)
         sums = np.where(better, fresh, sums)
@@ -131,7 +134,7 @@ def minimise(
         begun += len(new)
         filled = places[: len(new)]
         at[filled], y[:, filled] = new, log_loss[:, column[new]]
-        trial[:, filled] = np.clip(start[:, new], low, high)
+        u[:, filled] = trial[:, filled] = np.clip(start[:, new], low, high)
         value[filled], damping[filled], promise[filled], steps[filled] = np.inf, 0.1, 0.0, 0
         if len(filled) < len(places):
             keep = np.delete(np.arange(len(at)), places[len(new) :])
@@ -148,14 +151,14 @@ def evaluate(arrow: Arrow, y: Array, u: Array, robust: Robust) -> tuple[Array, A
     q s^2 + c s, w s^2 (weighted by x and x^2 too).
     """
     M, N = y.shape
-    power = np.exp(arrow.log_excess(u))
+    power = arrow.excess(u)
     loss = power + u[0]
     inverse = 1 / loss
     share = np.multiply(power, inverse, out=power)
     residual = np.log(loss, out=loss)
     residual -= y
     rho, first, second, weight = robust(residual)
-    second = second - first
+    second -= first
     twice, thrice = np.empty((M, 3, N)), np.empty((M, 2, N))
     pull = np.multiply(first, share, out=twice[:, 0])
     corner = [(first * inverse).sum(axis=0)]

@@ -9,24 +9,25 @@ Shapes: N starts, V variants, M cells, P = 1 + 2V parameters, R exponents of the
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from stepladder.laws.arrow import AT_ONCE, Arrow, Ends, minimise
 from stepladder.laws.forms import Array, compute
 from stepladder.laws.solve import Robust
 
-FLOORS = 48
+FLOORS = 32
 """Starts of a point estimate, all of them polished."""
 
-EXPONENTS = 48
+EXPONENTS = 32
 """Exponents that every variant tries at every floor."""
 
 CLOSEST = 2e-3
 """The smallest distance between a start's floor and the smallest loss, as a share of it."""
 
 NEARBY = (1.0, 0.5, 1.8)
-"""Replicates start from the point estimate; those that are checked, also with all its exponents times these."""
+"""A replicate starts from the point estimate; if checked, also with all its exponents times these."""
 
-CHECKED, CHECKED_LEAST = 0.05, 100
+CHECKED, CHECKED_LEAST = 0.05, 40
 """Share of the replicates that are checked, and the least number of them. If that finds a better optimum in
 one of them, all are."""
 
@@ -60,7 +61,7 @@ def floors(log_loss: Array) -> Array:
     beyond = FLOORS // 6
     below = smallest * (1 - np.geomspace(1, CLOSEST, FLOORS - beyond))
     above = np.linspace(smallest, median, beyond, endpoint=False)
-    return np.maximum(np.concatenate([below, above]), compute().parameters[0].low)
+    return np.asarray(np.maximum(np.concatenate([below, above]), compute().parameters[0].low))
 
 
 def regress(arrow: Arrow, basis: Array, log_loss: Array, E: Array | None) -> Array:
@@ -115,10 +116,12 @@ def search_nearby(arrow: Arrow, log_loss: Array, point: Array, robust: Robust) -
     return found, len(NEARBY)
 
 
-def improve(arrow: Arrow, log_loss: Array, found: Ends, columns: Array, point: Array, robust: Robust) -> bool:
+def improve(
+    arrow: Arrow, log_loss: Array, found: Ends, columns: npt.NDArray[np.int64], point: Array, robust: Robust
+) -> bool:
     """Search replicates `columns` from the other starts too, keep what is better, and say whether any was."""
     any_lower = False
-    for factor in NEARBY[1:]:
+    for factor in NEARBY[1:] if len(columns) else ():
         start = nearby(arrow, log_loss[:, columns], point, factor)
         other = minimise(arrow, log_loss, columns, start, robust)
         before = found.objective[columns]

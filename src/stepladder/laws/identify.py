@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from stepladder.laws.forms import Array, Design
+from stepladder.laws.design import Design
+from stepladder.laws.forms import Array
 from stepladder.laws.solve import slopes
 from stepladder.laws.starts import Found
 

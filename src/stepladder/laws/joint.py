@@ -53,6 +53,11 @@ class Fits:
         E, A, alpha = (values[:, :, None] for values in (self.E, self.A, self.alpha))
         return compute_loss(E, A, alpha, cost, self.unit)
 
+    def predict_variant(self, v: int, cost: Array) -> Array:
+        """Losses (B, K) of variant v at costs (K,)."""
+        E, A, alpha = (values[:, v, None] for values in (self.E, self.A, self.alpha))
+        return compute_loss(E, A, alpha, cost, self.unit)
+
 
 def fit_laws(
     cost: Array,
@@ -123,12 +128,12 @@ def _point(near: Fits, group: list[int]) -> Array:
 def _search(
     arrow: Arrow, log_loss: Array, robust: Robust, point: Array | None
 ) -> tuple[Ends, npt.NDArray[np.int64], int]:
-    """The optimum in each replicate, log losses (M, B): from the point estimate (P,) or from scratch. How many
-    starts agree (B,) and how many there were."""
+    """The optimum in each replicate, log losses (M, B): from the point estimate (P,) or from scratch. How
+    many starts agree (B,) and how many there were."""
     B = log_loss.shape[1]
     if point is not None:
-        found, starts = search_nearby(arrow, log_loss, point, robust)
-        return found, np.ones(B, dtype=np.int64), starts
+        found, tried = search_nearby(arrow, log_loss, point, robust)
+        return found, np.ones(B, dtype=np.int64), tried
     starts = [screen(arrow, y, robust) for y in log_loss.T]
     S = starts[0].shape[1]
     found = minimise(arrow, log_loss, np.repeat(np.arange(B), S), np.concatenate(starts, axis=1), robust)

@@ -19,7 +19,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from stepladder.laws.forms import Array, Design
+from stepladder.laws.design import Design
+from stepladder.laws.forms import Array
 
 Norm = Literal["huber", "log_cosh", "squared"]
 
@@ -106,8 +107,12 @@ def objective(
     design: Design, log_loss: Array, theta: Array, robust: Robust, weight: Array | None = None
 ) -> Array:
     """(B,) the sum that `solve` minimises, at theta (B, P)."""
-    w = 1.0 if weight is None else weight
-    return np.asarray((w * robust(design.predict(theta) - log_loss)[0]).sum(axis=1))
+    w = np.broadcast_to(1.0 if weight is None else weight, (len(theta), design.matrix.shape[1]))
+    y = np.broadcast_to(log_loss, w.shape)
+    parts = [
+        (w[:, rows] * robust(part.predict(theta) - y[:, rows])[0]).sum(axis=1) for rows, part in design.blocks
+    ]
+    return np.asarray(sum(parts[1:], start=parts[0]))
 
 
 def _solve(
@@ -151,6 +156,15 @@ def derivatives(
     design: Design, y: Array, theta: Array, robust: Robust, w: Array
 ) -> tuple[Array, Array, Array]:
     """Gradient (B, P), Hessian (B, P, P), and the reweighted Gauss-Newton matrix (B, P, P)."""
+    parts = [_derivatives(part, y[:, rows], theta, robust, w[:, rows]) for rows, part in design.blocks]
+    gradient, newton, majorant = (sum(column[1:], start=column[0]) for column in zip(*parts, strict=True))
+    return gradient, newton, majorant
+
+
+def _derivatives(
+    design: Design, y: Array, theta: Array, robust: Robust, w: Array
+) -> tuple[Array, Array, Array]:
+    """`derivatives` of rows that are worked on at once."""
     K, M, P = design.matrix.shape
     log_prediction, share = design.predict_shares(theta)
     jacobian = slopes(design, share)
@@ -159,21 +173,23 @@ def derivatives(
     transposed = jacobian.transpose(0, 2, 1)
     gradient = (jacobian @ first[:, :, None])[:, :, 0]
     majorant = (jacobian * weight[:, None]) @ transposed
+    newton = (jacobian * (second - first)[:, None]) @ transposed
     # d2 log L = sum_k share_k t_k t_k' - J J', for terms whose logs are linear in theta.
-    bend = ((share * first[:, None]).reshape(-1, K * M) @ design.outer).reshape(-1, P, P)
-    newton = (jacobian * (second - first)[:, None]) @ transposed + bend
+    if len(theta) > 1:
+        newton += ((share * first[:, None]).reshape(-1, K * M) @ design.outer).reshape(-1, P, P)
+    else:
+        # The products of the matrix' rows are not worth making, and with many rows they are large.
+        for k, columns in enumerate(design.by_column):
+            newton[0] += (columns * (share[0, k] * first[0])) @ columns.T
     return gradient, newton, majorant
 
 
 def slopes(design: Design, share: Array) -> Array:
     """d log L / d theta (B, P, M), from the terms' shares (B, K, M) of L."""
-    K, M, P = design.matrix.shape
+    _, M, P = design.matrix.shape
     jacobian = np.zeros((len(share), P, M))
-    for k in range(K):
-        for p in range(P):
-            column = design.matrix[k, :, p]
-            if column.any():
-                jacobian[:, p] += share[:, k] * column
+    for k, p in design.present:
+        jacobian[:, p] += share[:, k] * design.by_column[k, p]
     return jacobian
 
 

@@ -3,6 +3,9 @@
 Given its exponents a law is linear in its coefficients, which a small non-negative regression finds. A
 start is therefore a point of the exponents' space alone, and already the best of a whole grid of
 coefficients.
+
+A table of many rows is screened by a sample of them, and so are the starts polished; only where these end
+differs are all rows worth a search from there.
 """
 
 from __future__ import annotations
@@ -10,9 +13,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from scipy.stats import qmc
 
-from stepladder.laws.forms import Array, Design
+from stepladder.laws.design import Design
+from stepladder.laws.forms import Array
 from stepladder.laws.solve import Robust, Solution, objective, solve
 
 CANDIDATES = 4500
@@ -31,6 +36,19 @@ SWEEPS = 40
 """Multiplicative updates of the coefficients (Lee & Seung 2001), from their clipped regression."""
 
 
+MANY = 2000
+"""Rows beyond which starts are screened and polished on a sample of so many."""
+
+STRATUM = 100
+"""The fewest rows of a group in the sample, where it has as many."""
+
+DISTINCT = 2
+"""Optima of the sample, the best first, from which all rows are fitted."""
+
+SCREENED = 200_000
+"""Rows times starts that are screened at once."""
+
+
 @dataclass(frozen=True)
 class Found:
     """The best of many searches."""
@@ -46,11 +64,50 @@ class Found:
 
 def search(design: Design, log_loss: Array, robust: Robust, candidates: int = CANDIDATES) -> Found:
     """The law's global optimum on log_loss (M,), as far as many starts can tell."""
-    found = solve(design, log_loss, screen(design, log_loss, robust, candidates), robust)
+    found = (
+        _search_sample(design, log_loss, robust, candidates)
+        if len(log_loss) > MANY
+        else solve(design, log_loss, screen(design, log_loss, robust, candidates), robust)
+    )
     best = int(found.objective.argmin())
     value = float(found.objective[best])
     agreeing = int((found.objective <= value * (1 + AGREE) + 1e-18).sum())
     return Found(found.theta[best], value, bool(found.converged[best]), agreeing, len(found.theta))
+
+
+def _search_sample(design: Design, log_loss: Array, robust: Robust, candidates: int) -> Solution:
+    """Where starts end that are polished on a sample, then on all rows. Those that end together on the sample
+    go on as one; those that end high there go no further and count as not agreeing."""
+    rows = sample(design)
+    part, y = design.at(rows), log_loss[rows]
+    near = solve(part, y, screen(part, y, robust, candidates), robust)
+    order = np.argsort(near.objective, kind="stable")
+    value = near.objective[order]
+    fresh = np.r_[True, value[1:] > value[:-1] * (1 + AGREE) + 1e-18]
+    chosen = order[fresh][:DISTINCT]
+    full = solve(design, log_loss, near.theta[chosen], robust)
+    theta, objective = near.theta.copy(), np.full(len(order), np.inf)
+    converged = np.zeros(len(order), dtype=bool)
+    goes_on = np.cumsum(fresh) - 1
+    for i, start in enumerate(order):
+        if (end := goes_on[i]) < len(chosen):
+            theta[start], objective[start] = full.theta[end], full.objective[end]
+            converged[start] = full.converged[end]
+    return Solution(theta, objective, converged)
+
+
+def sample(design: Design, seed: int = 0) -> npt.NDArray[np.int64]:
+    """About `MANY` rows at random, of each group (rows with the same coefficients) the same number."""
+    group = np.zeros(design.matrix.shape[1], dtype=np.int64)
+    if design.is_log.any():
+        coefficients = np.any(design.by_column[:, design.is_log], axis=0, keepdims=True)[0].T
+        _, group = np.unique(np.packbits(coefficients, axis=1), axis=0, return_inverse=True)
+    group = group.ravel()
+    order = np.random.default_rng(seed).permutation(len(group))
+    groups = int(group.max()) + 1
+    size = max(STRATUM, MANY // groups)
+    chosen = [order[group[order] == g][:size] for g in range(groups)]
+    return np.sort(np.concatenate(chosen))
 
 
 def search_nearby(
@@ -78,8 +135,11 @@ def screen(
     Args:
         log_loss: (M,).
     """
-    theta = regress(design, spread(design, candidates, seed), log_loss)
-    value = objective(design, log_loss, theta, robust)
+    theta = spread(design, candidates, seed)
+    size = max(1, SCREENED // len(log_loss))
+    parts = [regress(design, theta[i : i + size], log_loss) for i in range(0, len(theta), size)]
+    value = np.concatenate([objective(design, log_loss, part, robust) for part in parts])
+    theta = np.concatenate(parts)
     order = np.argsort(np.where(np.isfinite(value), value, np.inf), kind="stable")
     if len(order) <= BEST:
         return np.asarray(theta[order])

@@ -14,7 +14,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from stepladder.laws.bootstrap import Bootstrap, bca_interval, delta_errors
-from stepladder.laws.forms import Array, Design, Law, make_design
+from stepladder.laws.design import Design, make_design
+from stepladder.laws.forms import Array, Law
 from stepladder.laws.identify import NotIdentified, condition, refuse_fit, refuse_rows
 from stepladder.laws.law_fit import (
     Allocation,
@@ -167,7 +168,8 @@ def _uncertainty(
             for p, name in named
         },
         bootstrap=Refits(
-            scheme="clusters drawn with replacement, all parameters refitted",
+            scheme="clusters drawn with replacement, all parameters "
+            + ("moved by one Newton step, checked against refits" if drawn.single_steps else "refitted"),
             draws=len(values),
             clusters=int(drawn.cluster.max()) + 1,
             converged=float(drawn.converged.mean()),

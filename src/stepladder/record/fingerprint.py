@@ -34,7 +34,7 @@ NUMERICS = {
     "stepladder.models.transformer": "how layers are put together, and how weights begin",
     "stepladder.models.windowed": "which keys a query sees",
     "stepladder.training.distributed": "how gradients are averaged over ranks",
-    "stepladder.training.evaluate": "how held-out text is cut and averaged, and how domains become the target loss",
+    "stepladder.training.evaluate": "how held-out text is cut, averaged, and weighted into one loss",
     "stepladder.training.feed": "from tokens to inputs and targets, phase by phase",
     "stepladder.training.objective": "the loss of a batch",
     "stepladder.training.optimizer": "updates and the schedule",
