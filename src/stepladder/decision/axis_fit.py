@@ -27,11 +27,11 @@ class PerParameter(Part, Generic[T]):
     """Something of each parameter of L(C) = E + A (C / unit)^-alpha."""
 
     E: T
-    """Of the floor, nats/token."""
+    """What is said of the floor, nats/token."""
     A: T
-    """Of the loss above the floor at the cost `unit`, nats/token."""
+    """What is said of the loss above the floor at the cost `unit`, nats/token."""
     alpha: T
-    """Of the exponent."""
+    """What is said of the exponent, which has no unit."""
 
     def items(self) -> Iterator[tuple[str, T]]:
         """Names and values, in the order of the formula."""
@@ -52,7 +52,7 @@ class FittedCell(Part):
     loss: float
     """Mean over its seeds, in logs, nats/token."""
     predicted: float
-    """By the law, nats/token."""
+    """The law's loss at that cost, nats/token."""
     residual: float
     """Log of loss over predicted."""
 
@@ -91,7 +91,7 @@ class CellPrediction(Part):
     label: str
     """The rung, with the budget where the ladder has several."""
     cost: float
-    """In the axis' unit."""
+    """What a run there spends, in the axis' unit."""
     n: int
     """Seeds whose mean is predicted."""
     predicted: float
@@ -129,7 +129,7 @@ class FloorChoice(Part):
     objective: float | None
     """Huber loss on log residuals, summed over cells."""
     laws: dict[str, PerParameter[float]]
-    """By variant."""
+    """Parameters by variant."""
     unit_cost: float | None = None
     """Cost at which L = E + A."""
 
@@ -144,7 +144,7 @@ class Draws(Part):
     unit_cost: float
     """Cost at which L = E + A."""
     laws: dict[str, PerParameter[tuple[float, ...]]]
-    """By variant, one value per replicate."""
+    """Parameters by variant, one value per replicate."""
 
 
 class NoiseFound(Part):
@@ -165,7 +165,7 @@ class MadeFrom(Part):
     draws: int
     """Bootstrap draws that were asked for."""
     seed: int
-    """Of the bootstrap."""
+    """Seed of the bootstrap."""
 
 
 class AxisFit(Document):
@@ -200,7 +200,7 @@ class AxisFit(Document):
     bootstrap_converged: float | None = None
     """Share of the draws whose fit converged; null without draws."""
     laws: dict[str, VariantLaw] = Field(default_factory=dict)
-    """By variant."""
+    """The laws by variant."""
     held_out: HeldOut | None = None
     """The largest rungs, predicted from the smaller ones; null if the ladder holds out none."""
     leave_one_out: tuple[HeldOut, ...] = ()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from stepladder.decision.gains import AxisGain, PlacedGain, PooledGain
+from stepladder.decision.efficiency import AxisGain, PlacedGain, PooledGain
 from stepladder.decision.prediction_record import RecordCheck
 from stepladder.decision.run_options import NextRuns
 from stepladder.record.document import Document, Part
@@ -67,7 +67,7 @@ class PairsNeeded(Part):
     had: int
     """Seeds of the reference there."""
     accelerator_hours: float | None
-    """Of all pairs; null where the table has no seconds."""
+    """What all pairs cost; null where the table has no seconds."""
 
 
 class SeedsNeeded(Part):
@@ -80,9 +80,9 @@ class SeedsNeeded(Part):
     alpha: float
     """Level of the test."""
     pairs: int
-    """At the largest rung."""
+    """Pairs that the largest rung needs."""
     log_difference: float
-    """At the largest rung."""
+    """Difference of log loss that the wanted gain makes at the largest rung."""
     rungs: tuple[PairsNeeded, ...]
 
 
@@ -90,7 +90,7 @@ class Criterion(Part):
     """One condition of the verdict's rule."""
 
     name: str
-    """In words."""
+    """What is asked, in words."""
     value: bool | int | float | None
     """What was found; null where it is not known, or infinite."""
     threshold: bool | int | float
@@ -147,7 +147,7 @@ class Comparison(Document):
     """As the ladder file has it."""
     n_runs: int
     noise: dict[str, VariantNoise]
-    """By variant."""
+    """Seed noise by variant."""
     ranks: tuple[RankAgreement, ...]
     comparisons: tuple[PairComparison, ...]
     interactions: tuple[Interaction, ...]

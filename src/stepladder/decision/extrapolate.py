@@ -10,7 +10,7 @@ import numpy as np
 
 from stepladder.decision.axis_fit import AxisFit
 from stepladder.decision.cells import Cells
-from stepladder.decision.gains import Crossover, TargetGain
+from stepladder.decision.efficiency import Crossover, TargetGain
 from stepladder.laws.forms import Array
 from stepladder.laws.invert import ComputeLaw, log_invert, predict
 from stepladder.laws.numbers import finite, percentile_interval

@@ -16,8 +16,7 @@ import pandas as pd
 
 from stepladder.decision.axis_fit import AxisFit
 from stepladder.decision.cells import Cells
-from stepladder.decision.extrapolate import at_target, crossover
-from stepladder.decision.gains import (
+from stepladder.decision.efficiency import (
     AxisGain,
     FloorGain,
     LargestGain,
@@ -26,6 +25,7 @@ from stepladder.decision.gains import (
     Trend,
     interval_of_logs,
 )
+from stepladder.decision.extrapolate import at_target, crossover
 from stepladder.laws.forms import Array
 from stepladder.laws.invert import exp, invert, log_invert, predict
 from stepladder.laws.numbers import finite, percentile_interval

@@ -13,8 +13,8 @@ import numpy as np
 from stepladder.decision.axis_fit import AxisFit
 from stepladder.decision.cells import Cells
 from stepladder.decision.comparison import Interaction
+from stepladder.decision.efficiency import PlacedGain, PooledGain
 from stepladder.decision.gain import LogGains, log_gains
-from stepladder.decision.gains import PlacedGain, PooledGain
 from stepladder.laws.forms import Array
 from stepladder.schema.analysis import AnalysisConfig, Axis
 

@@ -30,9 +30,9 @@ class Prediction(Part):
     predicted: float
     """Nats/token."""
     interval: Interval | None
-    """Of the law; null without draws."""
+    """Where the law itself lies; null without draws."""
     run_interval: Interval | None
-    """Of one new run, its noise included."""
+    """Where one new run lies, its noise included; null without draws."""
     beyond: dict[str, float]
     """How many times beyond the fitted rows each input lies; 1 inside their range."""
 

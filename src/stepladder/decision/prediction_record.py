@@ -20,7 +20,7 @@ class RestsOn(Part):
     """A result that the prediction rests on."""
 
     sha256: str
-    """Of its result.json."""
+    """Digest of its result.json."""
     loss: float
     """Nats/token."""
 
@@ -33,7 +33,7 @@ class PredictionRecord(Document):
     schema_version: int = Document.VERSION
     """Records made before documents had a schema version are the same."""
     version: Literal[1] = 1
-    """Of what the digest is taken of."""
+    """Version of the fields that the digest is taken of."""
     made_at: str
     """ISO 8601, UTC."""
     rungs: tuple[str, ...]

@@ -13,13 +13,13 @@ class RunOption(Part):
     rung: str
     """Label of the rung, or where a new one would be."""
     flops: float
-    """Of one run."""
+    """What one run costs."""
     new: bool
     """Whether nobody ran there before."""
     runs: dict[str, int]
     """How many runs, by variant."""
     accelerator_hours: float
-    """Of all of them."""
+    """What all of the runs cost."""
     interval_factor_after: float
     """The interval would be the gain times or divided by this."""
     narrowing: float

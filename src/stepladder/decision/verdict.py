@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from stepladder.decision.axis_fit import HeldOutPrediction
 from stepladder.decision.comparison import Criterion, Decision, SeedTest
-from stepladder.decision.gains import AxisGain
+from stepladder.decision.efficiency import AxisGain
 from stepladder.schema.analysis import AXES, Axis, VerdictRule
 
 PLACES = {"largest": "the largest rung", "target": "the target"}

@@ -98,7 +98,7 @@ class LawFit(Uncertainty, TableFit):
     pinned: dict[str, float]
     """Parameters that were given, not fitted."""
     norm: str
-    """Of the residuals: huber, log_cosh or squared."""
+    """How residuals count: huber, log_cosh or squared."""
     delta: float
     """Residual of log loss from which rows count linearly."""
     weight_above: float
@@ -119,7 +119,7 @@ class LawFit(Uncertainty, TableFit):
     range: dict[str, tuple[float, float]]
     """Smallest and largest value of every input of the law."""
     allocation: Allocation | None
-    """Of a Chinchilla law with nothing pinned, for all rows at once."""
+    """Compute-optimal sizes; only of a Chinchilla law with nothing pinned, for all rows at once."""
     floor_sensitivity: tuple[PinnedFloor, ...]
     """The fit under other floors; empty where the floor is pinned or the law has none."""
     draws: dict[str, tuple[float | None, ...]] | None

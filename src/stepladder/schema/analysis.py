@@ -18,11 +18,11 @@ class CostAxis(NamedTuple):
     column: str
     """Column of the table of runs."""
     title: str
-    """In sentences and headings: "EG on time"."""
+    """What sentences and headings call it: "EG on time"."""
     label: str
-    """Of a figure's axis; `{unit}` takes the unit that the numbers are divided by."""
+    """What a figure's axis is called; `{unit}` takes the unit that the numbers are divided by."""
     unit: str
-    """Of the column."""
+    """Unit of the column."""
 
 
 AXES: dict[Axis, CostAxis] = {

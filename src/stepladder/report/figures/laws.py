@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 
 from stepladder.decision.axis_fit import AxisFit, Curve, HeldOutPrediction, VariantLaw
 from stepladder.decision.comparison import PairComparison
-from stepladder.decision.gains import RungGain
+from stepladder.decision.efficiency import RungGain
 from stepladder.laws.forms import Array
 from stepladder.laws.numbers import Interval
 from stepladder.report.figures.style import (

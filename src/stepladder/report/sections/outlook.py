@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from stepladder.decision.axis_fit import AxisFit, HeldOutPrediction
 from stepladder.decision.comparison import Comparison, PairsNeeded
-from stepladder.decision.gains import Crossover
+from stepladder.decision.efficiency import Crossover
 from stepladder.display import numbers as fmt
 from stepladder.display.table import Table, table
 from stepladder.report.sections.verdict import eg

@@ -9,7 +9,7 @@ import math
 
 from stepladder.decision.axis_fit import AxisFit, Floor
 from stepladder.decision.comparison import Comparison, Criterion, Interaction, PairComparison
-from stepladder.decision.gains import AxisGain, FloorGain, Gain
+from stepladder.decision.efficiency import AxisGain, FloorGain, Gain
 from stepladder.display import numbers as fmt
 from stepladder.display.table import Table, table
 from stepladder.schema.analysis import AXES

@@ -86,7 +86,7 @@ class TargetGain(Gain):
     """The gain, law over law, where the candidate spends the compute that the decision is about."""
 
     cost: float
-    """In the axis' unit."""
+    """What the candidate spends at the target, in the axis' unit."""
     flops: float
     """The target."""
     beyond: float
@@ -107,7 +107,7 @@ class Trend(Part):
     slope_per_e_fold: float | None
     """Change of ln EG for e times the cost."""
     interval: Interval | None
-    """Of `slope_per_decade`."""
+    """Where `slope_per_decade` lies; null without a noise estimate."""
     undefined_share: float | None
     """Share of the draws without a slope."""
     n_rungs: int
@@ -117,7 +117,7 @@ class Crossover(Part):
     """The cheapest cost at which two laws cross."""
 
     searched: tuple[float, float]
-    """From where to where, in the axis' unit."""
+    """The costs between which crossings were looked for, in the axis' unit."""
     cost: float | None
     """Null where the laws do not cross."""
     better_above: str | None
@@ -125,7 +125,7 @@ class Crossover(Part):
     crossings: int
     """How often they cross where it was searched."""
     interval: Interval | None
-    """Over all draws; an end is null where the draws there do not cross."""
+    """Where they cross over all draws; an end is null where the draws there do not cross."""
     share: float | None
     """Share of the draws that cross; null without draws."""
 
@@ -151,7 +151,7 @@ class AxisGain(Part):
     converged: bool | None = None
     """Whether the laws' fit did."""
     rungs: tuple[RungGain, ...] = ()
-    """At every cell of the candidate, smallest first."""
+    """The gain at every cell of the candidate, smallest first."""
     pooled: PooledGain | None = None
     trend: Trend | None = None
     """Null with fewer than two cells."""
@@ -160,4 +160,4 @@ class AxisGain(Part):
     """Null where the ladder names no target."""
     crossover: Crossover | None = None
     sensitivity: tuple[FloorGain, ...] = ()
-    """In the order of the fit's `sensitivity`."""
+    """The gain under every assumption about the floor, in the order of the fit's `sensitivity`."""
