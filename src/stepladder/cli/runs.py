@@ -11,7 +11,6 @@ import typer
 from stepladder.cli.errors import Misuse, naming
 from stepladder.cli.files import json_argument, read_object, ready, roomy, write_json
 from stepladder.cli.words import Out, one_of
-from stepladder.schema.execution import EngineOptions
 
 Threads = Annotated[int, typer.Option(min=1, help="CPU threads.")]
 
@@ -83,8 +82,8 @@ def train(
     engine: Annotated[
         str,
         typer.Option(
-            help='Engine options that are not the defaults, as JSON: \'{"compile": "never"}\'. Those of a '
-            "ladder's execution section: " + ", ".join(EngineOptions.model_fields) + ".",
+            help='Engine options that are not the defaults, as JSON: \'{"compile": "never"}\'. They are '
+            "named as in a ladder's execution section.",
             show_default="the defaults",
         ),
     ] = "",
@@ -114,6 +113,7 @@ def train(
     """
     from stepladder.record.fingerprint import run_fingerprint
     from stepladder.record.spec import RunSpec
+    from stepladder.schema.execution import EngineOptions
 
     one_of("--device", device.partition(":")[0], ("auto", "cpu", "cuda"))
     _named(out, "result.json")

@@ -38,6 +38,7 @@ NUMERICS = {
     "stepladder.training.feed": "from tokens to inputs and targets, phase by phase",
     "stepladder.training.objective": "the loss of a batch",
     "stepladder.training.optimizer": "updates and the schedule",
+    "stepladder.training.process": "threads, whose sums differ in their last bits, and denormals",
     "stepladder.training.sharding": "precision and order of reductions over shards",
     "stepladder.training.trainer": "the step: precision, accumulation, clipping",
 }
