@@ -89,7 +89,8 @@ def _one_run(curves: pd.DataFrame) -> pd.DataFrame:
     """The rows of the longest run of the lowest seed."""
     first = curves[curves["seed"] == curves["seed"].min()]
     longest = first.loc[first["flops"].idxmax(), "id"] if len(first) else None
-    return first[first["id"] == longest].sort_values("step")
+    rows: pd.DataFrame = first[first["id"] == longest].sort_values("step")
+    return rows
 
 
 def mfu_figure(runs: pd.DataFrame, rungs: list[str], styles: Styles) -> Figure | None:
@@ -131,15 +132,15 @@ def time_figure(runs: pd.DataFrame, rungs: list[str], variants: list[str]) -> Fi
         present = {
             part: look for part, look in PARTS.items() if part == "other" or f"seconds_{part}" in runs.columns
         }
-        means = runs.groupby(["rung", "variant"]).mean(numeric_only=True)
-        bars = [(rung, variant) for rung in rungs for variant in variants if (rung, variant) in means.index]
+        means = runs.groupby(["rung", "variant"]).mean(numeric_only=True).to_dict("index")
+        bars = [(rung, variant) for rung in rungs for variant in variants if (rung, variant) in means]
         figure, axes = new_figure(0.7 + 0.14 * len(bars) + 0.08 * len(rungs))
         y, labels, previous = 0.0, [], None
         shown: set[str] = set()
         for rung, variant in bars:
             y -= 1.0 if rung == previous or previous is None else 1.6
             previous = rung
-            seconds = means.loc[(rung, variant)]
+            seconds = means[rung, variant]
             total, left = seconds["seconds_total"], 0.0
             known = {p: seconds[f"seconds_{p}"] for p in present if p != "other"}
             known["other"] = max(0.0, total - sum(v for v in known.values() if not math.isnan(v)))
