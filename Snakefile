@@ -11,6 +11,7 @@ from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
 from stepladder.ladder.climb import Climb, LadderError
+from stepladder.schema.analysis import AXES
 
 min_version("9.13")
 
@@ -27,7 +28,7 @@ shell.prefix(f"set -euo pipefail; export PATH='{Path(sys.executable).parent}':$P
 
 wildcard_constraints:
     run="[^/]+/[^/]+/.+",
-    axis="flops|seconds|tokens",
+    axis="|".join(AXES),
 
 
 include: "workflow/rules/plan.smk"

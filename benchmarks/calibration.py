@@ -129,21 +129,23 @@ def judge(scenario: Scenario, number: int, draws: int) -> dict[str, Any]:
     )
     law = fit(runs, "flops", config)
     # Time is proportional to FLOPs here, so one fit stands for both.
-    found = compare(runs, {"flops": law, "seconds": law | {"axis": "seconds"}}, config)["comparisons"][0]
-    gains, truth = found["gains"]["flops"], scenario.gain
+    found = compare(
+        runs, {"flops": law, "seconds": law.model_copy(update={"axis": "seconds"})}, config
+    ).comparisons[0]
+    gains, truth = found.gains["flops"], scenario.gain
     # A held-out prediction is of the mean that its runs will have, noise included.
-    held = [(p["interval"], p["observed"]) for p in law["held_out"]["predictions"]]
-    row = {"promoted": found["verdict"] == "promote", "rejected": found["verdict"] == "reject"}
+    held = [(p.interval, p.observed) for p in law.held_out.predictions]
+    row = {"promoted": found.verdict == "promote", "rejected": found.verdict == "reject"}
     intervals = {
-        "EG at the largest rung": [(gains["at_largest"]["interval"], truth)],
-        "EG at 10x the largest": [(gains["at_target"]["interval"], truth)],
-        "EG pooled": [(gains["pooled"]["interval"], truth)],
-        "trend of EG": [(gains["trend"]["interval"], 0.0)],
+        "EG at the largest rung": [(gains.at_largest.interval, truth)],
+        "EG at 10x the largest": [(gains.at_target.interval, truth)],
+        "EG pooled": [(gains.pooled.interval, truth)],
+        "trend of EG": [(gains.trend.interval, 0.0)],
         "held-out loss": held,
     }
     return row | {
         "covered": {name: [inside(i, t) for i, t in pairs] for name, pairs in intervals.items()},
-        "width": width(gains["at_largest"]["interval"]),
+        "width": width(gains.at_largest.interval),
     }
 
 

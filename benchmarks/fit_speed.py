@@ -128,7 +128,7 @@ def main() -> None:
     start = time.perf_counter()
     drawn = [plain.fit(theta, weight) for weight in weights[:some]]
     draw_seconds = (time.perf_counter() - start) * options.draws / some
-    alpha = np.array(ours["draws"]["alpha"][:some])
+    alpha = np.array(ours.draws["alpha"][:some])
     apart = float(np.median(np.abs(np.array([x[3] for _, x in drawn]) / alpha - 1)))
 
     result = {
@@ -141,9 +141,9 @@ def main() -> None:
         "scipy_draw_seconds": draw_seconds,
         "scipy_share_run": options.share,
         "ratio": (start_seconds + draw_seconds) / seconds,
-        "objective": ours["objective"],
+        "objective": ours.objective,
         "scipy_objective": best,
-        "objective_apart": ours["objective"] / best - 1,
+        "objective_apart": ours.objective / best - 1,
         "scipy_starts_at_the_optimum": float(np.mean([value <= best * (1 + 1e-6) for value, _ in found])),
         "drawn_alpha_apart_median": apart,
     }
@@ -151,7 +151,7 @@ def main() -> None:
         print(f"{key:32s} {value:.6g}" if isinstance(value, float) else f"{key:32s} {value}")
     if options.out:
         options.out.write_text(json.dumps(result, indent=1) + "\n")
-    if ours["objective"] > best * (1 + 1e-9):
+    if ours.objective > best * (1 + 1e-9):
         raise SystemExit("scipy found a better optimum")
 
 

@@ -14,7 +14,7 @@ CONFIG = AnalysisConfig(baseline="dense-baseline", bootstrap_draws=300)
 
 def interactions(runs):
     fits = {axis: fit(runs, axis, CONFIG) for axis in ("flops", "seconds")}
-    return compare(runs, fits, CONFIG)["interactions"]
+    return compare(runs, fits, CONFIG).interactions
 
 
 def test_ratio_of_gains_by_hand():
@@ -22,21 +22,21 @@ def test_ratio_of_gains_by_hand():
     for moe_tst, expected in ((1.5, 1.0), (1.0, 0.8 / 1.2)):
         gains = {"dense-baseline": 1.0, "dense-tst": 1.2, "moe-baseline": 1.25, "moe-tst": moe_tst}
         rows = interactions(runs_table(gains))
-        assert [(row["recipe"], row["architecture"], row["axis"]) for row in rows] == [
+        assert [(row.recipe, row.architecture, row.axis) for row in rows] == [
             ("tst", "moe", "flops"),
             ("tst", "moe", "seconds"),
         ]
-        assert rows[0]["pooled"]["gain"] == pytest.approx(expected, rel=1e-5)
-        assert rows[0]["at_largest"]["gain"] == pytest.approx(expected, rel=1e-5)
+        assert rows[0].pooled.gain == pytest.approx(expected, rel=1e-5)
+        assert rows[0].at_largest.gain == pytest.approx(expected, rel=1e-5)
 
 
 def test_interval_holds_the_ratio():
     gains = {"dense-baseline": 1.0, "dense-tst": 1.2, "moe-baseline": 1.25, "moe-tst": 1.5}
-    low, high = interactions(runs_table(gains, sigma=0.005, seed=1))[0]["pooled"]["interval"]
+    low, high = interactions(runs_table(gains, sigma=0.005, seed=1))[0].pooled.interval
     assert low < 1 < high < 2
 
 
 def test_no_square_without_all_four():
     gains = {"dense-baseline": 1.0, "dense-tst": 1.2, "moe-tst": 1.5}
     assert squares(make_cells(runs_table(gains)), "dense-baseline") == []
-    assert interactions(runs_table(gains)) == []
+    assert interactions(runs_table(gains)) == ()

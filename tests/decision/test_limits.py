@@ -15,7 +15,7 @@ from stepladder.decision.cells import make_cells, measure_noise
 from stepladder.decision.compare import compare, comparisons
 from stepladder.decision.fit import fit
 from stepladder.decision.gain import gain
-from stepladder.laws.invert import log_invert
+from stepladder.laws.invert import ComputeLaw, log_invert
 from stepladder.laws.numbers import percentile_interval
 from stepladder.schema.analysis import AnalysisConfig
 
@@ -26,12 +26,13 @@ PAIR = {"dense-baseline": 1.0, "dense-tst": 1.3}
 def analyse(runs, config=CONFIG):
     fits = {axis: fit(runs, axis, config) for axis in ("flops", "seconds")}
     result = compare(runs, fits, config)
-    json.dumps([fits, result], allow_nan=False)
+    for document in (*fits.values(), result):
+        json.dumps(document.model_dump(mode="json"), allow_nan=False)
     return fits, result
 
 
 def criterion(found, start):
-    (row,) = [c for c in found["criteria"] if c["name"].startswith(start)]
+    (row,) = [c for c in found.criteria if c.name.startswith(start)]
     return row
 
 
@@ -42,15 +43,15 @@ def test_undefined_draws_widen_both_ends():
     draws[:10] = np.nan
     assert percentile_interval(draws, 0.95) == pytest.approx([25, 984], abs=1)
     draws[:30] = np.nan
-    assert percentile_interval(draws, 0.95) == [None, None]
-    assert percentile_interval(np.array([1.0, 2.0, np.inf]), 0.95) == [1.0, None]
+    assert percentile_interval(draws, 0.95) == (None, None)
+    assert percentile_interval(np.array([1.0, 2.0, np.inf]), 0.95) == (1.0, None)
 
 
 def test_a_nearly_flat_law_neither_overflows_nor_underflows():
     """(0.5 / 1)^(1 / 1e-4) is 1e-3010: zero as a number, but not as a logarithm."""
-    law = {"E": 1.0, "A": 0.5, "alpha": 1e-4}
-    assert log_invert(law, 1.0, 2.0) == pytest.approx(np.log(0.5) / 1e-4)
-    assert log_invert(law, 1.0, 1.0) == np.inf
+    law = ComputeLaw(1.0, 0.5, 1e-4, unit=1.0)
+    assert log_invert(law, 2.0) == pytest.approx(np.log(0.5) / 1e-4)
+    assert log_invert(law, 1.0) == np.inf
 
 
 @pytest.mark.parametrize("rungs", [("d2", "d3", "d4"), tuple(FLOPS)])
@@ -59,16 +60,16 @@ def test_one_repeated_seed_gives_wide_intervals_not_undefined_ones(rungs):
     seeds = {rung: 2 if rung == "d2" else 1 for rung in rungs}
     runs = runs_table(PAIR, sigma=0.005, rungs={r: FLOPS[r] for r in rungs}, seeds=seeds, seed=4)
     fits, result = analyse(runs)
-    assert fits["flops"]["noise"]["dof"] == 1
-    pooled = result["comparisons"][0]["gains"]["flops"]["pooled"]
-    assert pooled["interval"][0] is not None and pooled["undefined_share"] < 0.05
+    assert fits["flops"].noise.dof == 1
+    pooled = result.comparisons[0].gains["flops"].pooled
+    assert pooled.interval[0] is not None and pooled.undefined_share < 0.05
 
 
 def test_three_rungs_cannot_hold_one_out_but_are_fitted():
     rungs = {r: FLOPS[r] for r in ("d2", "d3", "d4")}
     fits, _ = analyse(runs_table(PAIR, sigma=0.003, rungs=rungs))
-    assert fits["flops"]["reason"] is None
-    assert "cannot identify" in fits["flops"]["held_out"]["reason"]
+    assert fits["flops"].reason is None
+    assert "cannot identify" in fits["flops"].held_out.reason
 
 
 def test_what_is_held_out_does_not_tell_its_noise():
@@ -77,8 +78,8 @@ def test_what_is_held_out_does_not_tell_its_noise():
     cells = make_cells(runs)
     assert measure_noise(cells).dof == 2 and measure_noise(cells, ["d5"]).dof == 0
     fits, _ = analyse(runs)
-    assert fits["flops"]["laws"]["dense-tst"]["intervals"] is not None
-    assert all(row["interval"] is None for row in fits["flops"]["held_out"]["predictions"])
+    assert fits["flops"].laws["dense-tst"].intervals is not None
+    assert all(row.interval is None for row in fits["flops"].held_out.predictions)
 
 
 def test_a_law_that_does_not_fall_is_not_inverted():
@@ -86,11 +87,11 @@ def test_a_law_that_does_not_fall_is_not_inverted():
     rising = runs["variant"] == "dense-baseline"
     runs.loc[rising, "loss"] = 2 + 0.1 * runs.loc[rising, "depth"]
     fits, result = analyse(runs)
-    assert "does not fall" in fits["flops"]["laws"]["dense-baseline"]["reason"]
-    found = result["comparisons"][0]
-    assert "dense-baseline does not fall" in found["gains"]["flops"]["reason"]
-    assert found["verdict"] == "hold" and found["gains"]["flops"]["rungs"] == []
-    assert any("does not fall" in warning for warning in result["warnings"])
+    assert "does not fall" in fits["flops"].laws["dense-baseline"].reason
+    found = result.comparisons[0]
+    assert "dense-baseline does not fall" in found.gains["flops"].reason
+    assert found.verdict == "hold" and found.gains["flops"].rungs == ()
+    assert any("does not fall" in warning for warning in result.warnings)
 
 
 def test_an_infinite_gain_is_null_with_its_share():
@@ -101,32 +102,32 @@ def test_an_infinite_gain_is_null_with_its_share():
     top = None
     runs.loc[runs["loss"] <= 1.12, "loss"] = 1.12
     _, result = analyse(runs, config)
-    top = result["comparisons"][0]["gains"]["flops"]["at_largest"]
-    assert top["gain"] > 100 or top["gain"] is None
-    assert top["undefined_share"] is not None
-    assert criterion(result["comparisons"][0], "the lower end of its interval is above 1 (FLOPs)")["passed"]
+    top = result.comparisons[0].gains["flops"].at_largest
+    assert top.gain > 100 or top.gain is None
+    assert top.undefined_share is not None
+    assert criterion(result.comparisons[0], "the lower end of its interval is above 1 (FLOPs)").passed
 
 
 def test_a_floor_above_the_losses_is_refused():
     fits, _ = analyse(runs_table(PAIR), CONFIG.model_copy(update={"floor": 5.0}))
-    assert "not below the smallest loss" in fits["flops"]["reason"]
+    assert "not below the smallest loss" in fits["flops"].reason
 
 
 def test_a_fit_that_did_not_converge_promotes_nothing():
     runs = runs_table({"dense-baseline": 1.0, "dense-tst": 2.0}, sigma=0.002)
     fits, before = analyse(runs)
-    assert before["comparisons"][0]["verdict"] == "promote"
-    fits["flops"]["converged"] = False
-    after = compare(runs, fits, CONFIG)["comparisons"][0]
-    assert after["verdict"] == "hold" and "converged" in after["because"]
+    assert before.comparisons[0].verdict == "promote"
+    fits["flops"] = fits["flops"].model_copy(update={"converged": False})
+    after = compare(runs, fits, CONFIG).comparisons[0]
+    assert after.verdict == "hold" and "converged" in after.because
 
 
 def test_rungs_are_counted_where_both_have_runs():
     runs = runs_table({"dense-baseline": 1.0, "dense-tst": 2.0}, sigma=0.002)
     runs = runs[~((runs["variant"] == "dense-baseline") & (runs["rung"] == "d3"))]
     _, result = analyse(runs)
-    row = criterion(result["comparisons"][0], "at least 4 rungs")
-    assert row["value"] == 3 and not row["passed"]
+    row = criterion(result.comparisons[0], "at least 4 rungs")
+    assert row.value == 3 and not row.passed
 
 
 def test_the_gain_stands_on_the_references_prediction_too():
@@ -134,7 +135,7 @@ def test_the_gain_stands_on_the_references_prediction_too():
     runs = runs_table({"dense-baseline": 1.0, "dense-tst": 2.0}, sigma=0.001)
     runs.loc[(runs["variant"] == "dense-baseline") & (runs["rung"] == "d5"), "loss"] *= 1.06
     _, result = analyse(runs)
-    assert not criterion(result["comparisons"][0], "held-out rung")["passed"]
+    assert not criterion(result.comparisons[0], "held-out rung").passed
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 0.0, -1.0])
@@ -170,8 +171,8 @@ def test_gains_do_not_depend_on_the_unit_of_cost(factor, seed):
         cells = make_cells(table)
         found.append(gain(cells, None, fit(table, "flops", config), "dense-tst", "dense-baseline", config))
     one, other = found
-    assert other["pooled"]["gain"] == pytest.approx(one["pooled"]["gain"], rel=1e-5)
-    assert other["trend"]["slope_per_decade"] == pytest.approx(one["trend"]["slope_per_decade"], abs=1e-5)
+    assert other.pooled.gain == pytest.approx(one.pooled.gain, rel=1e-5)
+    assert other.trend.slope_per_decade == pytest.approx(one.trend.slope_per_decade, abs=1e-5)
 
 
 @settings(max_examples=8, deadline=None)
@@ -180,8 +181,8 @@ def test_a_law_gains_nothing_over_itself(seed):
     runs = runs_table(PAIR, sigma=0.003, seed=seed)
     law = fit(runs, "flops", CONFIG.model_copy(update={"bootstrap_draws": 100, "holdout_rungs": 0}))
     cells = make_cells(runs)
-    row = gain(cells, None, law, "dense-baseline", "dense-baseline", CONFIG)["at_largest"]
-    assert row["law_gain"] == pytest.approx(1, rel=1e-9)
+    row = gain(cells, None, law, "dense-baseline", "dense-baseline", CONFIG).at_largest
+    assert row.law_gain == pytest.approx(1, rel=1e-9)
 
 
 def test_trend_by_hand():
@@ -190,9 +191,9 @@ def test_trend_by_hand():
     grown = (runs["flops"] / FLOPS["d2"]) ** 0.1
     loss = E + A * (grown * runs["flops"] / 1e12) ** -ALPHA
     runs["loss"] = loss.where(runs["variant"] == "dense-tst", runs["loss"])
-    trend = analyse(runs)[1]["comparisons"][0]["gains"]["flops"]["trend"]
-    assert trend["slope_per_decade"] == pytest.approx(0.1 * np.log(10), abs=1e-5)
-    assert trend["slope_per_e_fold"] == pytest.approx(0.1, abs=1e-5)
+    trend = analyse(runs)[1].comparisons[0].gains["flops"].trend
+    assert trend.slope_per_decade == pytest.approx(0.1 * np.log(10), abs=1e-5)
+    assert trend.slope_per_e_fold == pytest.approx(0.1, abs=1e-5)
 
 
 def test_intervals_cover_the_true_gain():
@@ -203,9 +204,9 @@ def test_intervals_cover_the_true_gain():
         runs = runs_table(PAIR, sigma=0.006, seed=seed)
         law = fit(runs, "flops", config)
         time = fit(runs, "seconds", config)
-        found = compare(runs, {"flops": law, "seconds": time}, config)["comparisons"][0]["gains"]["flops"]
+        found = compare(runs, {"flops": law, "seconds": time}, config).comparisons[0].gains["flops"]
         for which in inside:
-            low, high = found[which]["interval"]
+            low, high = getattr(found, which).interval
             inside[which] += (low or 0) <= PAIR["dense-tst"] <= (high or np.inf)
     assert min(inside.values()) >= 34, inside
 

@@ -1,6 +1,5 @@
 """Beyond the ladder: targets, crossings, next runs, predictions on record."""
 
-import json
 import re
 
 import numpy as np
@@ -8,12 +7,14 @@ import pandas as pd
 import pytest
 from ladders import ALPHA, FLOPS, A, E, runs_table
 
-from stepladder.decision.cells import Noise, draw_losses, make_cells, measure_noise
+from stepladder.decision.cells import SeedNoise, draw_losses, make_cells, measure_noise
 from stepladder.decision.compare import compare
 from stepladder.decision.extrapolate import first_crossing, log_gain
 from stepladder.decision.fit import fit
 from stepladder.decision.next_runs import rank_runs
-from stepladder.decision.prediction import check_record, digest, predict_points, preregister
+from stepladder.decision.prediction import predict_points
+from stepladder.decision.prediction_record import PredictionRecord
+from stepladder.decision.preregistration import check_record, preregister
 from stepladder.schema.analysis import AnalysisConfig
 
 BASELINE, IDEA = "dense-baseline", "dense-tst"
@@ -31,22 +32,22 @@ def bent(runs, slope):
 def test_a_constant_gain_holds_at_the_target():
     runs = runs_table({BASELINE: 1.0, IDEA: 1.3}, sigma=0.001, seeds=TWO_SEEDS)
     laws = {axis: fit(runs, axis, CONFIG) for axis in ("flops", "seconds")}
-    for gain in compare(runs, laws, CONFIG)["comparisons"][0]["gains"].values():
-        row = gain["at_target"]
-        assert row["interval"][0] < 1.3 < row["interval"][1]
-        assert row["beyond"] == pytest.approx(1e14 / FLOPS["d5"])
-    assert row["cost"] == pytest.approx(1e14 / 3e10, rel=1e-6), "3e10 FLOP/s at every rung"
+    for gain in compare(runs, laws, CONFIG).comparisons[0].gains.values():
+        row = gain.at_target
+        assert row.interval[0] < 1.3 < row.interval[1]
+        assert row.beyond == pytest.approx(1e14 / FLOPS["d5"])
+    assert row.cost == pytest.approx(1e14 / 3e10, rel=1e-6), "3e10 FLOP/s at every rung"
 
 
 def test_laws_that_cross_do_so_where_they_should():
     runs = bent(runs_table({BASELINE: 1.0, IDEA: 1.0}, seeds=TWO_SEEDS), 0.1)
     config = CONFIG.model_copy(update={"holdout_rungs": 0})
     laws = {axis: fit(runs, axis, config) for axis in ("flops", "seconds")}
-    gain = compare(runs, laws, config)["comparisons"][0]["gains"]["flops"]
-    assert gain["crossover"]["cost"] == pytest.approx(FLOPS["d3"], rel=1e-3)
-    assert gain["crossover"]["better_above"] == IDEA
+    gain = compare(runs, laws, config).comparisons[0].gains["flops"]
+    assert gain.crossover.cost == pytest.approx(FLOPS["d3"], rel=1e-3)
+    assert gain.crossover.better_above == IDEA
     truth = np.log((1e14 / FLOPS["d3"]) ** 0.1)
-    assert np.log(gain["at_target"]["gain"]) == pytest.approx(truth, rel=1e-4)
+    assert np.log(gain.at_target.gain) == pytest.approx(truth, rel=1e-4)
 
 
 def test_crossings_by_hand():
@@ -65,31 +66,30 @@ def test_the_planned_interval_is_that_of_the_bootstrap():
     misfit of a third of the noise to every cell and a vague prior."""
     runs, law = law_and_runs()
     plan = rank_runs(runs, law, IDEA, BASELINE, CONFIG, 1.0, FLOPS["d5"])
-    drawn = {n: {k: np.array(v) for k, v in law["draws"]["laws"][n].items()} for n in (IDEA, BASELINE)}
-    logs = log_gain(drawn, law["unit_cost"], IDEA, BASELINE, FLOPS["d5"])
+    logs = log_gain(law.drawn(IDEA), law.drawn(BASELINE), FLOPS["d5"])
     low, high = np.quantile(logs, [0.16, 0.84])
-    assert 0.7 < plan["sd_log_gain"] / ((high - low) / 2) < 1.4
+    assert 0.7 < plan.sd_log_gain / ((high - low) / 2) < 1.4
 
 
 def test_more_runs_never_widen_and_larger_ones_tell_more():
     runs, law = law_and_runs()
     plan = rank_runs(runs, law, IDEA, BASELINE, CONFIG, 1e9)
-    rows = {(row["rung"], len(row["runs"])): row for row in plan["candidates"]}
-    assert all(row["narrowing"] > -1e-9 for row in plan["candidates"])
-    assert rows["d5", 2]["narrowing"] > rows["d2", 2]["narrowing"]
-    assert rows["d5", 2]["narrowing"] > rows["d5", 1]["narrowing"]
-    assert rows["at the target", 2]["narrowing"] == max(row["narrowing"] for row in plan["candidates"])
-    ranks = [row["narrowing_per_hour"] for row in plan["candidates"]]
+    rows = {(row.rung, len(row.runs)): row for row in plan.candidates}
+    assert all(row.narrowing > -1e-9 for row in plan.candidates)
+    assert rows["d5", 2].narrowing > rows["d2", 2].narrowing
+    assert rows["d5", 2].narrowing > rows["d5", 1].narrowing
+    assert rows["at the target", 2].narrowing == max(row.narrowing for row in plan.candidates)
+    ranks = [row.narrowing_per_hour for row in plan.candidates]
     assert ranks == sorted(ranks, reverse=True)
-    assert plan["unaffordable"] == 0
+    assert plan.unaffordable == 0
 
 
 def test_the_plan_keeps_to_its_budget_and_narrows_more_the_more_it_has():
     runs, law = law_and_runs()
-    plans = [rank_runs(runs, law, IDEA, BASELINE, CONFIG, hours)["plan"] for hours in (0.01, 0.1, 1.0)]
+    plans = [rank_runs(runs, law, IDEA, BASELINE, CONFIG, hours).plan for hours in (0.01, 0.1, 1.0)]
     for plan, hours in zip(plans, (0.01, 0.1, 1.0), strict=True):
-        assert plan["accelerator_hours"] <= hours
-    assert plans[0]["narrowing"] < plans[1]["narrowing"] < plans[2]["narrowing"]
+        assert plan.accelerator_hours <= hours
+    assert plans[0].narrowing < plans[1].narrowing < plans[2].narrowing
 
 
 def test_planning_needs_seed_noise():
@@ -104,9 +104,9 @@ def test_the_target_decides_where_the_rule_says_so():
     runs = bent(runs_table({BASELINE: 1.0, IDEA: 1.0}, sigma=0.0005, seeds=TWO_SEEDS), 0.1)
     noise = np.exp(0.0005 * np.random.default_rng(0).standard_normal(len(runs)))
     runs = runs.assign(loss=runs["loss"] * noise)
-    found = compare(runs, {"flops": fit(runs, "flops", config)}, config)["comparisons"][0]
-    (row,) = [c for c in found["criteria"] if c["name"].startswith("EG on FLOPs at the target")]
-    assert row["passed"] and row["value"] > 1.4
+    found = compare(runs, {"flops": fit(runs, "flops", config)}, config).comparisons[0]
+    (row,) = [c for c in found.criteria if c.name.startswith("EG on FLOPs at the target")]
+    assert row.passed and row.value > 1.4
     with pytest.raises(ValueError, match="target_flops must be given"):
         AnalysisConfig.model_validate({"baseline": "b", "verdict": {"at": "target"}})
 
@@ -115,9 +115,9 @@ def test_ladder_fits_predict_with_noise():
     _, law = law_and_runs()
     (row,) = predict_points(law, [{"flops": 1e13}], IDEA)
     truth = E + A * (1.2 * 1e13 / 1e12) ** -ALPHA
-    assert row["interval"][0] < truth < row["interval"][1]
-    assert row["run_interval"][0] < row["interval"][0] and row["run_interval"][1] > row["interval"][1]
-    assert row["beyond"]["flops"] == pytest.approx(1e13 / FLOPS["d5"])
+    assert row.interval[0] < truth < row.interval[1]
+    assert row.run_interval[0] < row.interval[0] and row.run_interval[1] > row.interval[1]
+    assert row.beyond["flops"] == pytest.approx(1e13 / FLOPS["d5"])
     with pytest.raises(ValueError, match="name one with --variant"):
         predict_points(law, [{"flops": 1e13}])
     with pytest.raises(ValueError, match="give flops"):
@@ -140,33 +140,36 @@ def registered(tmp_path):
     file.write_text("{}")
     planned = runs[held].drop(columns=["loss", "accelerator_seconds", "tokens"])
     record = preregister(runs[~held], planned, CONFIG, "code", dict.fromkeys(runs[~held]["id"], file))
-    return json.loads(json.dumps(record, allow_nan=False)), runs
+    record.write(tmp_path / "predictions.json")
+    return PredictionRecord.read(tmp_path / "predictions.json"), runs
 
 
 def test_a_record_is_what_leaving_out_predicts(registered):
     record, runs = registered
     law = fit(runs, "flops", CONFIG)
-    for on_record, held_out in zip(record["predictions"], law["held_out"]["predictions"], strict=True):
-        assert on_record["predicted"] == pytest.approx(held_out["predicted"], rel=1e-9)
-        assert on_record["interval"] == pytest.approx(held_out["interval"], rel=1e-9)
-        assert "observed" not in on_record
+    for on_record, held_out in zip(record.predictions, law.held_out.predictions, strict=True):
+        assert on_record.predicted == pytest.approx(held_out.predicted, rel=1e-9)
+        assert on_record.interval == pytest.approx(held_out.interval, rel=1e-9)
+        assert "observed" not in on_record.model_dump()
 
 
 def test_a_record_made_before_comes_true_or_not(registered):
     record, runs = registered
-    early = record | {"made_at": "2026-01-01T00:00:00+00:00"}
-    early["sha256"] = digest(early)
+    early = record.model_copy(update={"made_at": "2026-01-01T00:00:00+00:00"})
+    early = early.model_copy(update={"sha256": early.digest()})
     found = check_record(early, runs)
-    assert found["whole"] and found["before"] and found["came_true"] is True
+    assert found.whole and found.before and found.came_true is True
     off = runs.assign(loss=runs["loss"].where(runs["rung"] != "d5", runs["loss"] * 1.2))
-    assert check_record(early, off)["came_true"] is False
+    assert check_record(early, off).came_true is False
 
 
 def test_a_record_that_was_changed_or_came_late_is_found_out(registered):
     record, runs = registered
-    assert check_record(record, runs)["before"] is False, "the runs began in January"
-    record["predictions"][0]["predicted"] *= 1.01
-    assert check_record(record, runs)["whole"] is False
+    assert check_record(record, runs).before is False, "the runs began in January"
+    first, *others = record.predictions
+    off = first.model_copy(update={"predicted": first.predicted * 1.01})
+    changed = record.model_copy(update={"predictions": (off, *others)})
+    assert check_record(changed, runs).whole is False
 
 
 def test_misfit_is_seen_where_it_is_larger_than_noise():
@@ -174,10 +177,10 @@ def test_misfit_is_seen_where_it_is_larger_than_noise():
     d3 = (runs["rung"] == "d3") & (runs["variant"] == IDEA)
     off = runs.assign(loss=runs["loss"].where(~d3, runs["loss"] * 1.01))
     law, wide = fit(runs, "flops", CONFIG), fit(off, "flops", CONFIG)
-    assert law["misfit"]["sd_log_loss"] < 0.001 < wide["misfit"]["sd_log_loss"] < 0.01
+    assert law.misfit.sd_log_loss < 0.001 < wide.misfit.sd_log_loss < 0.01
 
     def width(found):
-        low, high = found["laws"][IDEA]["intervals"]["alpha"]
+        low, high = found.laws[IDEA].intervals.alpha
         return high - low
 
     assert width(wide) > 2 * width(law)
@@ -190,7 +193,7 @@ def test_only_common_seeds_cancel():
     apart = runs.assign(seed=runs["seed"] + 2 * (runs["variant"] == IDEA))
     for table, common in ((runs, 4), (apart, 2)):
         cells = make_cells(table)
-        noise = Noise(np.array([[1.0, 0.99], [0.99, 1.0]]) * 1e-4, 1000)
+        noise = SeedNoise(np.array([[1.0, 0.99], [0.99, 1.0]]) * 1e-4, 1000)
         drawn = draw_losses(cells, noise, 20_000, seed=0)
         assert drawn is not None
         difference = drawn[:, 0] - drawn[:, len(FLOPS)]
@@ -218,12 +221,12 @@ def test_who_did_not_run_the_largest_rung_is_not_promoted():
     config = CONFIG.model_copy(update={"verdict": CONFIG.verdict.model_copy(update={"axes": ("flops",)})})
 
     def verdict(table):
-        return compare(table, {"flops": fit(table, "flops", config)}, config)["comparisons"][0]
+        return compare(table, {"flops": fit(table, "flops", config)}, config).comparisons[0]
 
-    assert verdict(runs)["verdict"] == "promote"
+    assert verdict(runs).verdict == "promote"
     less = verdict(runs[(runs["variant"] != IDEA) | (runs["rung"] != "d5")])
-    assert less["verdict"] == "hold"
-    failed = {c["name"] for c in less["criteria"] if not c["passed"]}
+    assert less.verdict == "hold"
+    failed = {c.name for c in less.criteria if not c.passed}
     assert "both ran the ladder's largest rung" in failed and any("held-out" in name for name in failed)
 
 
@@ -249,13 +252,13 @@ def test_fits_of_other_runs_are_refused():
 def test_a_record_is_judged_on_what_it_predicted(registered, change, reason):
     record, runs = registered
     found = check_record(record, change(runs))
-    assert found["came_true"] is None
-    assert any(re.match(reason, row["reason"] or "") for row in found["predictions"])
+    assert found.came_true is None
+    assert any(re.match(reason, row.reason or "") for row in found.predictions)
 
 
 def test_a_record_rests_on_the_runs_it_was_made_from(registered):
     record, runs = registered
     off = runs.assign(loss=runs["loss"].where(runs["rung"] != "d2", runs["loss"] * 1.3))
-    assert len(check_record(record, off)["inputs_changed"]) == 4
+    assert len(check_record(record, off).inputs_changed) == 4
     unknown = runs.assign(lineage_started=runs["lineage_started"].where(runs["variant"] != IDEA, None))
-    assert check_record(record, unknown)["before"] is None
+    assert check_record(record, unknown).before is None

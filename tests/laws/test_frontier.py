@@ -1,7 +1,5 @@
 """IsoFLOP profiles and the envelope: exact on exact data, honest about what the rows cannot say."""
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -57,17 +55,17 @@ def test_exact_parabolas_give_back_their_power_laws(log_loss):
     result = isoflop(table.sample(frac=1, random_state=0), draws=50, targets=[1e20, 1e24], log_loss=log_loss)
     expected = {"a": a, "log_k": log_k, "b": 1 - a, "log_k_tokens": -np.log(ratio) - log_k}
     for name, value in expected.items():
-        assert result["parameters"][name] == pytest.approx(value, rel=1e-9)
-        np.testing.assert_allclose(result["intervals"][name], value, rtol=1e-7)
-    inside, beyond = result["targets"]
-    assert inside["parameters"] == pytest.approx(np.exp(log_k) * 1e20**a, rel=1e-9)
-    assert inside["tokens"] == pytest.approx(1e20 / ratio / inside["parameters"], rel=1e-9)
-    assert (inside["extrapolated"], beyond["extrapolated"]) == (False, True)
-    first = result["profiles"][0]
+        assert result.parameters[name] == pytest.approx(value, rel=1e-9)
+        np.testing.assert_allclose(result.intervals[name], value, rtol=1e-7)
+    inside, beyond = result.targets
+    assert inside.parameters == pytest.approx(np.exp(log_k) * 1e20**a, rel=1e-9)
+    assert inside.tokens == pytest.approx(1e20 / ratio / inside.parameters, rel=1e-9)
+    assert (inside.extrapolated, beyond.extrapolated) == (False, True)
+    first = result.profiles[0]
     lowest = 3.5 - 0.05 * np.log(1e19)
-    assert first["loss"] == pytest.approx(np.exp(lowest) if log_loss else lowest, rel=1e-9)
-    assert first["curvature"] == pytest.approx(0.03, rel=1e-9)
-    assert result["residual_sd"] < 1e-9
+    assert first.loss == pytest.approx(np.exp(lowest) if log_loss else lowest, rel=1e-9)
+    assert first.curvature == pytest.approx(0.03, rel=1e-9)
+    assert result.residual_sd < 1e-9
 
 
 @pytest.mark.parametrize("span", [0.1, 0.5, 1.0, 2.0])
@@ -80,12 +78,12 @@ def test_isoflop_agrees_with_the_closed_form(span):
     """
     table = profiles(span)
     plain = isoflop(table, draws=0, log_loss=False)
-    assert plain["parameters"]["a"] == pytest.approx(EXPONENT, abs=1e-9)
+    assert plain.parameters["a"] == pytest.approx(EXPONENT, abs=1e-9)
     u = np.linspace(-span, span, 9)
     shift = -(u**4).mean() / (u**2).mean() * (BETA - ALPHA) / 6
-    found = np.log(plain["profiles"][0]["parameters"] / best_size(1e19))
+    found = np.log(plain.profiles[0].parameters / best_size(1e19))
     assert found == pytest.approx(shift, rel=0.1 * span**2 + 1e-4)
-    logs = isoflop(table, draws=0)["parameters"]
+    logs = isoflop(table, draws=0).parameters
     tolerance = 2 * span**4 * ALPHA * BETA / 2 * (BETA - ALPHA) / 6 / np.log(100) + 1e-9
     assert logs["a"] == pytest.approx(EXPONENT, abs=tolerance)
     assert logs["a"] + logs["b"] == pytest.approx(1, abs=1e-12)
@@ -122,18 +120,18 @@ def test_neighbouring_budgets_are_one_profile():
     table = profiles(1.0)
     jitter = np.exp(np.random.default_rng(0).uniform(-0.02, 0.02, len(table)))
     result = isoflop(table_of(table["flops"] * jitter, table["parameters"]), draws=0)
-    assert [p["n"] for p in result["profiles"]] == [9] * 5
-    assert result["parameters"]["a"] == pytest.approx(EXPONENT, abs=0.02)
+    assert [p.n for p in result.profiles] == [9] * 5
+    assert result.parameters["a"] == pytest.approx(EXPONENT, abs=0.02)
 
 
 def test_sizes_that_differ_by_rounding_are_one_size():
     table = profiles(1.0, n=3)
     rounded = pd.concat([table, table.assign(parameters=table["parameters"] * (1 + SAME_SIZE / 10))])
-    assert [p["sizes"] for p in isoflop(rounded, draws=0)["profiles"]] == [3] * 5
+    assert [p.sizes for p in isoflop(rounded, draws=0).profiles] == [3] * 5
     table = curves(np.geomspace(5e7, 2e10, 10), 50)
     rounded = table.assign(parameters=table["parameters"] * np.tile([1, 1 + SAME_SIZE / 10], 250))
-    told, plain = (envelope(t, draws=0)["envelope"] for t in (rounded, table))
-    assert (told["runs"], told["sizes"], len(told["winners"])) == (10, plain["sizes"], plain["sizes"])
+    told, plain = (envelope(t, draws=0).envelope for t in (rounded, table))
+    assert (told.runs, told.sizes, len(told.winners)) == (10, plain.sizes, plain.sizes)
 
 
 @pytest.mark.parametrize(
@@ -158,41 +156,43 @@ def test_isoflop_refusals_say_what_to_add(table, reason):
 def test_an_extrapolated_minimum_is_shown_and_left_out():
     good = profiles(1.0, budgets=BUDGETS[:3])
     result = isoflop(pd.concat([good, profiles(0.5, budgets=[1e22], shift=2.0)]), draws=0)
-    last = result["profiles"][-1]
-    assert last["extrapolated"] and not last["usable"] and "below the smallest" in last["reason"]
-    assert last["parameters"] < last["parameters_range"][0]
-    assert last["parameters"] == pytest.approx(best_size(1e22), rel=0.2)
-    assert result["parameters"] == isoflop(good, draws=0)["parameters"]
-    assert (result["profiles_used"], result["n"]) == (3, 27)
+    last = result.profiles[-1]
+    assert last.extrapolated and not last.usable and "below the smallest" in last.reason
+    assert last.parameters < last.parameters_range[0]
+    assert last.parameters == pytest.approx(best_size(1e22), rel=0.2)
+    assert result.parameters == isoflop(good, draws=0).parameters
+    assert (result.profiles_used, result.n) == (3, 27)
 
 
 def test_two_profiles_have_no_residual_and_failed_draws_are_counted():
     table = noisy(profiles(1.5, n=4, budgets=[1e19, 1e21]), 0.002, 1)
     result = isoflop(table, draws=400, seed=3)
-    assert result["residual_sd"] is None
-    assert "an exponent from 2 profiles has no residual" in result["warnings"][0]
+    assert result.residual_sd is None
+    assert "an exponent from 2 profiles has no residual" in result.warnings[0]
     # Four rows drawn from four show three or more of them with probability 1 - 88/256, here twice.
-    assert 1 - result["draws_failed"] / 400 < (1 - 88 / 256) ** 2 + 0.1
-    assert 0 < result["draws_failed"] < 400
+    assert 1 - result.draws_failed / 400 < (1 - 88 / 256) ** 2 + 0.1
+    assert 0 < result.draws_failed < 400
     three = isoflop(profiles(1.0, n=3), draws=0)
-    assert "5 usable profiles have 3 rows" in three["warnings"][0]
+    assert "5 usable profiles have 3 rows" in three.warnings[0]
 
 
 @pytest.mark.parametrize("fit", [isoflop, envelope])
-def test_results_are_strict_json_and_reproducible(fit):
+def test_results_are_strict_json_and_reproducible(fit, tmp_path):
     table = noisy(profiles(1.5) if fit is isoflop else curves(np.geomspace(5e7, 2e10, 10), 50), 0.003, 0)
-    results = [json.dumps(fit(table, 60, seed, 0.9, [1e21]), allow_nan=False) for seed in (0, 0, 1)]
+    results = [fit(table, 60, seed, 0.9, [1e21]) for seed in (0, 0, 1)]
     assert results[0] == results[1] != results[2]
-    result = json.loads(results[0])
-    assert (result["draws"], result["confidence"], result["reason"]) == (60, 0.9, None)
-    for name, (low, high) in result["intervals"].items():
-        assert low <= result["parameters"][name] <= high
-    target = result["targets"][0]
-    assert target["parameters_interval"][0] <= target["parameters"] <= target["parameters_interval"][1]
-    assert target["tokens"] * target["parameters"] * 6 == pytest.approx(1e21, rel=1e-6)
+    results[0].write(tmp_path / "fit.json")
+    result = type(results[0]).read(tmp_path / "fit.json")
+    assert result == results[0]
+    assert (result.draws, result.confidence, result.reason) == (60, 0.9, None)
+    for name, (low, high) in result.intervals.items():
+        assert low <= result.parameters[name] <= high
+    target = result.targets[0]
+    assert target.parameters_interval[0] <= target.parameters <= target.parameters_interval[1]
+    assert target.tokens * target.parameters * 6 == pytest.approx(1e21, rel=1e-6)
     none = fit(table, 0, targets=[1e21])
-    assert none["standard_errors"] is none["intervals"] is none["targets"][0]["tokens_interval"] is None
-    assert none["parameters"] == result["parameters"]
+    assert none.standard_errors is none.intervals is none.targets[0].tokens_interval is None
+    assert none.parameters == result.parameters
 
 
 def test_isoflop_intervals_cover_the_truth():
@@ -200,7 +200,7 @@ def test_isoflop_intervals_cover_the_truth():
     hits = 0
     for seed in range(30):
         result = isoflop(noisy(profiles(1.5), 0.003, seed), draws=200, seed=seed)
-        low, high = result["intervals"]["a"]
+        low, high = result.intervals["a"]
         hits += low <= EXPONENT <= high
         assert high - low < 0.15
     assert hits >= 25
@@ -211,45 +211,45 @@ def test_envelope_of_exact_curves_is_a_staircase_on_the_closed_form():
     of about eleven, at both ends of m steps: 1 %."""
     sizes = np.geomspace(5e7, 2e10, 24)
     result = envelope(curves(sizes), draws=100, targets=[1e21])
-    found, m = result["envelope"], result["envelope"]["sizes"]
-    assert m == 22 and found["runs"] == 24
-    assert result["parameters"]["a"] == pytest.approx(EXPONENT * (1 - m**-2), rel=0.01)
-    assert result["parameters"]["a"] + result["parameters"]["b"] == pytest.approx(1, abs=1e-9)
-    assert result["targets"][0]["parameters"] == pytest.approx(best_size(1e21), rel=0.02)
-    assert result["warnings"] == []
+    found, m = result.envelope, result.envelope.sizes
+    assert m == 22 and found.runs == 24
+    assert result.parameters["a"] == pytest.approx(EXPONENT * (1 - m**-2), rel=0.01)
+    assert result.parameters["a"] + result.parameters["b"] == pytest.approx(1, abs=1e-9)
+    assert result.targets[0].parameters == pytest.approx(best_size(1e21), rel=0.02)
+    assert result.warnings == ()
     step = np.log(sizes[1] / sizes[0])
-    for winner in found["winners"]:
-        low, high = best_size(np.array(winner["flops_range"]))
-        assert np.log(winner["parameters"] / low) < step and np.log(high / winner["parameters"]) < step
-    assert found["bins"] == found["bins_used"] + found["bins_censored"] + found["bins_empty"]
-    assert found["bins_censored"] > 0
+    for winner in found.winners:
+        low, high = best_size(np.array(winner.flops_range))
+        assert np.log(winner.parameters / low) < step and np.log(high / winner.parameters) < step
+    assert found.bins == found.bins_used + found.bins_censored + found.bins_empty
+    assert found.bins_censored > 0
 
 
 def test_few_sizes_on_the_envelope_are_warned_of():
     result = envelope(curves(np.geomspace(5e7, 2e10, 6)), draws=100)
-    assert result["envelope"]["sizes"] == 4
-    assert result["warnings"] == ["only 4 sizes on the envelope: its steps understate a by about 6%"]
-    assert result["draws_failed"] > 0  # six runs with replacement often leave one size between two others
+    assert result.envelope.sizes == 4
+    assert result.warnings == ("only 4 sizes on the envelope: its steps understate a by about 6%",)
+    assert result.draws_failed > 0  # six runs with replacement often leave one size between two others
 
 
 def test_bins_are_no_finer_than_the_data():
     dense = curves(np.geomspace(5e7, 2e10, 12), 2000)
-    assert envelope(dense, draws=0)["envelope"]["bins"] == 1500
-    assert envelope(dense, draws=0, bins=40)["envelope"]["bins"] == 40
+    assert envelope(dense, draws=0).envelope.bins == 1500
+    assert envelope(dense, draws=0, bins=40).envelope.bins == 40
     sparse = curves(np.geomspace(5e7, 2e10, 12), 50)
     gap = np.log(1e4) / 49
-    assert envelope(sparse, draws=0)["envelope"]["bins"] == np.ceil((np.log(1e4) + np.log(400)) / gap)
+    assert envelope(sparse, draws=0).envelope.bins == np.ceil((np.log(1e4) + np.log(400)) / gap)
     thinned = sparse[np.tile(np.arange(50) % 10 != 5, 12)]  # a gap twice as wide here and there
-    assert envelope(thinned, draws=0)["envelope"]["bins"] == envelope(sparse, draws=0)["envelope"]["bins"]
+    assert envelope(thinned, draws=0).envelope.bins == envelope(sparse, draws=0).envelope.bins
 
 
 def test_envelope_of_final_losses_with_a_size_each():
     """One point a run: the winner of a budget is the grid's size nearest to the best one."""
     table = profiles(1.5, n=31, budgets=np.geomspace(1e19, 1e21, 9))
-    result = envelope(table, draws=0)["envelope"]
-    assert (result["bins"], result["bins_used"], result["runs"]) == (9, 9, 279)
-    for winner in result["winners"]:
-        assert winner["parameters"] == pytest.approx(best_size(winner["flops_range"][0]), rel=1e-6)
+    result = envelope(table, draws=0).envelope
+    assert (result.bins, result.bins_used, result.runs) == (9, 9, 279)
+    for winner in result.winners:
+        assert winner.parameters == pytest.approx(best_size(winner.flops_range[0]), rel=1e-6)
 
 
 def test_runs_of_one_size_are_told_apart_by_their_column():
@@ -258,8 +258,8 @@ def test_runs_of_one_size_are_told_apart_by_their_column():
     worse = table.assign(loss=table["loss"] + 0.5, flops=table["flops"] * 1.01, tokens=table["tokens"] * 1.01)
     both = pd.concat([table.assign(run="a"), worse.assign(run="b")])
     alone, told = envelope(table, draws=0, bins=100), envelope(both, draws=0, bins=100)
-    assert told["envelope"]["runs"] == 20
-    assert told["parameters"]["a"] == pytest.approx(alone["parameters"]["a"], abs=0.01)
+    assert told.envelope.runs == 20
+    assert told.parameters["a"] == pytest.approx(alone.parameters["a"], abs=0.01)
 
 
 @pytest.mark.parametrize(

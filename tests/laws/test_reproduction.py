@@ -27,21 +27,21 @@ def found():
 
 
 def test_the_optimum_is_no_premature_stop(found):
-    assert found["n"] == 240 and found["converged"]
-    assert found["objective"] <= 1.0182741e-3
-    assert found["starts_agreeing"] == found["starts_polished"]
+    assert found.n == 240 and found.converged
+    assert found.objective <= 1.0182741e-3
+    assert found.starts_agreeing == found.starts_polished
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_estimates_and_errors_are_those_published(found, name):
     error, (low, high) = PUBLISHED[name]
-    assert low < found["parameters"][name] < high
-    assert found["standard_errors"][name] == pytest.approx(error, rel=0.15)
-    for ours, published in zip(found["intervals"][name], (low, high), strict=True):
+    assert low < found.parameters[name] < high
+    assert found.standard_errors[name] == pytest.approx(error, rel=0.15)
+    for ours, published in zip(found.intervals[name], (low, high), strict=True):
         assert ours == pytest.approx(published, rel=0.1)
 
 
 def test_allocation_is_the_one_published(found):
     """a = 0.513 with a standard error of 0.020."""
-    assert found["allocation"]["a"] == pytest.approx(0.513, abs=0.005)
-    assert found["allocation"]["standard_errors"]["a"] == pytest.approx(0.020, rel=0.15)
+    assert found.allocation.a == pytest.approx(0.513, abs=0.005)
+    assert found.allocation.standard_errors.a == pytest.approx(0.020, rel=0.15)

@@ -62,9 +62,9 @@ def noisy(name: str, sigma: float, seed: int = 0) -> pd.DataFrame:
 @pytest.mark.parametrize("name", LAWS)
 def test_exact_data_give_back_every_law(name):
     found = fit_table(exact(name), LAWS[name](), Options(draws=0))
-    assert found["converged"]
+    assert found.converged
     for key, value in TRUE[name].items():
-        assert found["parameters"][key] == pytest.approx(value, rel=1e-6), key
+        assert found.parameters[key] == pytest.approx(value, rel=1e-6), key
 
 
 def test_variants_with_a_floor_in_common():
@@ -73,9 +73,7 @@ def test_variants_with_a_floor_in_common():
         TRUE["chinchilla"] | {"A": 400.0, "beta": 0.38}, inputs_of(LAWS["chinchilla"](), other)
     )
     table = pd.concat([one.assign(variant="dense"), other.assign(variant="moe")], ignore_index=True)
-    found = fit_table(table, LAWS["chinchilla"](), Options(by="variant", shared=("E",), draws=0))[
-        "parameters"
-    ]
+    found = fit_table(table, LAWS["chinchilla"](), Options(by="variant", shared=("E",), draws=0)).parameters
     assert found["E"] == pytest.approx(1.8172, rel=1e-6)
     assert found["A[moe]"] == pytest.approx(400, rel=1e-5) and found["A[dense]"] == pytest.approx(
         482.01, rel=1e-5
@@ -86,9 +84,9 @@ def test_variants_with_a_floor_in_common():
 def test_what_is_pinned_stays_and_the_rest_follows():
     pinned = {"E": 1.8172, "alpha": 0.3478}
     found = fit_table(exact("chinchilla"), LAWS["chinchilla"](), Options(pinned=pinned, draws=0))
-    assert set(found["parameters"]) == {"A", "B", "beta"}
-    assert found["parameters"]["A"] == pytest.approx(482.01, rel=1e-6)
-    assert found["parameters"]["B"] == pytest.approx(2085.43, rel=1e-6)
+    assert set(found.parameters) == {"A", "B", "beta"}
+    assert found.parameters["A"] == pytest.approx(482.01, rel=1e-6)
+    assert found.parameters["B"] == pytest.approx(2085.43, rel=1e-6)
 
 
 @pytest.mark.parametrize("norm", ["huber", "log_cosh", "squared"])
@@ -139,7 +137,7 @@ def test_no_worse_than_a_plain_multi_start(seed):
         / 1e3
     )
     found = fit_table(table, LAWS["chinchilla"](), Options(draws=0))
-    assert found["objective"] <= best * (1 + 1e-9)
+    assert found.objective <= best * (1 + 1e-9)
 
 
 def test_a_weight_is_a_number_of_copies():
@@ -152,20 +150,20 @@ def test_a_weight_is_a_number_of_copies():
     weighted = solve(design, y, start, robust, counts.astype(float))
     copies = table.loc[np.repeat(table.index, counts)].reset_index(drop=True)
     copied = fit_table(copies, law, Options(robust=robust, draws=0))
-    assert weighted.objective[0] == pytest.approx(copied["objective"], rel=1e-9)
+    assert weighted.objective[0] == pytest.approx(copied.objective, rel=1e-9)
     found = dict(zip(design.names, design.natural(weighted.theta)[0], strict=True))
-    assert found == pytest.approx(copied["parameters"], rel=1e-4)
+    assert found == pytest.approx(copied.parameters, rel=1e-4)
 
 
 def test_bootstrap_and_delta_method_tell_the_same_story():
     table = noisy("chinchilla", 0.003)
     found = fit_table(table, LAWS["chinchilla"](), Options(robust=Robust(norm="squared"), draws=600))
     for name in ("E", "alpha", "beta"):
-        ratio = found["standard_errors"][name] / found["standard_errors_delta"][name]
+        ratio = found.standard_errors[name] / found.standard_errors_delta[name]
         assert 0.7 < ratio < 1.4, (name, ratio)
-        low, high = found["intervals"][name]
-        assert low < found["parameters"][name] < high
-    assert found["bootstrap"]["converged"] > 0.99 and not found["warnings"]
+        low, high = found.intervals[name]
+        assert low < found.parameters[name] < high
+    assert found.bootstrap.converged > 0.99 and not found.warnings
 
 
 def test_clusters_are_drawn_as_wholes():
@@ -174,10 +172,10 @@ def test_clusters_are_drawn_as_wholes():
     table = pd.concat([table.assign(rung=table.index)] * 2, ignore_index=True)
     alone = fit_table(table, LAWS["compute"](), Options(draws=300))
     whole = fit_table(table, LAWS["compute"](), Options(draws=300, clusters=("rung",)))
-    assert whole["bootstrap"]["clusters"] == alone["bootstrap"]["clusters"] / 2
-    ratio = whole["standard_errors"]["alpha"] / alone["standard_errors"]["alpha"]
+    assert whole.bootstrap.clusters == alone.bootstrap.clusters / 2
+    ratio = whole.standard_errors["alpha"] / alone.standard_errors["alpha"]
     assert 1.2 < ratio < 1.7, "sqrt(2)"
-    delta = whole["standard_errors_delta"]["alpha"] / alone["standard_errors_delta"]["alpha"]
+    delta = whole.standard_errors_delta["alpha"] / alone.standard_errors_delta["alpha"]
     assert delta == pytest.approx(np.sqrt(2), rel=0.05)
 
 
@@ -200,17 +198,17 @@ def test_undertuned_rows_pull_less():
     at = {"flops": 1e21}
     law = LAWS["compute"]()
     truth = law.loss(TRUE["compute"], at)
-    assert abs(law.loss(eased["parameters"], at) / truth - 1) < 0.3 * abs(
-        law.loss(plain["parameters"], at) / truth - 1
+    assert abs(law.loss(eased.parameters, at) / truth - 1) < 0.3 * abs(
+        law.loss(plain.parameters, at) / truth - 1
     )
 
 
 def test_allocation_by_hand():
     """alpha = 0.34, beta = 0.28: N* ~ C^(0.28 / 0.62)."""
-    found = fit_table(exact("chinchilla"), LAWS["chinchilla"](), Options(draws=0))["allocation"]
-    assert found["a"] == pytest.approx(0.3658 / (0.3478 + 0.3658), rel=1e-6)
+    found = fit_table(exact("chinchilla"), LAWS["chinchilla"](), Options(draws=0)).allocation
+    assert found.a == pytest.approx(0.3658 / (0.3478 + 0.3658), rel=1e-6)
     ratio = 0.3478 * 482.01 / (0.3658 * 2085.43)
-    assert found["G"] == pytest.approx(ratio ** (1 / (0.3478 + 0.3658)), rel=1e-5)
+    assert pytest.approx(ratio ** (1 / (0.3478 + 0.3658)), rel=1e-5) == found.G
 
 
 def few(table, rows):
@@ -282,7 +280,7 @@ def test_units_do_not_matter(E, A, alpha, size):
     """The same runs in FLOPs and in other units: the same law."""
     C = np.geomspace(1e18, 1e22, 9)
     table = pd.DataFrame({"flops": C * size, "loss": E + A * (C / 1e20) ** -alpha})
-    found = fit_table(table, LAWS["compute"](), Options(draws=0))["parameters"]
+    found = fit_table(table, LAWS["compute"](), Options(draws=0)).parameters
     assert found["alpha"] == pytest.approx(alpha, rel=1e-5)
     assert found["E"] == pytest.approx(E, rel=1e-5)
     assert np.log(found["A"]) == pytest.approx(np.log(A) + alpha * np.log(1e20 * size), rel=1e-5)
@@ -291,7 +289,7 @@ def test_units_do_not_matter(E, A, alpha, size):
 def test_a_term_that_is_pinned_at_zero_is_gone():
     """Chinchilla's law without data is a power of size above a floor, also where tokens never vary."""
     table = exact("chinchilla").assign(loss=lambda t: 1.8 + 400 * t["parameters"] ** -0.34, tokens=1e10)
-    found = fit_table(table, LAWS["chinchilla"](), Options(pinned={"B": 0.0}, draws=0))["parameters"]
+    found = fit_table(table, LAWS["chinchilla"](), Options(pinned={"B": 0.0}, draws=0)).parameters
     assert found == pytest.approx({"E": 1.8, "A": 400.0, "alpha": 0.34}, rel=1e-6)
 
 
@@ -301,8 +299,8 @@ def test_a_group_that_a_draw_loses_is_unknown_in_it():
     few_rows = noisy("compute", 0.003, seed=1).iloc[[0, 9, 20]].assign(variant="moe")
     options = Options(by="variant", shared=("E",), draws=200)
     found = fit_table(pd.concat([many, few_rows], ignore_index=True), LAWS["compute"](), options)
-    assert found["draws"]["alpha[moe]"].count(None) > 5 and found["draws"]["alpha[dense]"].count(None) == 0
-    assert found["intervals"]["alpha[moe]"] == [None, None] and found["intervals_bca"]["alpha[moe]"] == [
+    assert found.draws["alpha[moe]"].count(None) > 5 and found.draws["alpha[dense]"].count(None) == 0
+    assert found.intervals["alpha[moe]"] == (None, None) and found.intervals_bca["alpha[moe]"] == (
         None,
         None,
-    ]
+    )

@@ -12,21 +12,19 @@ from report_results import LADDER, MANIFEST, plan_of, runs_table, steps_table
 from stepladder.decision.compare import compare
 from stepladder.decision.fit import fit
 from stepladder.ladder.plan import Plan
-from stepladder.schema.analysis import AnalysisConfig
+from stepladder.schema.analysis import AXES, AnalysisConfig
 from stepladder.schema.ladder import Ladder
-
-AXES = ("flops", "seconds", "tokens")
 
 
 def write_results(folder: Path, runs: pd.DataFrame) -> Path:
     """Write what the workflow would have written for `runs`."""
     config = AnalysisConfig(baseline="dense-baseline", bootstrap_draws=100)
     fits = {axis: fit(runs, axis, config) for axis in AXES}
-    files = {f"fits/{axis}.json": fits[axis] for axis in AXES}
-    files |= {"comparison.json": compare(runs, fits, config), "data/manifest.json": MANIFEST}
-    for name, value in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(json.dumps(value))
+    for axis in AXES:
+        fits[axis].write(folder / "fits" / f"{axis}.json")
+    compare(runs, fits, config).write(folder / "comparison.json")
+    (folder / "data").mkdir()
+    (folder / "data/manifest.json").write_text(json.dumps(MANIFEST))
     runs.to_parquet(folder / "runs.parquet")
     steps_table(runs).to_parquet(folder / "steps.parquet")
     return folder

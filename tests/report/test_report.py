@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pandas as pd
 import pytest
 from report_results import plan_of, runs_table
 
+from stepladder.decision.axis_fit import AxisFit
 from stepladder.ladder.plan import Plan
 from stepladder.report.build import build_report, draw, report_context
 from stepladder.report.figures.running import training_figure
@@ -143,7 +143,7 @@ def test_refused_fit_still_makes_pages(write_results, ladder: Ladder, tmp_path: 
     runs = runs_table()
     runs = runs[runs["rung"].isin(["d2", "d3"])].reset_index(drop=True)
     folder = write_results(tmp_path, runs)
-    reason = json.loads((folder / "fits/flops.json").read_text())["reason"]
+    reason = AxisFit.read(folder / "fits/flops.json").reason
     assert reason, "two rungs cannot carry a law with a floor"
     shown = context(folder, ladder, runs)
     assert shown["verdicts"].rows[0][3] == "—"

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from stepladder.decision.prediction import digest
+from stepladder.decision.prediction_record import PredictionRecord
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def test_a_record_is_made_kept_and_judged(copy, tmp_path):
     assert copy.planned("preregister") == ["preregister"], "nothing is trained again"
     copy.snakemake("preregister")
     record = json.loads(record_file.read_text())
-    assert record["rungs"] == ["d3"] and record["sha256"] == digest(record)
+    assert record["rungs"] == ["d3"] and record["sha256"] == PredictionRecord.read(record_file).digest()
     assert {row["variant"] for row in record["predictions"]} == {run.parts[-4] for run in held}
     assert len(record["inputs"]) == record["n_runs"] == 12
 

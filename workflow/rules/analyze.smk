@@ -52,9 +52,7 @@ RECORD = Path(RESULTS, "predictions.json")
 rule compare:
     input:
         runs=f"{RESULTS}/runs.parquet",
-        fits=expand(
-            f"{RESULTS}/fits/{{axis}}.json", axis=["flops", "seconds", "tokens"]
-        ),
+        fits=expand(f"{RESULTS}/fits/{{axis}}.json", axis=AXES),
     output:
         report(
             f"{RESULTS}/comparison.json",

@@ -5,9 +5,7 @@ rule report:
     input:
         runs=f"{RESULTS}/runs.parquet",
         steps=f"{RESULTS}/steps.parquet",
-        fits=expand(
-            f"{RESULTS}/fits/{{axis}}.json", axis=["flops", "seconds", "tokens"]
-        ),
+        fits=expand(f"{RESULTS}/fits/{{axis}}.json", axis=AXES),
         comparison=f"{RESULTS}/comparison.json",
         plan=f"{RESULTS}/plan.json",
         manifest=f"{RESULTS}/data/manifest.json",

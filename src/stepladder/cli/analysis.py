@@ -14,6 +14,11 @@ from stepladder.cli.shell import Out, fail, write_json
 if TYPE_CHECKING:
     import pandas as pd
 
+    from stepladder.decision.axis_fit import AxisFit
+    from stepladder.laws.envelope import EnvelopeFit
+    from stepladder.laws.isoflop import IsoflopFit
+    from stepladder.laws.law_fit import LawFit
+
 Columns = Annotated[
     str,
     typer.Option(
@@ -110,7 +115,7 @@ def fit(
                 confidence=confidence,
             )
             result = _fit_law(table, law, options, columns, any_units, drop_highest, plot)
-    write_json(out, result)
+    result.write(out)
     if law != "ladder":
         from stepladder.report.render.console import print_fit
 
@@ -119,7 +124,7 @@ def fit(
 
 def _fit_law(
     path: Path, name: str, options: Any, columns: str, any_units: bool, drop: int, plot: Path | None
-) -> dict[str, Any]:
+) -> LawFit:
     from stepladder.laws.forms import LAWS
     from stepladder.laws.table_fit import columns_of, fit_table
     from stepladder.laws.tables import drop_highest, parse_columns, read_table, select
@@ -150,7 +155,7 @@ def _fit_frontier(
     seed: int,
     confidence: float,
     targets: list[float] | None,
-) -> dict[str, Any]:
+) -> IsoflopFit | EnvelopeFit:
     from stepladder.laws.envelope import envelope
     from stepladder.laws.isoflop import isoflop
     from stepladder.laws.tables import drop_highest, parse_columns, read_table, select
@@ -161,7 +166,7 @@ def _fit_frontier(
     return method(table, draws=draws, seed=seed, confidence=confidence, targets=targets or ())
 
 
-def _fit_ladder(path: Path, axis: str, settings: str, columns: str, any_units: bool) -> dict[str, Any]:
+def _fit_ladder(path: Path, axis: str, settings: str, columns: str, any_units: bool) -> AxisFit:
     from stepladder.decision.fit import fit as fit_variants
 
     config = _config(settings)
@@ -212,17 +217,20 @@ def compare(
             if not fits:  # fits that are given were made from all variants
                 table = table[table["variant"].isin([*candidate, config.baseline])]
         if fits:
-            by_axis = {fit["axis"]: fit for fit in map(_read_fit, fits)}
+            by_axis = {fit.axis: fit for fit in map(_read_fit, fits)}
         else:
             by_axis = {name: fit_variants(table, name, config) for name in config.verdict.axes}
         result = compare_variants(table, by_axis, config)
         if candidate:
-            result["comparisons"] = [c for c in result["comparisons"] if c["candidate"] in candidate]
+            kept = tuple(pair for pair in result.comparisons if pair.candidate in candidate)
+            result = result.model_copy(update={"comparisons": kept})
         if record:
-            from stepladder.decision.prediction import check_record
+            from stepladder.decision.prediction_record import PredictionRecord
+            from stepladder.decision.preregistration import check_record
 
-            result["prediction_record"] = check_record(json.loads(Path(record).read_text()), table)
-    write_json(out, result)
+            found = check_record(PredictionRecord.read(Path(record)), table)
+            result = result.model_copy(update={"prediction_record": found})
+    result.write(out)
     if not fits:
         from stepladder.report.render.console import print_comparison
 
@@ -239,16 +247,16 @@ def predict(
 
     stepladder predict fit.json --at parameters=7e9,tokens=1.4e11
     """
-    from stepladder.decision.prediction import predict_points
+    from stepladder.decision.prediction import predict_points, read_fit
     from stepladder.report.render.console import print_predictions
 
     with explained():
         if not at:
             raise ValueError("say where: --at flops=1e21, or --at parameters=7e9,tokens=1.4e11")
         points = [{k: float(v) for k, v in _pairs(text, "--at").items()} for text in at]
-        rows = predict_points(_read_json(fit), points, variant or None)
+        rows = predict_points(read_fit(fit), points, variant or None)
     if out:
-        write_json(out, rows)
+        write_json(out, [row.model_dump(mode="json") for row in rows])
     print_predictions(rows)
 
 
@@ -274,7 +282,7 @@ def next_runs(
         table = _runs(runs, columns, any_units)
         result = rank_runs(table, _read_fit(fit), candidate, baseline, config, hours, target)
     if out:
-        write_json(out, result)
+        write_json(out, result.model_dump(mode="json"))
     print_next(result)
 
 
@@ -284,8 +292,8 @@ def preregister(
     out: Out,
 ) -> None:
     """Write down what the smaller rungs predict for the held-out ones, before those run."""
-    from stepladder.decision.prediction import planned_runs
-    from stepladder.decision.prediction import preregister as make_record
+    from stepladder.decision.preregistration import planned_runs
+    from stepladder.decision.preregistration import preregister as make_record
     from stepladder.ladder.climb import Climb
     from stepladder.ladder.plan import Plan
     from stepladder.record.tables import collect
@@ -305,8 +313,8 @@ def preregister(
         done, _ = collect(files.values())
         planned = planned_runs(Plan.read(results / "plan.json"), held)
         record = make_record(done, planned, climb.ladder.analysis, climb.analysis_code, files)
-    write_json(out, record)
-    typer.echo(f"{out}: sha256 {record['sha256']}")
+    record.write(out)
+    typer.echo(f"{out}: sha256 {record.sha256}")
 
 
 class explained:
@@ -346,17 +354,13 @@ def _runs(path: Path, columns: str, any_units: bool) -> pd.DataFrame:
     return as_runs(read_table(path), parse_columns(columns), any_units)
 
 
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text())
-    except ValueError:
-        raise ValueError(f"{path}: not JSON; give a file that `stepladder fit` wrote") from None
-
-
-def _read_fit(path: Path) -> dict[str, Any]:
+def _read_fit(path: Path) -> AxisFit:
     """A ladder's fit."""
-    found = _read_json(path)
-    if not isinstance(found, dict) or "axis" not in found:
+    from stepladder.decision.axis_fit import AxisFit
+    from stepladder.decision.prediction import read_fit
+
+    found = read_fit(path)
+    if not isinstance(found, AxisFit):
         raise ValueError(
             f"{path}: not the fit of a ladder; give what `stepladder fit RUNS` wrote, law ladder"
         )

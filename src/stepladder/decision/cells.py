@@ -13,9 +13,8 @@ from scipy import stats
 
 from stepladder.laws.forms import Array
 from stepladder.laws.numbers import MISFIT_LEVEL
-
-COLUMNS = {"flops": "flops", "seconds": "accelerator_seconds", "tokens": "tokens"}
-"""Cost axis to column of the table of runs."""
+from stepladder.record.document import Part
+from stepladder.schema.analysis import AXES
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class Cells:
 
     @cached_property
     def log_loss(self) -> Array:
-        """(M,)."""
+        """(M,) log of the loss, in nats/token."""
         return self.table["log_loss"].to_numpy(dtype=float)
 
     @cached_property
@@ -51,7 +50,7 @@ class Cells:
 
     @cached_property
     def seeds(self) -> list[npt.NDArray[np.int64]]:
-        """Of each cell."""
+        """The seeds that ran, sorted, for each of the M cells."""
         places = self.runs.groupby(["variant", "rung", "budget"])["seed"].unique()
         keys = zip(self.table["variant"], self.table["rung"], self.table["budget"], strict=True)
         return [np.sort(np.asarray(places[key], dtype=np.int64)) for key in keys]
@@ -68,9 +67,10 @@ def make_cells(runs: pd.DataFrame) -> Cells:
         ValueError: a loss or cost is missing, infinite or not positive, or a run is there twice; the message
             names the runs.
     """
-    axes = {axis: column for axis, column in COLUMNS.items() if column in runs}
+    axes = {name: axis.column for name, axis in AXES.items() if axis.column in runs}
     if "loss" not in runs or not axes:
-        raise ValueError(f"the table of runs needs loss and one of {', '.join(COLUMNS.values())}")
+        columns = ", ".join(axis.column for axis in AXES.values())
+        raise ValueError(f"the table of runs needs loss and one of {columns}")
     for column in ("loss", *axes.values()):
         bad = runs[~((runs[column] > 0) & np.isfinite(runs[column]))]
         if len(bad):
@@ -110,7 +110,7 @@ def _best_factor(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 @dataclass(frozen=True)
-class Noise:
+class SeedNoise:
     """Seed noise of log loss, pooled over the ladder."""
 
     covariance: Array
@@ -125,18 +125,17 @@ class Noise:
         return np.asarray(np.sqrt(np.diag(self.covariance)))
 
 
-@dataclass(frozen=True)
-class Misfit:
+class Misfit(Part):
     """How far cells lie from any smooth law, seed noise apart: a rung off its best learning rate, a law of
     the wrong form. Independent between cells."""
 
-    sd: float = 0.0
-    """Of log loss."""
+    sd_log_loss: float = 0.0
+    """Standard deviation of log loss."""
     dof: int = 0
-    """Degrees of freedom behind `sd`; 0 when it is given, not estimated."""
+    """Degrees of freedom behind it; 0 when it is given, not estimated."""
 
 
-def measure_noise(cells: Cells, without: Collection[str] = ()) -> Noise:
+def measure_noise(cells: Cells, without: Collection[str] = ()) -> SeedNoise:
     """Pool deviations from the means of a rung over all rungs that have two seeds or more: variances over
     each variant's own seeds, covariances over the seeds that two variants have in common.
 
@@ -163,7 +162,7 @@ def measure_noise(cells: Cells, without: Collection[str] = ()) -> Noise:
                     dofs[v, w] += len(both) - 1
     known = dofs > 0
     if not np.diag(known).any():
-        return Noise(np.zeros((V, V)), 0)
+        return SeedNoise(np.zeros((V, V)), 0)
     pooled = squares / np.maximum(dofs, 1)
     variance = np.diag(pooled)
     variance = np.where(np.diag(known), variance, variance[np.diag(known)].mean())
@@ -173,11 +172,11 @@ def measure_noise(cells: Cells, without: Collection[str] = ()) -> Noise:
     typical = float((pooled / scale)[below].mean()) if below.any() else 0.0
     correlation = np.tril(np.where(known, pooled / scale, typical), -1)
     correlation = np.clip(correlation + correlation.T, -1, 1) + np.eye(V)
-    return Noise(correlation * np.outer(sd, sd), int(dofs[np.tril(known)].min()))
+    return SeedNoise(correlation * np.outer(sd, sd), int(dofs[np.tril(known)].min()))
 
 
 def measure_misfit(
-    cells: Cells, noise: Noise, residual: Array, parameters: int, rows: npt.NDArray[np.int64]
+    cells: Cells, noise: SeedNoise, residual: Array, parameters: int, rows: npt.NDArray[np.int64]
 ) -> Misfit:
     """What the residuals of a law with so many parameters at cells `rows` show beyond the seed noise of the
     cells.
@@ -193,11 +192,11 @@ def measure_misfit(
     found, explained = float((residual**2).sum()) / dof, float(of_cells.mean())
     if found <= explained or stats.f.sf(found / max(explained, 1e-300), dof, noise.dof) > MISFIT_LEVEL:
         return Misfit()
-    return Misfit(float(np.sqrt(found - explained)), dof)
+    return Misfit(sd_log_loss=float(np.sqrt(found - explained)), dof=dof)
 
 
 def draw_losses(
-    cells: Cells, noise: Noise, draws: int, seed: int, misfit: Misfit | None = None
+    cells: Cells, noise: SeedNoise, draws: int, seed: int, misfit: Misfit | None = None
 ) -> Array | None:
     """Replicates (draws, M) of the cells' log losses; None without a repeated seed anywhere.
 
@@ -226,8 +225,8 @@ def draw_losses(
         for cell in here:
             mine = np.searchsorted(seeds, cells.seeds[cell])
             replicates[:, cell] += scale[:, 0] * clusters[:, mine, cells.variant[cell]].mean(axis=1)
-    if misfit is not None and misfit.sd > 0:
-        spread = misfit.sd * generator.standard_normal(replicates.shape)
+    if misfit is not None and misfit.sd_log_loss > 0:
+        spread = misfit.sd_log_loss * generator.standard_normal(replicates.shape)
         if misfit.dof:
             spread *= np.sqrt(misfit.dof / generator.chisquare(misfit.dof, draws))[:, None]
         replicates += spread

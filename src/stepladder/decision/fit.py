@@ -1,18 +1,27 @@
-"""fits/<axis>.json: a law per variant on one cost axis, its uncertainty, and what it predicted."""
+"""A law per variant on one cost axis, its uncertainty, and what it predicted: makes `axis_fit.AxisFit`."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from stepladder.decision.cells import Cells, draw_losses, make_cells, measure_noise
+from stepladder.decision.axis_fit import (
+    AxisFit,
+    Curve,
+    Draws,
+    FittedCell,
+    FloorChoice,
+    MadeFrom,
+    NoiseFound,
+    PerParameter,
+    VariantLaw,
+)
+from stepladder.decision.cells import Cells, SeedNoise, draw_losses, make_cells, measure_noise
 from stepladder.decision.heldout import fit_cells, held_out, leave_one_out, misfit_of
 from stepladder.laws.forms import Array
-from stepladder.laws.joint import Fits
-from stepladder.laws.numbers import finite, percentile_interval
-from stepladder.schema.analysis import AnalysisConfig
+from stepladder.laws.joint import Fits, Floor
+from stepladder.laws.numbers import Interval, finite, percentile_interval
+from stepladder.schema.analysis import AXES, AnalysisConfig, Axis
 
 CURVE_POINTS = 60
 CURVE_MARGIN = 1.6
@@ -25,54 +34,42 @@ PINNED_SHARES = (0.25, 0.5, 0.75)
 """Floors tried in the sensitivity table, as shares of the smallest loss."""
 
 
-def fit(runs: pd.DataFrame, axis: str, config: AnalysisConfig) -> dict[str, Any]:
-    """Fit all variants' laws on cost axis `axis` ("flops", "seconds" or "tokens").
+def fit(runs: pd.DataFrame, axis: Axis, config: AnalysisConfig) -> AxisFit:
+    """Fit all variants' laws on one cost axis.
 
     Returns:
-        The contents of fits/<axis>.json; docs/analysis.md explains the fields. When the data cannot
-        identify the laws, `reason` says why and the laws are empty.
+        The document fits/<axis>.json. When the data cannot identify the laws, `reason` says why and the laws
+        are empty.
 
     Raises:
         ValueError: the table lacks a column or holds a loss or cost that is not positive.
     """
     cells = make_cells(runs)
+    if axis not in cells.table:
+        there = ", ".join(name for name in AXES if name in cells.table)
+        raise ValueError(f"axis {axis}: the table has no such cost; it has {there}")
     noise = measure_noise(cells)
-    head: dict[str, Any] = {
-        "axis": axis,
-        "floor": config.floor,
-        "huber_delta": config.huber_delta,
-        "confidence": config.confidence,
-        "n_runs": len(cells.runs),
-        "made_from": {"runs": len(cells.runs), "draws": config.bootstrap_draws, "seed": config.seed},
-        "n_cells": len(cells.table),
-        "noise": {
-            "dof": noise.dof,
-            "sd_log_loss": dict(zip(cells.variants, map(finite, noise.sd), strict=True))
-            if noise.dof
-            else None,
-            "reason": None
-            if noise.dof
-            else "no rung has two seeds that every variant ran, so seed noise is unknown",
-        },
-    }
+    refused = AxisFit(
+        axis=axis,
+        floor=config.floor,
+        huber_delta=config.huber_delta,
+        confidence=config.confidence,
+        n_runs=len(cells.runs),
+        made_from=MadeFrom(runs=len(cells.runs), draws=config.bootstrap_draws, seed=config.seed),
+        n_cells=len(cells.table),
+        noise=_noise(cells, noise),
+        reason="not fitted",
+    )
     try:
         point = fit_cells(cells, axis, config, cells.log_loss[None])
     except ValueError as error:
-        return head | {
-            "reason": str(error),
-            "laws": {},
-            "misfit": None,
-            "held_out": None,
-            "leave_one_out": [],
-            "sensitivity": [],
-            "draws": None,
-        }
+        return refused.model_copy(update={"reason": str(error)})
     misfit = misfit_of(cells, noise, point, axis, config)
     replicates = draw_losses(cells, noise, config.bootstrap_draws, config.seed, misfit)
     drawn = None if replicates is None else fit_cells(cells, axis, config, replicates, near=point)
-    return head | {
+    found = dict(refused) | {
         "reason": None,
-        "misfit": {"sd_log_loss": misfit.sd, "dof": misfit.dof},
+        "misfit": misfit,
         "unit_cost": point.unit,
         "objective": float(point.objective[0]),
         "converged": bool(point.converged[0]),
@@ -86,48 +83,63 @@ def fit(runs: pd.DataFrame, axis: str, config: AnalysisConfig) -> dict[str, Any]
         "sensitivity": _sensitivity(cells, axis, config),
         "draws": None if drawn is None else _draws(cells, drawn),
     }
+    return AxisFit(**found)
+
+
+def _noise(cells: Cells, noise: SeedNoise) -> NoiseFound:
+    if not noise.dof:
+        reason = "no rung has two seeds that every variant ran, so seed noise is unknown"
+        return NoiseFound(dof=0, sd_log_loss=None, reason=reason)
+    sd = dict(zip(cells.variants, map(finite, noise.sd), strict=True))
+    return NoiseFound(dof=noise.dof, sd_log_loss=sd, reason=None)
 
 
 def _law(
-    cells: Cells, axis: str, config: AnalysisConfig, point: Fits, drawn: Fits | None, v: int
-) -> dict[str, Any]:
+    cells: Cells, axis: Axis, config: AnalysisConfig, point: Fits, drawn: Fits | None, v: int
+) -> VariantLaw:
     """One variant's parameters, cells and curve."""
     name = cells.variants[v]
     mine = cells.of(name)
     predicted = point.predict(mine[axis].to_numpy())[0, v]
     cost = cells.cost(axis)
     grid = np.geomspace(cost.min() / CURVE_MARGIN, cost.max() * CURVE_MARGIN, CURVE_POINTS)
-    parameters = {key: getattr(point, key)[0, v] for key in ("E", "A", "alpha")}
-    curve: dict[str, Any] = {"cost": grid.tolist(), "loss": point.predict(grid)[0, v].tolist()}
-    intervals: dict[str, Any] | None = None
-    errors: dict[str, Any] | None = None
+    curve = Curve(cost=grid.tolist(), loss=point.predict(grid)[0, v].tolist())
+    intervals: PerParameter[Interval] | None = None
+    errors: PerParameter[float] | None = None
     if drawn is not None:
         tail = (1 - config.confidence) / 2
         low, high = np.quantile(drawn.predict(grid)[:, v], [tail, 1 - tail], axis=0)
-        curve |= {"low": low.tolist(), "high": high.tolist()}
-        intervals = {k: percentile_interval(getattr(drawn, k)[:, v], config.confidence) for k in parameters}
-        errors = {key: _spread(getattr(drawn, key)[:, v]) for key in parameters}
+        curve = Curve(cost=curve.cost, loss=curve.loss, low=low.tolist(), high=high.tolist())
+        E, A, alpha = drawn.E[:, v], drawn.A[:, v], drawn.alpha[:, v]
+        level = config.confidence
+        intervals = PerParameter[Interval](
+            E=percentile_interval(E, level),
+            A=percentile_interval(A, level),
+            alpha=percentile_interval(alpha, level),
+        )
+        errors = PerParameter[float](E=_spread(E), A=_spread(A), alpha=_spread(alpha))
     fall = curve_fall(predicted)
-    return {
-        "reason": f"the loss of {name} does not fall with cost" if fall < FLAT else None,
-        "parameters": {key: float(value) for key, value in parameters.items()},
-        "standard_errors": errors,
-        "intervals": intervals,
-        "cells": [
-            {
-                "rung": row["rung"],
-                "budget": row["budget"],
-                "label": row["label"],
-                "cost": row[axis],
-                "n": row["n"],
-                "loss": row["loss"],
-                "predicted": float(predicted[i]),
-                "residual": float(row["log_loss"] - np.log(predicted[i])),
-            }
+    return VariantLaw(
+        reason=f"the loss of {name} does not fall with cost" if fall < FLAT else None,
+        parameters=_parameters(point, v),
+        standard_errors=errors,
+        intervals=intervals,
+        cells=[
+            FittedCell(
+                **{key: row[key] for key in ("rung", "budget", "label", "n", "loss")},
+                cost=row[axis],
+                predicted=float(predicted[i]),
+                residual=float(row["log_loss"] - np.log(predicted[i])),
+            )
             for i, row in enumerate(mine.to_dict("records"))
         ],
-        "curve": curve,
-    }
+        curve=curve,
+    )
+
+
+def _parameters(point: Fits, v: int) -> PerParameter[float]:
+    """The point estimate of variant `v`."""
+    return PerParameter[float](E=point.E[0, v], A=point.A[0, v], alpha=point.alpha[0, v])
 
 
 def curve_fall(predicted: Array) -> float:
@@ -142,35 +154,41 @@ def _spread(draws: Array) -> float:
     return float(high - low) / 2
 
 
-def _sensitivity(cells: Cells, axis: str, config: AnalysisConfig) -> list[dict[str, Any]]:
+def _sensitivity(cells: Cells, axis: Axis, config: AnalysisConfig) -> list[FloorChoice]:
     """The laws under other assumptions about the floor E."""
     smallest = float(np.exp(cells.log_loss.min()))
-    choices: list[Any] = ["shared", "free", *(round(share * smallest, 3) for share in PINNED_SHARES)]
+    choices: list[Floor] = ["shared", "free", *(round(share * smallest, 3) for share in PINNED_SHARES)]
     rows = []
     for floor in choices:
         try:
             point = fit_cells(cells, axis, config, cells.log_loss[None], floor=floor)
         except ValueError as error:
-            rows.append({"floor": floor, "reason": str(error), "objective": None, "laws": {}})
+            rows.append(FloorChoice(floor=floor, reason=str(error), objective=None, laws={}))
             continue
-        laws = {
-            name: {key: float(getattr(point, key)[0, v]) for key in ("E", "A", "alpha")}
-            for v, name in enumerate(cells.variants)
-        }
-        row = {"floor": floor, "reason": None, "objective": float(point.objective[0]), "laws": laws}
-        rows.append(row | {"unit_cost": point.unit})
+        rows.append(
+            FloorChoice(
+                floor=floor,
+                reason=None,
+                objective=float(point.objective[0]),
+                laws={name: _parameters(point, v) for v, name in enumerate(cells.variants)},
+                unit_cost=point.unit,
+            )
+        )
     return rows
 
 
-def _draws(cells: Cells, drawn: Fits) -> dict[str, Any]:
+def _draws(cells: Cells, drawn: Fits) -> Draws:
     """Bootstrap parameters, for whoever compares: eight digits are more than they carry."""
-    return {
-        "unit_cost": drawn.unit,
-        "laws": {
-            name: {
-                key: [float(f"{value:.8g}") for value in getattr(drawn, key)[:, v]]
-                for key in ("E", "A", "alpha")
-            }
+
+    def rounded(values: Array) -> list[float]:
+        return [float(f"{value:.8g}") for value in values]
+
+    return Draws(
+        unit_cost=drawn.unit,
+        laws={
+            name: PerParameter[tuple[float, ...]](
+                E=rounded(drawn.E[:, v]), A=rounded(drawn.A[:, v]), alpha=rounded(drawn.alpha[:, v])
+            )
             for v, name in enumerate(cells.variants)
         },
-    }
+    )

@@ -4,13 +4,12 @@ asked for."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from stepladder.decision.cells import COLUMNS
 from stepladder.laws.tables import select
+from stepladder.schema.analysis import AXES
 
 
 def as_runs(table: pd.DataFrame, columns: Mapping[str, str], any_units: bool = False) -> pd.DataFrame:
@@ -25,10 +24,10 @@ def as_runs(table: pd.DataFrame, columns: Mapping[str, str], any_units: bool = F
     """
     if {"parameters_active_non_embedding", "learning_rate_factor", "accelerator_seconds"} <= set(table):
         return table
-    axes = [name for name in COLUMNS if columns.get(name, name) in table]
+    axes = [name for name in AXES if columns.get(name, name) in table]
     if not axes:
         raise ValueError(
-            f"the table has no cost axis: give one of {', '.join(COLUMNS)} with --columns flops=NAME"
+            f"the table has no cost axis: give one of {', '.join(AXES)} with --columns flops=NAME"
         )
     chosen = select(
         table, ["loss", "variant", "rung", *axes], columns, ["seed", "budget", "parameters"], any_units
@@ -41,19 +40,17 @@ def as_runs(table: pd.DataFrame, columns: Mapping[str, str], any_units: bool = F
             "--columns seed=NAME"
         )
     size = chosen["parameters"] if "parameters" in chosen else chosen[axes[0]]
-    filled: dict[str, Any] = {
-        "id": [
-            f"{v}/{r}/row{i}" for v, r, i in zip(chosen["variant"], chosen["rung"], chosen.index, strict=True)
-        ],
-        "architecture": "",
-        "recipe": chosen["variant"],
-        "depth": 0,
-        "budget": chosen.get("budget", "1x"),
-        "budget_multiple": 1.0,
-        "seed": chosen.get("seed", 0),
-        "learning_rate_factor": 1.0,
-        "parameters_active_non_embedding": np.asarray(size, dtype=float),
-    }
-    renamed = {name: column for name, column in COLUMNS.items() if name in axes}
-    runs: pd.DataFrame = chosen.rename(columns=renamed).assign(**filled)
+    ids = zip(chosen["variant"], chosen["rung"], chosen.index, strict=True)
+    renamed = {name: axis.column for name, axis in AXES.items() if name in axes}
+    runs: pd.DataFrame = chosen.rename(columns=renamed).assign(
+        id=[f"{variant}/{rung}/row{i}" for variant, rung, i in ids],
+        architecture="",
+        recipe=chosen["variant"],
+        depth=0,
+        budget=chosen.get("budget", "1x"),
+        budget_multiple=1.0,
+        seed=chosen.get("seed", 0),
+        learning_rate_factor=1.0,
+        parameters_active_non_embedding=np.asarray(size, dtype=float),
+    )
     return runs

@@ -10,15 +10,24 @@ Shapes: B replicates, K rungs of the candidate.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from stepladder.decision.axis_fit import AxisFit
 from stepladder.decision.cells import Cells
+from stepladder.decision.efficiency import (
+    AxisGain,
+    FloorGain,
+    LargestGain,
+    PooledGain,
+    RungGain,
+    Trend,
+    interval_of_logs,
+)
 from stepladder.decision.extrapolate import at_target, crossover
 from stepladder.laws.forms import Array
-from stepladder.laws.invert import exp, interval, invert, log_invert, predict, summarize
+from stepladder.laws.invert import exp, invert, log_invert, predict
 from stepladder.laws.numbers import finite, percentile_interval
 from stepladder.schema.analysis import AnalysisConfig
 
@@ -30,41 +39,36 @@ class LogGains:
     cells: pd.DataFrame
     """The candidate's cells, smallest first."""
     cost: Array
-    """(K,)."""
+    """(K,) cost of each of them, in the axis' unit."""
     point: Array
     """(K,) from the candidate's measured losses."""
     draws: Array | None
-    """(B, K), or None without a noise estimate."""
+    """(B, K), in every replicate; None without a noise estimate."""
     law_point: Array
     """(K,) from the candidate's law instead of its losses."""
     law_draws: Array | None
-    """(B, K)."""
+    """(B, K), in every replicate."""
 
 
 def log_gains(
-    cells: Cells, replicates: Array | None, fit: dict[str, Any], candidate: str, reference: str
+    cells: Cells, replicates: Array | None, fit: AxisFit, candidate: str, reference: str
 ) -> LogGains:
     """Gains at the candidate's cells; `replicates` (B, M) are those that `fit` was bootstrapped on."""
     mine = cells.of(candidate)
-    cost = mine[fit["axis"]].to_numpy(dtype=float)
-    unit = fit["unit_cost"]
-    laws = {name: fit["laws"][name]["parameters"] for name in (candidate, reference)}
+    cost = mine[fit.axis].to_numpy(dtype=float)
+    ours, theirs = fit.law(candidate), fit.law(reference)
     draws = law_draws = None
-    if replicates is not None and fit["draws"]:
-        drawn = {
-            name: {key: np.array(values)[:, None] for key, values in fit["draws"]["laws"][name].items()}
-            for name in (candidate, reference)
-        }
+    ours_drawn, theirs_drawn = fit.drawn(candidate), fit.drawn(reference)
+    if replicates is not None and ours_drawn and theirs_drawn:
         with np.errstate(over="ignore"):  # an absurd replicate's loss may be infinite: it costs nothing
-            draws = log_invert(drawn[reference], unit, np.exp(replicates[:, mine.index])) - np.log(cost)
-        predicted = predict(drawn[candidate], unit, cost)
-        law_draws = log_invert(drawn[reference], unit, predicted) - np.log(cost)
+            draws = log_invert(theirs_drawn.column, np.exp(replicates[:, mine.index])) - np.log(cost)
+        law_draws = log_invert(theirs_drawn.column, predict(ours_drawn.column, cost)) - np.log(cost)
     return LogGains(
         cells=mine,
         cost=cost,
-        point=log_invert(laws[reference], unit, mine["loss"].to_numpy()) - np.log(cost),
+        point=log_invert(theirs, mine["loss"].to_numpy()) - np.log(cost),
         draws=draws,
-        law_point=log_invert(laws[reference], unit, predict(laws[candidate], unit, cost)) - np.log(cost),
+        law_point=log_invert(theirs, predict(ours, cost)) - np.log(cost),
         law_draws=law_draws,
     )
 
@@ -72,57 +76,56 @@ def log_gains(
 def gain(
     cells: Cells,
     replicates: Array | None,
-    fit: dict[str, Any],
+    fit: AxisFit,
     candidate: str,
     reference: str,
     config: AnalysisConfig,
-) -> dict[str, Any]:
+) -> AxisGain:
     """Gains of `candidate` over `reference` per rung, pooled, and their trend, on the fit's axis."""
-    axis = fit["axis"]
-    reason = fit["reason"] or fit["laws"][reference]["reason"]
-    if reason:
-        return {"axis": axis, "reason": reason, "rungs": [], "pooled": None, "trend": None, "at_target": None}
+    if reason := fit.why_not(reference):
+        return AxisGain(axis=fit.axis, reason=reason)
     logs = log_gains(cells, replicates, fit, candidate, reference)
     theirs = cells.of(reference)
-    held = fit["held_out"]["rungs"] if fit["held_out"] else []
+    held = fit.held_out.rungs if fit.held_out else ()
     rungs = [
-        {
-            "rung": row["rung"],
-            "label": row["label"],
-            "cost": row[axis],
-            **summarize(logs.point[i], _column(logs.draws, i), config.confidence),
-            "law_gain": finite(exp(logs.law_point[i])),
-            "law_interval": interval(_column(logs.law_draws, i), config.confidence),
-            "n": row["n"],
-            "n_reference": int(theirs.loc[theirs["step"] == row["step"], "n"].sum()),
-            "held_out": row["rung"] in held,
-            "extrapolated": bool(not theirs["loss"].min() <= row["loss"] <= theirs["loss"].max()),
-        }
+        RungGain.of_logs(
+            logs.point[i],
+            _column(logs.draws, i),
+            config.confidence,
+            rung=row["rung"],
+            label=row["label"],
+            cost=row[fit.axis],
+            law_gain=finite(float(exp(logs.law_point[i]))),
+            law_interval=interval_of_logs(_column(logs.law_draws, i), config.confidence),
+            n=row["n"],
+            n_reference=int(theirs.loc[theirs["step"] == row["step"], "n"].sum()),
+            held_out=row["rung"] in held,
+            extrapolated=bool(not theirs["loss"].min() <= row["loss"] <= theirs["loss"].max()),
+        )
         for i, row in enumerate(logs.cells.to_dict("records"))
     ]
     with np.errstate(invalid="ignore"):  # infinite both ways: NaN
         means = None if logs.draws is None else logs.draws.mean(axis=1)
-    return {
-        "axis": axis,
-        "reason": None,
-        "converged": fit["converged"],
-        "rungs": rungs,
-        "pooled": summarize(logs.point.mean(), means, config.confidence) | {"n_rungs": len(rungs)},
-        "trend": _trend(logs, config),
-        "at_largest": rungs[-1] | {"n_rungs": len(rungs)},
-        "at_target": at_target(cells, fit, candidate, reference, config),
-        "crossover": crossover(
-            fit, candidate, reference, np.concatenate([logs.cost, theirs[axis]]), config.confidence
-        ),
-        "sensitivity": _sensitivity(fit, logs.cells, reference),
-    }
+    costs = np.concatenate([logs.cost, theirs[fit.axis]])
+    return AxisGain(
+        axis=fit.axis,
+        reason=None,
+        converged=fit.converged,
+        rungs=rungs,
+        pooled=PooledGain.of_logs(logs.point.mean(), means, config.confidence, n_rungs=len(rungs)),
+        trend=_trend(logs, config),
+        at_largest=LargestGain(**dict(rungs[-1]), n_rungs=len(rungs)),
+        at_target=at_target(cells, fit, candidate, reference, config),
+        crossover=crossover(fit, candidate, reference, costs, config.confidence),
+        sensitivity=_sensitivity(fit, logs.cells, reference),
+    )
 
 
 def _column(draws: Array | None, i: int) -> Array | None:
     return None if draws is None else draws[:, i]
 
 
-def _trend(logs: LogGains, config: AnalysisConfig) -> dict[str, Any] | None:
+def _trend(logs: LogGains, config: AnalysisConfig) -> Trend | None:
     """Slope of ln EG per factor of ten (and of e) in cost, by least squares over the rungs."""
     if len(logs.cost) < 2:
         return None
@@ -134,24 +137,23 @@ def _trend(logs: LogGains, config: AnalysisConfig) -> dict[str, Any] | None:
 
     value = finite(float(slope(logs.point)))
     slopes = None if logs.draws is None else slope(logs.draws)
-    return {
-        "slope_per_decade": value,
-        "slope_per_e_fold": None if value is None else float(value / np.log(10)),
-        "interval": percentile_interval(slopes, config.confidence),
-        "undefined_share": None if slopes is None else float((~np.isfinite(slopes)).mean()),
-        "n_rungs": len(logs.cost),
-    }
+    return Trend(
+        slope_per_decade=value,
+        slope_per_e_fold=None if value is None else float(value / np.log(10)),
+        interval=percentile_interval(slopes, config.confidence),
+        undefined_share=None if slopes is None else float((~np.isfinite(slopes)).mean()),
+        n_rungs=len(logs.cost),
+    )
 
 
-def _sensitivity(fit: dict[str, Any], mine: pd.DataFrame, reference: str) -> list[dict[str, Any]]:
+def _sensitivity(fit: AxisFit, mine: pd.DataFrame, reference: str) -> list[FloorGain]:
     """Gain at the largest rung, and the reference's exponent, under every assumption about the floor."""
     last = mine.iloc[-1]
     rows = []
-    for row in fit["sensitivity"]:
+    for choice in fit.sensitivity:
         value = alpha = None
-        if row["reason"] is None:
-            law = row["laws"][reference]
-            value = finite(float(invert(law, row["unit_cost"], last["loss"]) / last[fit["axis"]]))
-            alpha = law["alpha"]
-        rows.append({"floor": row["floor"], "gain": value, "alpha": alpha, "reason": row["reason"]})
+        if choice.reason is None:
+            value = finite(float(invert(choice.law(reference), last["loss"]) / last[fit.axis]))
+            alpha = choice.laws[reference].alpha
+        rows.append(FloorGain(floor=choice.floor, gain=value, alpha=alpha, reason=choice.reason))
     return rows

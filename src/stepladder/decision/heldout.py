@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from stepladder.decision.cells import Cells, Misfit, Noise, draw_losses, measure_misfit, measure_noise
+from stepladder.decision.axis_fit import HeldOut, HeldOutPrediction
+from stepladder.decision.cells import Cells, Misfit, SeedNoise, draw_losses, measure_misfit, measure_noise
 from stepladder.laws.forms import Array
-from stepladder.laws.joint import Fits, fit_laws
+from stepladder.laws.joint import Fits, Floor, fit_laws
 from stepladder.laws.numbers import percentile_interval
-from stepladder.schema.analysis import AnalysisConfig
+from stepladder.schema.analysis import AnalysisConfig, Axis
 
 LEFT_OUT_DRAWS = 500
 """Bootstrap draws for each rung of the leave-one-out table, which nothing is decided by."""
@@ -20,11 +20,11 @@ LEFT_OUT_DRAWS = 500
 
 def fit_cells(
     cells: Cells,
-    axis: str,
+    axis: Axis,
     config: AnalysisConfig,
     log_loss: Array,
     keep: npt.NDArray[np.bool_] | None = None,
-    floor: Any = None,
+    floor: Floor | None = None,
     near: Fits | None = None,
 ) -> Fits:
     """The joint law of all variants on the cells in `keep` (M,), in every row of `log_loss` (B, M).
@@ -46,28 +46,28 @@ def fit_cells(
 
 def misfit_of(
     cells: Cells,
-    noise: Noise,
+    noise: SeedNoise,
     point: Fits,
-    axis: str,
+    axis: Axis,
     config: AnalysisConfig,
     keep: npt.NDArray[np.bool_] | None = None,
 ) -> Misfit:
     """As `config.misfit` says, from the residuals of the law on the cells in `keep`, or as given."""
     if config.misfit != "estimated":
-        return Misfit(config.misfit)
+        return Misfit(sd_log_loss=config.misfit)
     rows = np.arange(len(cells.table)) if keep is None else np.flatnonzero(keep)
     predicted = np.log(point.predict(cells.cost(axis)[rows])[0][cells.variant[rows], np.arange(len(rows))])
     return measure_misfit(cells, noise, cells.log_loss[rows] - predicted, point.theta.shape[1], rows)
 
 
-def held_out(cells: Cells, axis: str, config: AnalysisConfig) -> dict[str, Any] | None:
+def held_out(cells: Cells, axis: Axis, config: AnalysisConfig) -> HeldOut | None:
     """The largest rungs, predicted from the smaller ones; None if the ladder holds out none."""
     if config.holdout_rungs == 0:
         return None
     return predict_rungs(cells, axis, config, by_size(cells)[-config.holdout_rungs :], config.bootstrap_draws)
 
 
-def leave_one_out(cells: Cells, axis: str, config: AnalysisConfig) -> list[dict[str, Any]]:
+def leave_one_out(cells: Cells, axis: Axis, config: AnalysisConfig) -> list[HeldOut]:
     """Every rung in turn, predicted from all others; empty if the ladder does not ask for it."""
     if not config.leave_one_out:
         return []
@@ -81,8 +81,8 @@ def by_size(cells: Cells) -> list[str]:
 
 
 def predict_rungs(
-    cells: Cells, axis: str, config: AnalysisConfig, rungs: Collection[str], draws: int
-) -> dict[str, Any]:
+    cells: Cells, axis: Axis, config: AnalysisConfig, rungs: Collection[str], draws: int
+) -> HeldOut:
     """Fit without `rungs` and predict the mean loss that their runs will have, their seed noise included.
 
     Nothing of these rungs is used, their repeated seeds neither: the noise is that of the others.
@@ -91,7 +91,7 @@ def predict_rungs(
     try:
         point = fit_cells(cells, axis, config, cells.log_loss[None], keep)
     except ValueError as error:
-        return {"rungs": list(rungs), "reason": str(error), "predictions": []}
+        return HeldOut(rungs=rungs, reason=str(error), predictions=())
     noise = measure_noise(cells, rungs)
     misfit = misfit_of(cells, noise, point, axis, config, keep)
     replicates = draw_losses(cells, noise, draws, config.seed, misfit)
@@ -111,18 +111,14 @@ def predict_rungs(
         low, high = interval or (None, None)
         inside = None if low is None or high is None else bool(low <= row["loss"] <= high)
         predictions.append(
-            {
-                "variant": row["variant"],
-                "rung": row["rung"],
-                "budget": row["budget"],
-                "label": row["label"],
-                "cost": row[axis],
-                "n": row["n"],
-                "predicted": predicted,
-                "interval": interval,
-                "observed": row["loss"],
-                "relative_error": float(row["loss"] / predicted - 1),
-                "inside": inside,
-            }
+            HeldOutPrediction(
+                **{key: row[key] for key in ("variant", "rung", "budget", "label", "n")},
+                cost=row[axis],
+                predicted=predicted,
+                interval=interval,
+                observed=row["loss"],
+                relative_error=float(row["loss"] / predicted - 1),
+                inside=inside,
+            )
         )
-    return {"rungs": list(rungs), "reason": None, "predictions": predictions}
+    return HeldOut(rungs=rungs, reason=None, predictions=predictions)

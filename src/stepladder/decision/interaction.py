@@ -6,20 +6,25 @@ A ratio of 1 means that the savings of the two ideas multiply.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 
+from stepladder.decision.axis_fit import AxisFit
 from stepladder.decision.cells import Cells
+from stepladder.decision.comparison import Interaction
+from stepladder.decision.efficiency import PlacedGain, PooledGain
 from stepladder.decision.gain import LogGains, log_gains
 from stepladder.laws.forms import Array
-from stepladder.laws.invert import summarize
-from stepladder.schema.analysis import AnalysisConfig
+from stepladder.schema.analysis import AnalysisConfig, Axis
 
 
 def interactions(
-    cells: Cells, replicates: dict[str, Array | None], fits: dict[str, dict[str, Any]], config: AnalysisConfig
-) -> list[dict[str, Any]]:
+    cells: Cells,
+    replicates: Mapping[Axis, Array | None],
+    fits: Mapping[Axis, AxisFit],
+    config: AnalysisConfig,
+) -> list[Interaction]:
     """One row per recipe, architecture and axis for which the ladder has all four variants.
 
     All gains come from the same replicates, so that what the four variants share cancels.
@@ -27,16 +32,18 @@ def interactions(
     rows = []
     for recipe, architecture, names in squares(cells, config.baseline):
         for axis, fit in fits.items():
-            head = {"recipe": recipe, "architecture": architecture, "variants": names, "axis": axis}
             there, there_plain, here, here_plain = names
-            inverted = [there_plain, here_plain]
-            reason = fit["reason"] or next(filter(None, (fit["laws"][n]["reason"] for n in inverted)), None)
-            if reason:
-                rows.append(head | {"reason": reason, "pooled": None, "at_largest": None})
+            head = {"recipe": recipe, "architecture": architecture, "variants": names, "axis": axis}
+            if reason := fit.why_not(there_plain, here_plain):
+                rows.append(Interaction(**head, reason=reason))
                 continue
             first = log_gains(cells, replicates[axis], fit, there, there_plain)
             second = log_gains(cells, replicates[axis], fit, here, here_plain)
-            rows.append(head | ratio(first, second, config.confidence))
+            found = ratio(first, second, config.confidence)
+            if found is None:
+                rows.append(Interaction(**head, reason="the two gains share no rung"))
+                continue
+            rows.append(Interaction(**head, reason=None, pooled=found[0], at_largest=found[1]))
     return rows
 
 
@@ -54,12 +61,13 @@ def squares(cells: Cells, baseline: str) -> list[tuple[str, str, list[str]]]:
     return found
 
 
-def ratio(first: LogGains, second: LogGains, confidence: float) -> dict[str, Any]:
-    """Ratio of two gains over the places of the ladder (rung and budget) that both have."""
+def ratio(first: LogGains, second: LogGains, confidence: float) -> tuple[PooledGain, PlacedGain] | None:
+    """Ratio of two gains over the places of the ladder (rung and budget) that both have: pooled, and at the
+    largest of them; None where they have none in common."""
     places = [list(gains.cells["step"]) for gains in (first, second)]
     steps = sorted(set(places[0]) & set(places[1]))
     if not steps:
-        return {"reason": "the two gains share no rung", "pooled": None, "at_largest": None}
+        return None
     i, j = ([place.index(step) for step in steps] for place in places)
     draws = means = top = None
     with np.errstate(invalid="ignore"):  # infinite over infinite: NaN
@@ -67,10 +75,6 @@ def ratio(first: LogGains, second: LogGains, confidence: float) -> dict[str, Any
         if first.draws is not None and second.draws is not None:
             draws = first.draws[:, i] - second.draws[:, j]
             means, top = draws.mean(axis=1), draws[:, -1]
-        pooled = summarize(point.mean(), means, confidence)
+        pooled = PooledGain.of_logs(point.mean(), means, confidence, n_rungs=len(steps))
     label = first.cells["label"].iloc[i[-1]]
-    return {
-        "reason": None,
-        "pooled": pooled | {"n_rungs": len(steps)},
-        "at_largest": summarize(point[-1], top, confidence) | {"label": label},
-    }
+    return pooled, PlacedGain.of_logs(point[-1], top, confidence, label=label)

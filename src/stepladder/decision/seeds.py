@@ -7,12 +7,13 @@ the shape of TensorRT-LLM's accuracy tests: n >= ((t_alpha + t_beta) * sd / thet
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 from scipy import stats
 
 from stepladder.decision.cells import Cells
+from stepladder.decision.comparison import PairsNeeded, RankAgreement, SeedsNeeded, SeedTest, VariantNoise
+from stepladder.laws.invert import ComputeLaw
 from stepladder.laws.numbers import finite
 from stepladder.schema.analysis import AnalysisConfig
 
@@ -20,7 +21,7 @@ POWER = 0.8
 """Chance to see an effect of the wanted size (1 - beta)."""
 
 
-def seed_test(cells: Cells, candidate: str, reference: str, alpha: float) -> dict[str, Any]:
+def seed_test(cells: Cells, candidate: str, reference: str, alpha: float) -> SeedTest:
     """Paired t-test of log loss over the (rung, seed) pairs that both variants have.
 
     Rungs differ in how large the difference is, so the noise is taken within rungs: the mean difference is
@@ -30,66 +31,74 @@ def seed_test(cells: Cells, candidate: str, reference: str, alpha: float) -> dic
     differences = (wide[candidate] - wide[reference]).dropna()
     groups = [group.to_numpy() for _, group in differences.groupby(level=["rung", "budget"])]
     n, dof = len(differences), len(differences) - len(groups)
-    result: dict[str, Any] = {
-        "pairs": n,
-        "rungs": len(groups),
-        "dof": dof,
-        "mean_log_difference": finite(float(differences.mean())) if n else None,
-        "sd_log_difference": None,
-        "effect_size": None,
-        "p_better": None,
-        "detectable_log_difference": None,
-        "reason": None,
-    }
+    head = SeedTest(
+        pairs=n,
+        rungs=len(groups),
+        dof=dof,
+        mean_log_difference=finite(float(differences.mean())) if n else None,
+    )
     if dof < 1:
-        return result | {"reason": "no rung has two seeds of both variants, so the noise is unknown"}
+        reason = "no rung has two seeds of both variants, so the noise is unknown"
+        return head.model_copy(update={"reason": reason})
     sd = math.sqrt(sum(((g - g.mean()) ** 2).sum() for g in groups) / dof)
     if sd == 0:
-        return result | {"sd_log_difference": 0.0, "reason": "the seeds differ by exactly the same amounts"}
+        reason = "the seeds differ by exactly the same amounts"
+        return head.model_copy(update={"sd_log_difference": 0.0, "reason": reason})
     t = float(differences.mean()) / (sd / math.sqrt(n))
     detectable = (stats.t.ppf(1 - alpha, dof) + stats.t.ppf(POWER, dof)) * sd / math.sqrt(n)
-    return result | {
+    found = {
         "sd_log_difference": sd,
         "effect_size": -float(differences.mean()) / sd,
         "p_better": float(stats.t.cdf(t, dof)),
         "detectable_log_difference": float(detectable),
     }
+    return head.model_copy(update=found)
 
 
 def seeds_needed(
-    cells: Cells, reference: str, law: dict[str, float], test: dict[str, Any], config: AnalysisConfig
-) -> dict[str, Any] | None:
+    cells: Cells, reference: str, law: ComputeLaw, test: SeedTest, config: AnalysisConfig
+) -> SeedsNeeded | None:
     """Pairs of runs (one of each variant, same seed) at one rung that would show a gain of
     `config.wanted_gain` there with 80 % power, for every rung; None without a noise estimate.
 
+    Args:
+        law: the reference's.
+
     An EG of g lowers the loss by (L - E)(1 - g^-alpha) (from L = E + A C^-alpha).
     """
-    sd, dof = test["sd_log_difference"], test["dof"]
+    sd, dof = test.sd_log_difference, test.dof
     if not sd or dof < 1:
         return None
     quantiles = stats.t.ppf(1 - config.verdict.alpha, dof) + stats.t.ppf(POWER, dof)
     rungs = []
     for row in cells.of(reference).to_dict("records"):
-        theta = (row["loss"] - law["E"]) * (1 - config.wanted_gain ** -law["alpha"]) / row["loss"]
+        theta = (row["loss"] - law.E) * (1 - config.wanted_gain**-law.alpha) / row["loss"]
         if theta <= 0:
             continue
         pairs = max(2, math.ceil((quantiles * sd / theta) ** 2))
         rungs.append(
-            {
-                "label": row["label"],
-                "log_difference": theta,
-                "pairs": pairs,
-                "had": row["n"],
-                "accelerator_hours": 2 * pairs * row["seconds"] / 3600 if "seconds" in row else None,
-            }
+            PairsNeeded(
+                label=row["label"],
+                log_difference=float(theta),
+                pairs=pairs,
+                had=row["n"],
+                accelerator_hours=2 * pairs * row["seconds"] / 3600 if "seconds" in row else None,
+            )
         )
     if not rungs:
         return None
-    head = {"gain": config.wanted_gain, "power": POWER, "alpha": config.verdict.alpha}
-    return head | {"pairs": rungs[-1]["pairs"], "log_difference": rungs[-1]["log_difference"], "rungs": rungs}
+    largest = rungs[-1]
+    return SeedsNeeded(
+        gain=config.wanted_gain,
+        power=POWER,
+        alpha=config.verdict.alpha,
+        pairs=largest.pairs,
+        log_difference=largest.log_difference,
+        rungs=rungs,
+    )
 
 
-def rank_agreement(cells: Cells) -> list[dict[str, Any]]:
+def rank_agreement(cells: Cells) -> list[RankAgreement]:
     """Kendall's tau of the variants' order by loss between each rung and the largest."""
     wide = cells.table.pivot_table(index="step", columns="variant", values="loss").dropna()
     labels = cells.table.drop_duplicates("step").set_index("step")["label"]
@@ -99,12 +108,18 @@ def rank_agreement(cells: Cells) -> list[dict[str, Any]]:
     rows = []
     for step in wide.index[:-1]:
         tau = stats.kendalltau(wide.loc[step], wide.loc[last]).statistic
-        row = {"rung": labels[step], "largest": labels[last], "tau": finite(float(tau))}
-        rows.append(row | {"n_variants": wide.shape[1]})
+        rows.append(
+            RankAgreement(
+                rung=labels[step],
+                largest=labels[last],
+                tau=finite(float(tau)),
+                n_variants=wide.shape[1],
+            )
+        )
     return rows
 
 
-def noise_by_variant(cells: Cells) -> dict[str, Any]:
+def noise_by_variant(cells: Cells) -> dict[str, VariantNoise]:
     """Pooled within-rung standard deviation of the loss (nats/token) per variant, with its dof."""
     result = {}
     for name in cells.variants:
@@ -112,9 +127,6 @@ def noise_by_variant(cells: Cells) -> dict[str, Any]:
         groups = [g["loss"].to_numpy() for _, g in mine.groupby(["rung", "budget"])]
         dof = sum(len(g) - 1 for g in groups)
         squares = sum(float(((g - g.mean()) ** 2).sum()) for g in groups)
-        result[name] = {
-            "sd_loss": float(np.sqrt(squares / dof)) if dof else None,
-            "dof": dof,
-            "runs": len(mine),
-        }
+        sd = float(np.sqrt(squares / dof)) if dof else None
+        result[name] = VariantNoise(sd_loss=sd, dof=dof, runs=len(mine))
     return result

@@ -2,43 +2,46 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
 
-from stepladder.schema.analysis import Verdict
+from stepladder.decision.axis_fit import HeldOutPrediction
+from stepladder.decision.comparison import Criterion, Decision, SeedTest
+from stepladder.decision.efficiency import AxisGain
+from stepladder.schema.analysis import AXES, Axis, VerdictRule
 
 PLACES = {"largest": "the largest rung", "target": "the target"}
-AXIS_NAMES = {"flops": "FLOPs", "seconds": "time", "tokens": "tokens"}
 
 
 def decide(
-    gains: dict[str, dict[str, Any]],
+    gains: Mapping[Axis, AxisGain],
     n_rungs: int,
     both_at_top: bool,
-    test: dict[str, Any],
-    held_out: list[dict[str, Any]],
-    rule: Verdict,
-) -> dict[str, Any]:
+    test: SeedTest,
+    held_out: Sequence[HeldOutPrediction],
+    rule: VerdictRule,
+) -> Decision:
     """Apply `rule`.
 
     Promote: every criterion is met. Reject: some axis' whole interval at the rung (or target) lies below the
     smallest gain worth having. Hold: neither; more seeds or rungs would tell.
 
     Args:
-        gains: cost axis to `gain.gain`'s result.
+        gains: on every cost axis of the rule.
         n_rungs: rungs that candidate and reference share.
         both_at_top: whether both ran the ladder's largest rung.
-        test: `seeds.seed_test`'s result.
+        test: of candidate against reference.
         held_out: the predictions of candidate and reference on the FLOPs axis: the gain stands on both.
     """
     criteria = []
     hopeless = []
     for axis in rule.axes:
-        result, name = gains[axis], AXIS_NAMES[axis]
-        top = result[f"at_{rule.at}"] if not result["reason"] else None
-        low, high = (top["interval"] or [None, None]) if top else (None, None)
-        value = top["gain"] if top else None
+        result, name = gains[axis], AXES[axis].title
+        top = result.at_largest if rule.at == "largest" else result.at_target
+        interval = top.interval if top else None
+        low, high = interval or (None, None)
+        value = top.gain if top else None
         # An infinite gain is null in JSON: it is enough by any measure.
-        unbounded = bool(top) and value is None
+        unbounded = top is not None and value is None
         criteria += [
             _criterion(
                 f"EG on {name} at {PLACES[rule.at]} is at least {rule.minimal_gain:g}",
@@ -50,17 +53,17 @@ def decide(
                 f"the lower end of its interval is above 1 ({name})",
                 low,
                 1.0,
-                bool(top and top["interval"]) and (low is None or low > 1),
+                interval is not None and (low is None or low > 1),
             ),
             _trend_criterion(result, name, rule.minimal_trend),
             _convergence_criterion(result, name),
         ]
-        if top and top["interval"] and high is not None and high < rule.minimal_gain:
+        if interval is not None and high is not None and high < rule.minimal_gain:
             hopeless.append(f"EG on {name} is below {rule.minimal_gain:g} with all of its interval")
     enough = n_rungs >= rule.minimal_rungs
     criteria.append(_criterion(f"at least {rule.minimal_rungs} rungs", n_rungs, rule.minimal_rungs, enough))
     criteria.append(_criterion("both ran the ladder's largest rung", both_at_top, True, both_at_top))
-    p = test["p_better"]
+    p = test.p_better
     criteria.append(
         _criterion(
             f"paired seed test: better at level {rule.alpha:g}",
@@ -70,35 +73,35 @@ def decide(
         )
     )
     criteria.append(_held_out_criterion(held_out, rule))
-    failed = [c["name"] for c in criteria if not c["passed"]]
+    failed = [criterion.name for criterion in criteria if not criterion.passed]
     if not failed:
-        return {"verdict": "promote", "because": "all criteria are met", "criteria": criteria}
+        return Decision(verdict="promote", because="all criteria are met", criteria=criteria)
     if hopeless:
-        return {"verdict": "reject", "because": "; ".join(hopeless), "criteria": criteria}
-    return {"verdict": "hold", "because": f"not met: {failed[0]}", "criteria": criteria}
+        return Decision(verdict="reject", because="; ".join(hopeless), criteria=criteria)
+    return Decision(verdict="hold", because=f"not met: {failed[0]}", criteria=criteria)
 
 
-def _criterion(name: str, value: Any, threshold: Any, passed: bool) -> dict[str, Any]:
-    return {"name": name, "value": value, "threshold": threshold, "passed": bool(passed)}
+def _criterion(name: str, value: float | None, threshold: float, passed: bool) -> Criterion:
+    return Criterion(name=name, value=value, threshold=threshold, passed=passed)
 
 
-def _convergence_criterion(result: dict[str, Any], name: str) -> dict[str, Any]:
-    converged = not result["reason"] and result["converged"]
+def _convergence_criterion(result: AxisGain, name: str) -> Criterion:
+    converged = bool(result.converged)
     return _criterion(f"the fit converged ({name})", converged, True, converged)
 
 
-def _trend_criterion(result: dict[str, Any], name: str, least: float) -> dict[str, Any]:
+def _trend_criterion(result: AxisGain, name: str, least: float) -> Criterion:
     """The gain must not shrink with scale beyond doubt: the slope's interval must reach `least`."""
-    interval = result["trend"]["interval"] if result["trend"] else None
+    interval = result.trend.interval if result.trend else None
     high = interval[1] if interval else None
     reaches = interval is not None and (high is None or high >= least)
     claim = "the gain does not shrink with scale" if least == 0 else f"its trend reaches {least:g} per decade"
     return _criterion(f"{claim} ({name})", high, least, reaches)
 
 
-def _held_out_criterion(held_out: list[dict[str, Any]], rule: Verdict) -> dict[str, Any]:
-    worst = max((abs(row["relative_error"]) for row in held_out), default=None)
-    inside = all(row["inside"] for row in held_out) if held_out else False
+def _held_out_criterion(held_out: Sequence[HeldOutPrediction], rule: VerdictRule) -> Criterion:
+    worst = max((abs(row.relative_error) for row in held_out), default=None)
+    inside = all(row.inside for row in held_out) if held_out else False
     passed = bool(held_out) and (inside or (worst is not None and worst <= rule.held_out_within))
     name = f"held-out rung predicted: inside its interval, or within {rule.held_out_within:.0%}"
     return _criterion(name, worst, rule.held_out_within, passed)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Sequence
-from typing import Any, TypeGuard
+from typing import TypeGuard
 
 MISSING = "—"
 _PREFIXES = ["", "k", "M", "G", "T", "P", "E", "Z", "Y"]
@@ -73,16 +73,14 @@ def estimate(value: float | None, ends: Sequence[float | None] | None, digits: i
     return f"{significant(value, digits)} {bounds(ends, digits) if ends else '[no interval]'}"
 
 
-def gain(row: dict[str, Any] | None) -> str:
-    """An efficiency gain of comparison.json: `1.45 [1.30, 1.62]`; null in it means infinite."""
-    if row is None:
-        return MISSING
-    value = fixed(row["gain"], 2) if row["gain"] is not None else "∞"
-    # A lower end that is null beside a finite gain was not a number, rather than infinite.
-    if row["interval"] is None or (row["interval"][0] is None and row["gain"] is not None):
-        return f"{value} [no interval]"
-    low, high = (fixed(end, 2) if end is not None else "∞" for end in row["interval"])
-    return f"{value} [{low}, {high}]"
+def gain(value: float | None, ends: tuple[float | None, float | None] | None) -> str:
+    """An efficiency gain and its interval, `1.45 [1.30, 1.62]`; a gain or an end that is None is infinite."""
+    shown = fixed(value, 2) if value is not None else "∞"
+    # A lower end that is None beside a finite gain was not a number, rather than infinite.
+    if ends is None or (ends[0] is None and value is not None):
+        return f"{shown} [no interval]"
+    low, high = (fixed(end, 2) if end is not None else "∞" for end in ends)
+    return f"{shown} [{low}, {high}]"
 
 
 def flops(value: float | None) -> str:

@@ -10,14 +10,49 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from stepladder.laws.document import Part
 from stepladder.laws.forms import Array
-from stepladder.laws.frontier import NAMES, SAME_SIZE, gap_groups, power_laws, summary
+from stepladder.laws.frontier import NAMES, SAME_SIZE, FrontierFit, gap_groups, power_laws, summary
+
+
+class Stretch(Part):
+    """Where one size has the lowest loss."""
+
+    parameters: float
+    """The size."""
+    flops_range: tuple[float, float]
+    """First and last budget, FLOPs."""
+    bins: int
+
+
+class Envelope(Part):
+    """The minimum over the training curves."""
+
+    bins: int
+    """FLOP bins from the smallest to the largest budget."""
+    bins_used: int
+    bins_censored: int
+    """Bins won by the smallest or largest size there: the best size may lie beyond."""
+    bins_empty: int
+    """Bins without any run."""
+    runs: int
+    sizes: int
+    """Sizes that win a bin that is used."""
+    winners: tuple[Stretch, ...]
+    """Those sizes, smallest first."""
+
+
+class EnvelopeFit(FrontierFit):
+    """Approach 1."""
+
+    method: Literal["envelope"] = "envelope"
+    envelope: Envelope
 
 
 def envelope(
@@ -28,7 +63,7 @@ def envelope(
     targets: Sequence[float] = (),
     *,
     bins: int = 1500,
-) -> dict[str, Any]:
+) -> EnvelopeFit:
     """Approach 1: which size has the lowest loss at each budget; power laws through those winners.
 
     Rows are points of training curves, or final losses; those of one size (and of one `run`, if there is
@@ -61,22 +96,20 @@ def envelope(
     chosen = (np.unique(generator.integers(R, size=R)) for _ in range(draws))
     drawn = np.array([runs.winners(some).power_laws() for some in chosen]).reshape(-1, len(NAMES))
     few = f"only {len(sizes)} sizes on the envelope: its steps understate a by about {len(sizes) ** -2.0:.0%}"
-    return {
-        "method": "envelope",
-        "n": len(table),
-        "envelope": {
-            "bins": len(won.used),
-            "bins_used": int(won.used.sum()),
-            "bins_censored": int(won.censored.sum()),
-            "bins_empty": int((~won.used & ~won.censored).sum()),
-            "runs": R,
-            "sizes": len(sizes),
-            "winners": [won.stretch(size) for size in sizes],
-        },
-        **summary(point, drawn, confidence, targets, won.log_flops[won.used]),
-        "warnings": [few] if len(sizes) < 10 else [],
-        "reason": None,
-    }
+    return EnvelopeFit(
+        n=len(table),
+        envelope=Envelope(
+            bins=len(won.used),
+            bins_used=int(won.used.sum()),
+            bins_censored=int(won.censored.sum()),
+            bins_empty=int((~won.used & ~won.censored).sum()),
+            runs=R,
+            sizes=len(sizes),
+            winners=[won.stretch(size) for size in sizes],
+        ),
+        **dict(summary(point, drawn, confidence, targets, won.log_flops[won.used])),
+        warnings=[few] if len(sizes) < 10 else [],
+    )
 
 
 @dataclass(frozen=True)
@@ -94,11 +127,11 @@ class Winners:
         x, N, D = (part[self.used] for part in (self.log_flops, self.log_size, self.log_tokens))
         return power_laws(x, N[None], D[None])[0] if len(np.unique(N)) > 1 else np.full(len(NAMES), np.nan)
 
-    def stretch(self, log_size: float) -> dict[str, Any]:
+    def stretch(self, log_size: float) -> Stretch:
         """Where one size won."""
         mine = self.used & (self.log_size == log_size)
         ends = np.exp([self.log_flops[mine].min(), self.log_flops[mine].max()])
-        return {"parameters": float(np.exp(log_size)), "flops_range": ends.tolist(), "bins": int(mine.sum())}
+        return Stretch(parameters=float(np.exp(log_size)), flops_range=ends.tolist(), bins=int(mine.sum()))
 
 
 @dataclass(frozen=True)

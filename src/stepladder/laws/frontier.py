@@ -8,13 +8,13 @@ Shapes: M rows of a profile, G profiles, R runs, K bins, B bootstrap draws.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from stepladder.laws.document import Part, TableFit
 from stepladder.laws.forms import Array
-from stepladder.laws.numbers import finite, percentile_interval
+from stepladder.laws.numbers import Interval, finite, percentile_interval
 
 NAMES = ("a", "log_k", "b", "log_k_tokens")
 """Parameters of the two power laws, in the order of every (B, 4) array here."""
@@ -50,34 +50,78 @@ def power_laws(x: Array, log_size: Array, log_tokens: Array) -> Array:
     return np.stack(columns, axis=1)
 
 
-def summary(
-    point: Array, drawn: Array, confidence: float, targets: Sequence[float], x: Array
-) -> dict[str, Any]:
+class Target(Part):
+    """Compute-optimal size and tokens at one budget."""
+
+    flops: float
+    """The budget, FLOPs."""
+    extrapolated: bool
+    """Whether the budget lies outside those that were fitted."""
+    parameters: float | None
+    """N*; null where it is infinite."""
+    parameters_interval: Interval | None
+    tokens: float | None
+    """D*."""
+    tokens_interval: Interval | None
+
+
+class PowerLaws(Part):
+    """N* = exp(log_k) C^a and D* = exp(log_k_tokens) C^b with their uncertainty."""
+
+    parameters: dict[str, float | None]
+    """`a`, `log_k`, `b` and `log_k_tokens`."""
+    standard_errors: dict[str, float | None] | None
+    """Standard deviations over the draws; null with fewer than two draws."""
+    intervals: dict[str, Interval | None] | None
+    confidence: float
+    draws: int
+    """Bootstrap draws."""
+    draws_failed: int
+    """Draws without a fit, which count in nothing."""
+    targets: tuple[Target, ...]
+
+
+class FrontierFit(PowerLaws, TableFit):
+    """What both approaches leave behind."""
+
+    reason: None = None
+    """Always null: a table that cannot be fitted is an error that says why."""
+
+
+def summary(point: Array, drawn: Array, confidence: float, targets: Sequence[float], x: Array) -> PowerLaws:
     """What both approaches report of their power laws: estimates (4,), draws (B, 4), log budgets fitted x."""
     kept = drawn[np.isfinite(drawn).all(axis=1)]
     enough = len(kept) > 1
 
-    def interval(values: Array) -> list[float | None] | None:
+    def interval(values: Array) -> Interval | None:
         return percentile_interval(values, confidence) if enough else None
+
+    def at(flops: float, slope: int) -> tuple[float | None, Interval | None]:
+        # In logs: an absurd draw overflows to infinity, which percentile_interval writes as null.
+        with np.errstate(over="ignore"):
+            value = finite(np.exp(point[slope + 1] + point[slope] * np.log(flops)))
+            return value, interval(np.exp(kept[:, slope + 1] + kept[:, slope] * np.log(flops)))
 
     rows = []
     for flops in targets:
-        outside = not x.min() <= np.log(flops) <= x.max()
-        row: dict[str, Any] = {"flops": float(flops), "extrapolated": bool(outside)}
-        for name, slope in (("parameters", 0), ("tokens", 2)):
-            # In logs: an absurd draw overflows to infinity, which percentile_interval writes as null.
-            with np.errstate(over="ignore"):
-                row[name] = finite(np.exp(point[slope + 1] + point[slope] * np.log(flops)))
-                values = np.exp(kept[:, slope + 1] + kept[:, slope] * np.log(flops))
-            row[f"{name}_interval"] = interval(values)
-        rows.append(row)
+        (size, size_interval), (tokens, tokens_interval) = at(flops, 0), at(flops, 2)
+        rows.append(
+            Target(
+                flops=flops,
+                extrapolated=bool(not x.min() <= np.log(flops) <= x.max()),
+                parameters=size,
+                parameters_interval=size_interval,
+                tokens=tokens,
+                tokens_interval=tokens_interval,
+            )
+        )
     named = list(enumerate(NAMES))
-    return {
-        "parameters": {name: float(point[p]) for p, name in named},
-        "standard_errors": {name: float(kept[:, p].std(ddof=1)) for p, name in named} if enough else None,
-        "intervals": {name: interval(kept[:, p]) for p, name in named} if enough else None,
-        "confidence": confidence,
-        "draws": len(drawn),
-        "draws_failed": len(drawn) - len(kept),
-        "targets": rows,
-    }
+    return PowerLaws(
+        parameters={name: float(point[p]) for p, name in named},
+        standard_errors={name: float(kept[:, p].std(ddof=1)) for p, name in named} if enough else None,
+        intervals={name: interval(kept[:, p]) for p, name in named} if enough else None,
+        confidence=confidence,
+        draws=len(drawn),
+        draws_failed=len(drawn) - len(kept),
+        targets=rows,
+    )

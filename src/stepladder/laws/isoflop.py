@@ -10,14 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from stepladder.laws.document import Part
 from stepladder.laws.forms import Array
-from stepladder.laws.frontier import SAME_SIZE, gap_groups, power_laws, summary
+from stepladder.laws.frontier import SAME_SIZE, FrontierFit, gap_groups, power_laws, summary
 from stepladder.laws.numbers import finite
 
 FLAT = 1e-12
@@ -26,6 +27,47 @@ FLAT = 1e-12
 CHAIN = 5
 """Rows whose budgets follow each other closely chain into one group; one wider than this many tolerances is
 no profile."""
+
+
+class ProfileFit(Part):
+    """The parabola of one budget; sizes, tokens and loss are null where it has no minimum to speak of."""
+
+    flops: float
+    """Geometric mean of the rows' budgets, FLOPs."""
+    flops_range: tuple[float, float]
+    n: int
+    """Rows."""
+    sizes: int
+    """Distinct sizes."""
+    parameters_range: tuple[float, float]
+    """Smallest and largest size."""
+    ratio: float
+    """Median of C / (N D): 6 under the usual approximation."""
+    curvature: float | None
+    """Second-order coefficient in log N."""
+    parameters: float | None
+    """N* at the minimum."""
+    tokens: float | None
+    """D* at the minimum."""
+    loss: float | None
+    """Loss at the minimum, nats/token."""
+    usable: bool
+    """Whether the power laws go through it."""
+    extrapolated: bool
+    """Whether its minimum lies outside its sizes."""
+    reason: str | None
+    """Why it is not usable."""
+
+
+class IsoflopFit(FrontierFit):
+    """Approach 2."""
+
+    method: Literal["isoflop"] = "isoflop"
+    profiles: tuple[ProfileFit, ...]
+    """Every budget, smallest first."""
+    profiles_used: int
+    residual_sd: float | None
+    """Standard deviation of log N* about its power law; null with two profiles."""
 
 
 def isoflop(
@@ -37,7 +79,7 @@ def isoflop(
     *,
     tolerance: float = 0.05,
     log_loss: bool = True,
-) -> dict[str, Any]:
+) -> IsoflopFit:
     """Approach 2: a parabola of loss in log N at each budget; power laws through their minima.
 
     The bootstrap resamples rows within each profile. A usable profile whose parabola fails in a draw is left
@@ -56,7 +98,7 @@ def isoflop(
     group = gap_groups(np.log(table["flops"].to_numpy(dtype=float)), tolerance)
     profiles = [Profile.of(rows, log_loss) for _, rows in table.groupby(group)]
     details = [profile.describe(CHAIN * tolerance) for profile in profiles]
-    usable = [p for p, detail in zip(profiles, details, strict=True) if detail["usable"]]
+    usable = [p for p, detail in zip(profiles, details, strict=True) if detail.usable]
     if len(usable) < 2:
         raise ValueError(_too_few(details))
     x, log_ratio = (np.array([getattr(p, key) for p in usable]) for key in ("log_flops", "log_ratio"))
@@ -77,16 +119,15 @@ def isoflop(
             f"{bare} usable profiles have 3 rows: their parabolas have no residual and the intervals miss "
             "their noise; add sizes or seeds"
         )
-    return {
-        "method": "isoflop",
-        "n": sum(len(p.x) for p in usable),
-        "profiles": details,
-        "profiles_used": len(usable),
-        "residual_sd": float(np.sqrt((residual**2).sum() / (len(x) - 2))) if len(x) > 2 else None,
-        **summary(point, drawn, confidence, targets, x),
-        "warnings": warnings,
-        "reason": None,
-    }
+    laws = summary(point, drawn, confidence, targets, x)
+    return IsoflopFit(
+        n=sum(len(p.x) for p in usable),
+        profiles=details,
+        profiles_used=len(usable),
+        residual_sd=float(np.sqrt((residual**2).sum() / (len(x) - 2))) if len(x) > 2 else None,
+        **dict(laws),
+        warnings=warnings,
+    )
 
 
 @dataclass(frozen=True)
@@ -145,8 +186,8 @@ class Profile:
         inside = (self.x.min() <= at) & (at <= self.x.max())
         return np.where((curvature > FLAT) & inside, at, np.nan)
 
-    def describe(self, widest: float) -> dict[str, Any]:
-        """The profile for JSON; `reason` says why it is left out, which it is if its FLOPs range over more
+    def describe(self, widest: float) -> ProfileFit:
+        """The profile's fit; `reason` says why it is left out, which it is if its FLOPs range over more
         than `widest` in logs."""
         at, low, curvature = (float(part[0]) for part in self.minima(np.ones((1, len(self.x)))))
         sizes, (first, last) = int(self.size.max()) + 1, self.flops_range
@@ -169,28 +210,28 @@ class Profile:
         with np.errstate(over="ignore"):  # far outside it may be infinite, which is then null
             N, D = np.exp(at), np.exp(self.log_flops - self.log_ratio - at)
             loss = np.exp(low) if self.is_log else low
-        return {
-            "flops": float(np.exp(self.log_flops)),
-            "flops_range": [first, last],
-            "n": len(self.x),
-            "sizes": sizes,
-            "parameters_range": [float(smallest), float(largest)],
-            "ratio": float(np.exp(self.log_ratio)),
-            "curvature": finite(curvature / max(np.ptp(self.x) / 2, SAME_SIZE) ** 2),
-            "parameters": finite(N) if known else None,
-            "tokens": finite(D) if known else None,
-            "loss": finite(loss) if known else None,
-            "usable": reason is None,
-            "extrapolated": extrapolated,
-            "reason": reason,
-        }
+        return ProfileFit(
+            flops=float(np.exp(self.log_flops)),
+            flops_range=(first, last),
+            n=len(self.x),
+            sizes=sizes,
+            parameters_range=(float(smallest), float(largest)),
+            ratio=float(np.exp(self.log_ratio)),
+            curvature=finite(curvature / max(np.ptp(self.x) / 2, SAME_SIZE) ** 2),
+            parameters=finite(N) if known else None,
+            tokens=finite(D) if known else None,
+            loss=finite(loss) if known else None,
+            usable=reason is None,
+            extrapolated=extrapolated,
+            reason=reason,
+        )
 
 
-def _too_few(details: list[dict[str, Any]]) -> str:
+def _too_few(details: list[ProfileFit]) -> str:
     """Why there are not two usable profiles."""
-    if len(details) == 1 and details[0]["usable"]:
-        return f"all rows share one budget ({details[0]['flops']:.3g} FLOPs): add rows at another budget"
-    reasons = [f"at {d['flops']:.3g} FLOPs {d['reason']}" for d in details if not d["usable"]]
+    if len(details) == 1 and details[0].usable:
+        return f"all rows share one budget ({details[0].flops:.3g} FLOPs): add rows at another budget"
+    reasons = [f"at {d.flops:.3g} FLOPs {d.reason}" for d in details if not d.usable]
     more = f"; and {len(reasons) - 5} more" if len(reasons) > 5 else ""
     usable = len(details) - len(reasons)
     return f"{usable} of {len(details)} IsoFLOP profiles usable, 2 needed: {'; '.join(reasons[:5])}{more}"

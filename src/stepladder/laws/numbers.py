@@ -6,6 +6,9 @@ import numpy as np
 
 from stepladder.laws.forms import Array
 
+Interval = tuple[float | None, float | None]
+"""(low, high); an end that is infinite or not known is None, null in JSON."""
+
 MISFIT_LEVEL = 0.05
 """Level of the test for lack of fit."""
 
@@ -15,8 +18,8 @@ def finite(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def percentile_interval(draws: Array | None, confidence: float) -> list[float | None] | None:
-    """[low, high] by percentiles; an infinite end is None; None without draws.
+def percentile_interval(draws: Array | None, confidence: float) -> Interval | None:
+    """(low, high) by percentiles; an infinite end is None; None without draws.
 
     A draw that is NaN could be anything: it counts as very low at the low end, as very high at the high.
     """
@@ -27,4 +30,4 @@ def percentile_interval(draws: Array | None, confidence: float) -> list[float | 
     # Nearest ranks: interpolating between a finite and an infinite draw would give NaN.
     low = np.quantile(np.where(unknown, -np.inf, draws), tail, method="nearest")
     high = np.quantile(np.where(unknown, np.inf, draws), 1 - tail, method="nearest")
-    return [finite(low), finite(high)]
+    return finite(low), finite(high)

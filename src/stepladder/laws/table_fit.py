@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +16,16 @@ import pandas as pd
 from stepladder.laws.bootstrap import Bootstrap, bca_interval, delta_errors
 from stepladder.laws.forms import Array, Design, Law, make_design
 from stepladder.laws.identify import NotIdentified, condition, refuse_fit, refuse_rows
+from stepladder.laws.law_fit import (
+    Allocation,
+    AllocationErrors,
+    AllocationIntervals,
+    LawFit,
+    PinnedFloor,
+    Refits,
+    Residuals,
+    Uncertainty,
+)
 from stepladder.laws.numbers import finite, percentile_interval
 from stepladder.laws.solve import Robust
 from stepladder.laws.starts import CANDIDATES, Found, search
@@ -57,8 +66,8 @@ def columns_of(law: Law) -> list[str]:
     return ["loss", *dict.fromkeys(names)]
 
 
-def fit_table(table: pd.DataFrame, law: Law, options: Options) -> dict[str, Any]:
-    """Fit `law` to the rows of `table`; docs/analysis.md explains the fields that come back.
+def fit_table(table: pd.DataFrame, law: Law, options: Options) -> LawFit:
+    """Fit `law` to the rows of `table`.
 
     Raises:
         NotIdentified: the rows cannot tell the parameters.
@@ -85,39 +94,39 @@ def fit_table(table: pd.DataFrame, law: Law, options: Options) -> dict[str, Any]
     )
     uncertain = _uncertainty(design, y, found, drawn, options)
     values = design.natural(found.theta[None])[0]
-    result = {
-        "law": law.name,
-        "formula": law.formula,
-        "source": law.source,
-        "n": len(table),
-        "groups": list(groups),
-        "by": options.by,
-        "shared": list(options.shared),
-        "pinned": dict(options.pinned),
-        "norm": options.robust.norm,
-        "delta": options.robust.delta,
-        "weight_above": options.robust.above,
-        "confidence": options.confidence,
-        "parameters": _named(design, values),
-        "units": {name: base.unit for name, base in zip(design.names, design.bases, strict=True)},
-        **uncertain,
-        "objective": found.objective,
-        "converged": found.converged,
-        "starts": CANDIDATES,
-        "starts_polished": found.polished,
-        "starts_agreeing": found.agreeing,
-        "condition": condition(design, found.theta),
-        "residuals": {
-            "sd": float(np.sqrt((residual**2).sum() / max(1, len(y) - len(design.names)))),
-            "values": residual.tolist(),
-        },
-        "range": {name: [float(v.min()), float(v.max())] for name, v in inputs.items()},
-        "allocation": allocation(values, drawn, design, options.confidence),
-        "floor_sensitivity": floor_sensitivity(table, law, options, design, y),
-        "draws": None if drawn is None else _drawn(design, drawn),
-        "warnings": _warnings(design, found, drawn),
-    }
-    return result | {"seconds": time.perf_counter() - start}
+    return LawFit(
+        law=law.name,
+        formula=law.formula,
+        source=law.source,
+        n=len(table),
+        groups=groups,
+        by=options.by,
+        shared=options.shared,
+        pinned=options.pinned,
+        norm=options.robust.norm,
+        delta=options.robust.delta,
+        weight_above=options.robust.above,
+        confidence=options.confidence,
+        parameters=_named(design, values),
+        units={name: base.unit for name, base in zip(design.names, design.bases, strict=True)},
+        **dict(uncertain),
+        objective=found.objective,
+        converged=found.converged,
+        starts=CANDIDATES,
+        starts_polished=found.polished,
+        starts_agreeing=found.agreeing,
+        condition=condition(design, found.theta),
+        residuals=Residuals(
+            sd=float(np.sqrt((residual**2).sum() / max(1, len(y) - len(design.names)))),
+            values=residual.tolist(),
+        ),
+        range={name: (float(v.min()), float(v.max())) for name, v in inputs.items()},
+        allocation=allocation(values, drawn, design, options.confidence),
+        floor_sensitivity=floor_sensitivity(table, law, options, design, y),
+        draws=None if drawn is None else _drawn(design, drawn),
+        warnings=_warnings(design, found, drawn),
+        seconds=time.perf_counter() - start,
+    )
 
 
 def _groups(table: pd.DataFrame, by: str | None) -> tuple[list[str], npt.NDArray[np.int64] | None]:
@@ -141,36 +150,35 @@ def _named(design: Design, values: Array) -> dict[str, float | None]:
 
 def _uncertainty(
     design: Design, log_loss: Array, found: Found, drawn: Bootstrap | None, options: Options
-) -> dict[str, Any]:
+) -> Uncertainty:
     cluster = np.arange(len(log_loss)) if drawn is None else drawn.cluster
     sandwich = _named(design, delta_errors(design, log_loss, found.theta, options.robust, cluster))
     if drawn is None:
-        empty = {"standard_errors": None, "intervals": None, "intervals_bca": None, "bootstrap": None}
-        return empty | {"standard_errors_delta": sandwich}
+        return Uncertainty(standard_errors_delta=sandwich)
     values, point = design.natural(drawn.theta), design.natural(found.theta[None])[0]
     left_out = design.natural(drawn.left_out)
     named = list(enumerate(design.names))
-    return {
-        "standard_errors": {name: finite(float(np.nanstd(values[:, p], ddof=1))) for p, name in named},
-        "standard_errors_delta": sandwich,
-        "intervals": {name: percentile_interval(values[:, p], options.confidence) for p, name in named},
-        "intervals_bca": {
+    return Uncertainty(
+        standard_errors={name: finite(float(np.nanstd(values[:, p], ddof=1))) for p, name in named},
+        standard_errors_delta=sandwich,
+        intervals={name: percentile_interval(values[:, p], options.confidence) for p, name in named},
+        intervals_bca={
             name: bca_interval(values[:, p], float(point[p]), left_out[:, p], options.confidence)
             for p, name in named
         },
-        "bootstrap": {
-            "scheme": "clusters drawn with replacement, all parameters refitted",
-            "draws": len(values),
-            "clusters": int(drawn.cluster.max()) + 1,
-            "converged": float(drawn.converged.mean()),
-            "other_optima": drawn.other_optima,
-        },
-    }
+        bootstrap=Refits(
+            scheme="clusters drawn with replacement, all parameters refitted",
+            draws=len(values),
+            clusters=int(drawn.cluster.max()) + 1,
+            converged=float(drawn.converged.mean()),
+            other_optima=drawn.other_optima,
+        ),
+    )
 
 
 def allocation(
     values: Array, drawn: Bootstrap | None, design: Design, confidence: float
-) -> dict[str, Any] | None:
+) -> Allocation | None:
     """Compute-optimal allocation that a Chinchilla law implies (Hoffmann et al. 2022, equation 4):
     N* = G (C/6)^a and D* = (C/6)^b / G, with a = beta / (alpha + beta), b = 1 - a and
     G = (alpha A / (beta B))^(1 / (alpha + beta)).
@@ -183,21 +191,24 @@ def allocation(
         return beta / (alpha + beta), (alpha * A / (beta * B)) ** (1 / (alpha + beta))
 
     (a,), (scale,) = exponents(values[None])
-    result: dict[str, Any] = {"a": finite(a), "b": finite(1 - a), "G": finite(scale)}
-    if drawn is not None:
-        a_drawn, scale_drawn = exponents(design.natural(drawn.theta))
-        result["standard_errors"] = {"a": finite(float(np.nanstd(a_drawn, ddof=1)))}
-        result["intervals"] = {
-            "a": percentile_interval(a_drawn, confidence),
-            "b": percentile_interval(1 - a_drawn, confidence),
-            "G": percentile_interval(scale_drawn, confidence),
-        }
-    return result
+    point = {"a": finite(a), "b": finite(1 - a), "G": finite(scale)}
+    if drawn is None:
+        return Allocation(**point)
+    a_drawn, scale_drawn = exponents(design.natural(drawn.theta))
+    return Allocation(
+        **point,
+        standard_errors=AllocationErrors(a=finite(float(np.nanstd(a_drawn, ddof=1)))),
+        intervals=AllocationIntervals(
+            a=percentile_interval(a_drawn, confidence),
+            b=percentile_interval(1 - a_drawn, confidence),
+            G=percentile_interval(scale_drawn, confidence),
+        ),
+    )
 
 
 def floor_sensitivity(
     table: pd.DataFrame, law: Law, options: Options, design: Design, log_loss: Array
-) -> list[dict[str, Any]]:
+) -> list[PinnedFloor]:
     """The objective profiled over the floor: all else fitted again at each pinned E."""
     if "E" not in law.names or "E" in options.pinned:
         return []
@@ -210,12 +221,14 @@ def floor_sensitivity(
         pinned = dict(options.pinned) | {"E": E}
         held = make_design(law, inputs_of(law, table), group, groups, shared, pinned)
         found = search(held, log_loss, options.robust, 256)
-        row = {"E": E, "objective": found.objective, "converged": found.converged}
-        rows.append(row | {"parameters": _named(held, held.natural(found.theta[None])[0])})
+        parameters = _named(held, held.natural(found.theta[None])[0])
+        rows.append(
+            PinnedFloor(E=E, objective=found.objective, converged=found.converged, parameters=parameters)
+        )
     return rows
 
 
-def _drawn(design: Design, drawn: Bootstrap) -> dict[str, Any]:
+def _drawn(design: Design, drawn: Bootstrap) -> dict[str, list[float | None]]:
     """Bootstrap parameters, for whoever predicts: eight digits are more than they carry."""
     values = design.natural(drawn.theta)
     return {name: [finite(float(f"{v:.8g}")) for v in values[:, p]] for p, name in enumerate(design.names)}

@@ -54,8 +54,8 @@ def draw(results: Results, ladder: Ladder) -> dict[str, Figure | None]:
     runs, comparison = results.judged, results.comparison
     steps = results.steps[results.steps["id"].isin(runs["id"])]
     figures = {
-        "loss": loss_figure(runs, results.fits["flops"], styles, comparison["baseline"]),
-        "gain": gain_figure(comparison["comparisons"], styles),
+        "loss": loss_figure(runs, results.fits["flops"], styles, comparison.baseline),
+        "gain": gain_figure(comparison.comparisons, styles),
         "training": training_figure(steps, rungs, styles),
         "mfu": mfu_figure(runs, rungs, styles),
         "time": time_figure(runs, rungs, variants),
@@ -81,21 +81,21 @@ def report_context(
         "version": str(ladder.version),
         "question": ladder.question,
         "stamp": str(finished)[:10] if finished else "",
-        "confidence": percent(comparison["confidence"]),
+        "confidence": percent(comparison.confidence),
         "n_judged": str(len(results.judged)),
         "peaks": ledger.peaks(runs),
         "headline": findings.headline(comparison),
         "findings": findings.findings(comparison),
         "verdicts": findings.verdict_table(comparison),
-        "reference": comparison["baseline"],
+        "reference": comparison.baseline,
         "trends": findings.trend_sentences(comparison),
         "gains": findings.gains_table(comparison),
         "laws": findings.laws_table(fit),
-        "fit": fit["reason"] or findings.fit_sentence(fit),
-        "law_refused": fit["reason"],
+        "fit": fit.reason or findings.fit_sentence(fit),
+        "law_refused": fit.reason,
         "held_out": findings.held_out_table(fit),
-        "predicted": bool(fit["held_out"] and fit["held_out"]["predictions"]),
-        "held_out_refused": (fit["held_out"] or {"reason": fit["reason"] or "no rung is held out"})["reason"],
+        "predicted": bool(fit.held_out and fit.held_out.predictions),
+        "held_out_refused": fit.held_out.reason if fit.held_out else fit.reason or "no rung is held out",
         "record": beyond.record_sentence(comparison),
         "left_out": beyond.left_out_table(fit),
         "beyond": beyond.beyond_table(comparison),
@@ -104,7 +104,7 @@ def report_context(
         "next": beyond.next_table(comparison),
         "sensitivity": findings.sensitivity_table(comparison, fit),
         "noise": findings.noise_table(comparison),
-        "noise_unknown": fit["noise"]["reason"],
+        "noise_unknown": fit.noise.reason,
         "seeds": findings.seeds_table(comparison),
         "criteria": findings.criteria_tables(comparison),
         "losses": ledger.losses_table(runs),
@@ -113,7 +113,7 @@ def report_context(
         "health": ledger.health_table(runs),
         "trunks": trunk_sentence(plan),
         "rules": ledger.rules_table(ladder),
-        "warnings": ledger.warnings_list(runs, comparison["warnings"]) + off,
+        "warnings": ledger.warnings_list(runs, list(comparison.warnings)) + off,
         "sweep": sweep_context(results.tuning, plan) if results.tuning else None,
         "figures": {name: _figure(name, figure, results) for name, figure in drawn.items()},
     }
@@ -123,7 +123,7 @@ def _figure(name: str, figure: Figure | None, results: Results) -> dict[str, str
     if figure is not None:
         return {"file": f"{name}.svg"}
     reasons = {
-        "gain": f"no gain could be computed: {results.fits['flops']['reason']}.",
+        "gain": f"no gain could be computed: {results.fits['flops'].reason}.",
         "mfu": "MFU is not known, because the peak rate of this hardware is not.",
         "rates": "no bowl has its lowest point inside the sweep.",
     }

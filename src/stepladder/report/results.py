@@ -10,11 +10,12 @@ from typing import Any
 
 import pandas as pd
 
+from stepladder.decision.axis_fit import AxisFit
 from stepladder.decision.cells import make_cells
+from stepladder.decision.comparison import Comparison
 from stepladder.record.learning_rates import Tuning
+from stepladder.schema.analysis import AXES, Axis
 from stepladder.schema.ladder import Ladder
-
-AXES = ("flops", "seconds", "tokens")
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,8 @@ class Results:
 
     runs: pd.DataFrame
     steps: pd.DataFrame
-    fits: dict[str, dict[str, Any]]
-    comparison: dict[str, Any]
+    fits: dict[Axis, AxisFit]
+    comparison: Comparison
     manifest: dict[str, Any]
     tuning: Tuning | None = None
     """learning_rates.json, of a ladder with a sweep."""
@@ -38,13 +39,14 @@ class Results:
 
         Raises:
             FileNotFoundError: a file is missing; all of them are made by the workflow.
+            DocumentError: a file is of another version.
         """
         runs = pd.read_parquet(folder / "runs.parquet")
         return cls(
             runs=runs.sort_values(["parameters_active_non_embedding", "flops", "id"], kind="stable"),
             steps=pd.read_parquet(folder / "steps.parquet"),
-            fits={axis: _json(folder / "fits" / f"{axis}.json") for axis in AXES},
-            comparison=_json(folder / "comparison.json"),
+            fits={axis: AxisFit.read(folder / "fits" / f"{axis}.json") for axis in AXES},
+            comparison=Comparison.read(folder / "comparison.json"),
             manifest=_json(folder / "data" / "manifest.json"),
             tuning=Tuning.read(folder / "learning_rates.json") if sweep else None,
         )
@@ -67,4 +69,5 @@ class Results:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8"))
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found

@@ -2,16 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
 from stepladder.schema.settings import Settings
 
 Axis = Literal["flops", "seconds", "tokens"]
+"""A cost axis, as files, options and the ladder's rule name it; `AXES` says what each is."""
 
 
-class Verdict(Settings):
+class CostAxis(NamedTuple):
+    """What is known of one cost axis wherever costs are measured, fitted, headed or drawn."""
+
+    column: str
+    """Column of the table of runs."""
+    title: str
+    """What sentences and headings call it: "EG on time"."""
+    label: str
+    """What a figure's axis is called; `{unit}` takes the unit that the numbers are divided by."""
+    unit: str
+    """Unit of the column."""
+
+
+AXES: dict[Axis, CostAxis] = {
+    "flops": CostAxis("flops", "FLOPs", "Training compute ({unit}, causal count)", "FLOP"),
+    "seconds": CostAxis("accelerator_seconds", "time", "Accelerator time ({unit})", "s"),
+    "tokens": CostAxis("tokens", "tokens", "Text read ({unit})", "tokens"),
+}
+"""The cost axes, in the order that tables show them."""
+
+
+class VerdictRule(Settings):
     """The rule of promotion, written down before the ladder runs; the report prints every criterion."""
 
     minimal_gain: float = Field(default=1.02, gt=0)
@@ -65,7 +87,7 @@ class AnalysisConfig(Settings):
     """The gain of the sample-size question: how many seeds would show it?"""
     leave_one_out: bool = True
     """Predict every rung from all others, for the table of that name."""
-    verdict: Verdict = Verdict()
+    verdict: VerdictRule = VerdictRule()
 
     @model_validator(mode="after")
     def _target_is_given(self) -> AnalysisConfig:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from stepladder.decision.axis_fit import AxisFit, Curve, HeldOutPrediction, VariantLaw
+from stepladder.decision.comparison import PairComparison
+from stepladder.decision.efficiency import RungGain
+from stepladder.laws.forms import Array
+from stepladder.laws.numbers import Interval
 from stepladder.report.figures.style import (
     GREY,
     INK,
@@ -23,30 +29,34 @@ from stepladder.report.figures.style import (
     styled,
     variant_legend,
 )
+from stepladder.schema.analysis import AXES, Axis
 
-GAIN_AXES = {"flops": "Training compute ({unit}, causal count)", "seconds": "Accelerator time ({unit})"}
-"""Cost axes that the gain is drawn on, and their labels."""
+GAIN_AXES: tuple[Axis, ...] = ("flops", "seconds")
+"""Cost axes that the gain is drawn on."""
+
+Zero = Callable[[Any], Array]
+"""Cost, a number or an array, to the loss that is subtracted there."""
 
 
-def loss_figure(runs: pd.DataFrame, fit: dict[str, Any], styles: Styles, reference: str) -> Figure:
+def loss_figure(runs: pd.DataFrame, fit: AxisFit, styles: Styles, reference: str) -> Figure:
     """Held-out loss of every run against training FLOPs; below it, the distance to the reference's law.
 
     Args:
         runs: one row per run: variant, rung, flops, loss (nats/token).
-        fit: fits/flops.json; where it has no laws the points stand alone.
+        fit: on FLOPs; where it has no laws the points stand alone.
         styles: look of each variant.
         reference: variant whose law is the zero line of the lower panel.
     """
-    laws, predictions = fit["laws"], (fit["held_out"] or {}).get("predictions", [])
+    laws, predictions = fit.laws, fit.held_out.predictions if fit.held_out else ()
     base = laws.get(reference)
     with styled():
         figure, grid = new_figure(
             4.7 if base else 3.4, nrows=2 if base else 1, sharex=True, squeeze=False,
             gridspec_kw={"height_ratios": [1.6, 1] if base else [1]},
         )  # fmt: skip
-        divisor, unit = compute_scale(runs["flops"])
+        divisor, unit = compute_scale(runs["flops"].tolist())
         panels: list[Axes] = list(grid[:, 0])
-        hidden = {(p["variant"], p["rung"]) for p in predictions}
+        hidden = {(p.variant, p.rung) for p in predictions}
         for axes in panels:
             zero = _zero(None if axes is panels[0] else base)
             for i, (variant, style) in enumerate(styles.items()):
@@ -56,13 +66,13 @@ def loss_figure(runs: pd.DataFrame, fit: dict[str, Any], styles: Styles, referen
                 # Side by side, so that the intervals of several variants do not hide each other.
                 shift = math.exp(0.045 * (i - (len(styles) - 1) / 2))
                 for p in predictions:
-                    if p["variant"] == variant:
+                    if p.variant == variant:
                         _prediction(axes, p, zero, divisor, shift, style)
                 if variant in laws:
                     # Below, one band is enough: four would hide each other.
                     banded = axes is panels[0] or variant == reference
-                    _curve(axes, laws[variant]["curve"], zero, divisor, style, banded)
-        log_axis(panels[0], "x", *padded(runs["flops"] / divisor, 0.07))
+                    _curve(axes, laws[variant].curve, zero, divisor, style, banded)
+        log_axis(panels[0], "x", *padded((runs["flops"] / divisor).tolist(), 0.07))
         panels[0].set_ylabel("Held-out loss (nats/token)")
         _limit(panels[0], list(runs["loss"]), predictions, _zero(None))
         _rung_labels(panels[0], runs["flops"] / divisor, runs["rung"], {rung for _, rung in hidden})
@@ -70,54 +80,60 @@ def loss_figure(runs: pd.DataFrame, fit: dict[str, Any], styles: Styles, referen
             gaps = runs["loss"].to_numpy() - _zero(base)(runs["flops"].to_numpy())
             _limit(panels[1], list(gaps), predictions, _zero(base))
             panels[1].set_ylabel("Loss above law of\nreference (nats/token)")
-        panels[-1].set_xlabel(GAIN_AXES["flops"].format(unit=unit))
+        panels[-1].set_xlabel(AXES["flops"].label.format(unit=unit))
         extra = [_hollow_handle("held-out rung, with its prediction")] if hidden else []
         variant_legend(figure, styles, lines=bool(laws), extra=extra)
         return figure
 
 
-def _zero(law: dict[str, Any] | None) -> Any:
-    """Cost to the loss that is subtracted: a law's, or nothing."""
+def _zero(law: VariantLaw | None) -> Zero:
+    """What is subtracted from losses: a law's, or nothing."""
     if law is None:
         return lambda x: np.zeros_like(np.asarray(x, dtype=float))
-    cost, loss = np.array(law["curve"]["cost"]), np.array(law["curve"]["loss"])
+    cost, loss = np.array(law.curve.cost), np.array(law.curve.loss)
     # The stored curve is dense and smooth in log cost, so interpolating there is exact to the eye.
     return lambda x: np.interp(np.log(x), np.log(cost), loss)
 
 
-def _points(axes: Axes, x: Any, y: Any, hollow: list[bool], style: VariantStyle) -> None:
+def _points(axes: Axes, x: Array, y: Array, hollow: Sequence[bool], style: VariantStyle) -> None:
     mask = np.array(hollow, dtype=bool)
-    look = {"linestyle": "none", "color": style.colour, "marker": style.marker, "zorder": 3}
+    look: dict[str, Any] = {
+        "linestyle": "none", "color": style.colour, "marker": style.marker, "zorder": 3,
+    }  # fmt: skip
     axes.plot(x[~mask], y[~mask], **look)
     axes.plot(x[mask], y[mask], markerfacecolor="white", markeredgewidth=1.1, **look)
 
 
-def _curve(
-    axes: Axes, curve: dict[str, Any], zero: Any, divisor: float, style: VariantStyle, banded: bool
-) -> None:
-    cost = np.array(curve["cost"])
+def _curve(axes: Axes, curve: Curve, zero: Zero, divisor: float, style: VariantStyle, banded: bool) -> None:
+    cost = np.array(curve.cost)
     base = zero(cost)
-    axes.plot(cost / divisor, np.array(curve["loss"]) - base, color=style.colour, linestyle=style.line)
-    if banded and "low" in curve:
-        low, high = (np.array(curve[end]) - base for end in ("low", "high"))
+    axes.plot(cost / divisor, np.array(curve.loss) - base, color=style.colour, linestyle=style.line)
+    if banded and curve.low is not None and curve.high is not None:
+        low, high = (np.array(end) - base for end in (curve.low, curve.high))
         axes.fill_between(cost / divisor, low, high, color=style.colour, alpha=0.13, linewidth=0)
 
 
 def _prediction(
-    axes: Axes, p: dict[str, Any], zero: Any, divisor: float, shift: float, style: VariantStyle
+    axes: Axes, p: HeldOutPrediction, zero: Zero, divisor: float, shift: float, style: VariantStyle
 ) -> None:
-    base = float(zero(p["cost"]))
-    low, high = p["interval"] or (p["predicted"], p["predicted"])
-    error = [[max(p["predicted"] - low, 0)], [max(high - p["predicted"], 0)]]
+    base = float(zero(p.cost))
+    low, high = _ends(p.interval, p.predicted)
+    error = [[max(p.predicted - low, 0)], [max(high - p.predicted, 0)]]
     axes.errorbar(
-        p["cost"] / divisor * shift, p["predicted"] - base, yerr=error,
+        p.cost / divisor * shift, p.predicted - base, yerr=error,
         fmt="_", color=style.colour, elinewidth=0.8, capsize=2.2, capthick=0.8, markersize=5, zorder=2,
     )  # fmt: skip
 
 
-def _limit(axes: Axes, values: list[float], predictions: list[dict[str, Any]], zero: Any) -> None:
+def _ends(interval: Interval | None, instead: float) -> tuple[float, float]:
+    """Ends to draw an interval by: `instead` of those that are infinite, or where there is none."""
+    low, high = (instead if end is None else end for end in interval or (None, None))
+    return low, high
+
+
+def _limit(axes: Axes, values: list[float], predictions: Sequence[HeldOutPrediction], zero: Zero) -> None:
     """Room for the points and the predicted intervals; bands may leave the panel."""
-    ends = [end - float(zero(p["cost"])) for p in predictions for end in p["interval"] or ()]
+    ends = [end - float(zero(p.cost)) for p in predictions for end in p.interval or () if end is not None]
     low, high = min(values + ends), max(values + ends)
     room = 0.08 * max(high - low, 1e-3)
     axes.set_ylim(low - room, high + room)
@@ -147,14 +163,14 @@ def _hollow_handle(label: str) -> Line2D:
     )  # fmt: skip
 
 
-def gain_figure(comparisons: list[dict[str, Any]], styles: Styles) -> Figure | None:
+def gain_figure(comparisons: Sequence[PairComparison], styles: Styles) -> Figure | None:
     """Efficiency gain per rung against cost with intervals: a row per reference, a column per cost axis.
 
     Returns:
         None when no comparison has a gain on any axis.
     """
-    usable = [c for c in comparisons if any(c["gains"][axis]["rungs"] for axis in GAIN_AXES)]
-    references = list(dict.fromkeys(c["reference"] for c in usable))
+    usable = [c for c in comparisons if any(c.gains[axis].rungs for axis in GAIN_AXES)]
+    references = list(dict.fromkeys(c.reference for c in usable))
     if not references:
         return None
     with styled():
@@ -166,16 +182,14 @@ def gain_figure(comparisons: list[dict[str, Any]], styles: Styles) -> Figure | N
             squeeze=False,
         )
         for row, reference in zip(grid, references, strict=True):
-            group = [c for c in usable if c["reference"] == reference]
-            limits = _gain_limits([r for c in group for axis in GAIN_AXES for r in c["gains"][axis]["rungs"]])
+            group = [c for c in usable if c.reference == reference]
+            limits = _gain_limits([r for c in group for axis in GAIN_AXES for r in c.gains[axis].rungs])
             for axes, axis in zip(row, GAIN_AXES, strict=True):
-                _gain_panel(
-                    axes, {c["candidate"]: c["gains"][axis]["rungs"] for c in group}, axis, styles, limits
-                )
+                _gain_panel(axes, {c.candidate: c.gains[axis].rungs for c in group}, axis, styles, limits)
             _gain_ticks(row[0], *limits)
             row[0].set_ylabel(f"Efficiency gain over\n{reference} (×)")
-        candidates = {c["candidate"] for c in usable}
-        held = any(r["held_out"] for c in usable for r in c["gains"]["flops"]["rungs"])
+        candidates = {c.candidate for c in usable}
+        held = any(r.held_out for c in usable for r in c.gains["flops"].rungs)
         shown = {name: style for name, style in styles.items() if name in candidates}
         variant_legend(figure, shown, lines=True, extra=[_hollow_handle("held-out rung")] if held else [])
         return figure
@@ -183,8 +197,8 @@ def gain_figure(comparisons: list[dict[str, Any]], styles: Styles) -> Figure | N
 
 def _gain_panel(
     axes: Axes,
-    rungs_of: dict[str, list[dict[str, Any]]],
-    axis: str,
+    rungs_of: Mapping[str, Sequence[RungGain]],
+    axis: Axis,
     styles: Styles,
     limits: tuple[float, float],
 ) -> None:
@@ -192,32 +206,32 @@ def _gain_panel(
     if not every:
         axes.text(0.5, 0.5, "no law on this axis", transform=axes.transAxes, ha="center", color=GREY)
         return
-    divisor, unit = compute_scale([r["cost"] for r in every]) if axis == "flops" else (1.0, "s")
+    divisor, unit = compute_scale([r.cost for r in every]) if axis == "flops" else (1.0, "s")
     axes.axhline(1, color=INK, linewidth=0.8)
     for i, (candidate, rungs) in enumerate(rungs_of.items()):
         style = styles[candidate]
         shift = math.exp(0.06 * (i - (len(rungs_of) - 1) / 2))
-        x = np.array([r["cost"] / divisor * shift for r in rungs])
+        x = np.array([r.cost / divisor * shift for r in rungs])
         # An infinite gain sits at the upper edge, where the panel ends.
-        y = np.array([limits[1] if r["gain"] is None else r["gain"] for r in rungs])
+        y = np.array([limits[1] if r.gain is None else r.gain for r in rungs])
         for at, value, r in zip(x, y, rungs, strict=True):
-            if r["interval"]:
-                low, high = (limits[1] if end is None else end for end in r["interval"])
+            if r.interval:
+                low, high = _ends(r.interval, limits[1])
                 axes.errorbar(
                     at, value, yerr=[[max(value - low, 0)], [max(high - value, 0)]],
                     fmt="none", ecolor=style.colour, elinewidth=0.8, capsize=2,
                 )  # fmt: skip
         axes.plot(x, y, color=style.colour, linestyle=style.line, linewidth=0.8)
-        _points(axes, x, y, [r["held_out"] for r in rungs], style)
-    costs = pd.Series([r["cost"] / divisor for r in every])
-    log_axis(axes, "x", *padded(costs, 0.1))
-    axes.set_xlabel(GAIN_AXES[axis].format(unit=unit))
-    _rung_labels(axes, costs, pd.Series([r["label"] for r in every]), set())
+        _points(axes, x, y, [r.held_out for r in rungs], style)
+    costs = pd.Series([r.cost / divisor for r in every])
+    log_axis(axes, "x", *padded(costs.tolist(), 0.1))
+    axes.set_xlabel(AXES[axis].label.format(unit=unit))
+    _rung_labels(axes, costs, pd.Series([r.label for r in every]), set())
 
 
-def _gain_limits(rungs: list[dict[str, Any]]) -> tuple[float, float]:
+def _gain_limits(rungs: Sequence[RungGain]) -> tuple[float, float]:
     """Limits that hold 1, all gains and their intervals, cut at a factor of 20."""
-    ends = [v for r in rungs for v in (r["gain"], *(r["interval"] or ())) if v is not None and v > 0]
+    ends = [v for r in rungs for v in (r.gain, *(r.interval or ())) if v is not None and v > 0]
     low, high = padded([*ends, 1.0], 0.08)
     return max(low, 0.05), min(high, 20)
 

@@ -3,31 +3,33 @@ it."""
 
 from __future__ import annotations
 
-from typing import Any
-
+from stepladder.decision.axis_fit import AxisFit, HeldOutPrediction
+from stepladder.decision.comparison import Comparison, PairsNeeded
+from stepladder.decision.efficiency import Crossover
 from stepladder.display import numbers as fmt
 from stepladder.display.table import Table, table
+from stepladder.report.sections.verdict import eg
 
 SHOWN = 3
 """Candidate runs per comparison."""
 
 
-def beyond_table(comparison: dict[str, Any]) -> Table:
+def beyond_table(comparison: Comparison) -> Table:
     """Gain at the target compute and where the laws cross, per comparison, on FLOPs."""
     rows = []
-    for c in comparison["comparisons"]:
-        gain = c["gains"].get("flops")
-        if not gain or gain["reason"]:
+    for c in comparison.comparisons:
+        gain = c.gains.get("flops")
+        if gain is None or gain.crossover is None:
             continue
-        target, crossing = gain["at_target"], gain["crossover"]
+        target, crossing = gain.at_target, gain.crossover
         rows.append(
             [
-                f"{c['candidate']} / {c['reference']}",
-                fmt.gain(target),
-                fmt.flops(target["cost"]) if target else fmt.MISSING,
-                f"{fmt.significant(target['beyond'])} ×" if target else fmt.MISSING,
+                f"{c.candidate} / {c.reference}",
+                eg(target),
+                fmt.flops(target.cost) if target else fmt.MISSING,
+                f"{fmt.significant(target.beyond)} ×" if target else fmt.MISSING,
                 _crossing(crossing),
-                fmt.percent(crossing["share"]) if crossing["share"] is not None else fmt.MISSING,
+                fmt.percent(crossing.share) if crossing.share is not None else fmt.MISSING,
             ]
         )
     return table(
@@ -43,104 +45,102 @@ def beyond_table(comparison: dict[str, Any]) -> Table:
     )
 
 
-def _crossing(crossing: dict[str, Any]) -> str:
-    if crossing["cost"] is None:
-        low, high = crossing["searched"]
+def _crossing(crossing: Crossover) -> str:
+    if crossing.cost is None:
+        low, high = crossing.searched
         return f"nowhere from {fmt.flops(low)} to {fmt.flops(high)}"
-    return f"{fmt.flops(crossing['cost'])}; above it {crossing['better_above']} is better"
+    return f"{fmt.flops(crossing.cost)}; above it {crossing.better_above} is better"
 
 
-def left_out_table(fit: dict[str, Any]) -> Table:
+def left_out_table(fit: AxisFit) -> Table:
     """Every rung predicted from all others: error of the prediction, and whether it was inside its
     interval."""
-    found = fit["leave_one_out"]
-    variants = list(fit["laws"])
+    found = fit.leave_one_out
+    variants = list(fit.laws)
     rows = []
     for part in found:
         cells = []
         for name in variants:
-            mine = [p for p in part["predictions"] if p["variant"] == name]
+            mine = [p for p in part.predictions if p.variant == name]
             cells.append(", ".join(map(_error, mine)) or fmt.MISSING)
-        rows.append([", ".join(part["rungs"]), *cells, part["reason"] or ""])
+        rows.append([", ".join(part.rungs), *cells, part.reason or ""])
     return table(["<Left out", *variants, "<<Note"], rows)
 
 
-def _error(prediction: dict[str, Any]) -> str:
+def _error(prediction: HeldOutPrediction) -> str:
     marks = {True: "✓", False: "✗", None: ""}
-    return f"{fmt.signed(100 * prediction['relative_error'], 2)} % {marks[prediction['inside']]}".strip()
+    return f"{fmt.signed(100 * prediction.relative_error, 2)} % {marks[prediction.inside]}".strip()
 
 
-def record_sentence(comparison: dict[str, Any]) -> str:
+def record_sentence(comparison: Comparison) -> str:
     """Whether a prediction was on record before the largest rungs ran, and whether it came true."""
-    record = comparison.get("prediction_record")
+    record = comparison.prediction_record
     if record is None:
         return "No prediction was on record before these runs (`snakemake preregister` makes one)."
-    rungs, when = ", ".join(record["rungs"]), record["made_at"]
-    head = f"On record since {when}, from {record['n_runs']} runs (sha256 {record['sha256'][:12]}…)"
-    if not record["whole"]:
+    rungs, when = ", ".join(record.rungs), record.made_at
+    head = f"On record since {when}, from {record.n_runs} runs (sha256 {record.sha256[:12]}…)"
+    if not record.whole:
         return f"{head}: the record is not as it was made, so it shows nothing."
-    if changed := record["inputs_changed"]:
+    if changed := record.inputs_changed:
         return (
             f"{head}: {len(changed)} of those runs have other losses now ({changed[0]}), so it shows nothing."
         )
-    reasons = [
-        f"{row['variant']} {row['label']} {row['reason']}" for row in record["predictions"] if row["reason"]
-    ]
+    reasons = [f"{row.variant} {row.label} {row.reason}" for row in record.predictions if row.reason]
     if reasons:
         return f"{head}: not to be judged, because {reasons[0]}."
-    if record["before"] is None:
+    if record.before is None:
         return f"{head}: not to be judged, because it is not known when the runs of {rungs} began."
-    if not record["before"]:
-        return f"{head}: but {rungs} began at {record['first_run_started']}, before it was made."
-    inside = [row["inside"] for row in record["predictions"]]
+    if not record.before:
+        return f"{head}: but {rungs} began at {record.first_run_started}, before it was made."
+    inside = [bool(row.inside) for row in record.predictions]
     verdict = "came true" if all(inside) else "did not come true"
     count = f"{sum(inside)} of {len(inside)} losses lie inside their intervals"
     return f"{head}, before {rungs} began: it {verdict}, {count}."
 
 
-def settle_table(comparison: dict[str, Any]) -> Table:
+def settle_table(comparison: Comparison) -> Table:
     """Pairs of runs that would show the wanted gain with 80 % power, by rung."""
-    pairs = [c for c in comparison["comparisons"] if c["seeds_needed"]]
-    labels = list(dict.fromkeys(rung["label"] for c in pairs for rung in c["seeds_needed"]["rungs"]))
+    pairs = [(c, c.seeds_needed.rungs) for c in comparison.comparisons if c.seeds_needed]
+    labels = list(dict.fromkeys(rung.label for _, rungs in pairs for rung in rungs))
     rows = []
-    for c in pairs:
-        needed = {rung["label"]: rung for rung in c["seeds_needed"]["rungs"]}
+    for c, rungs in pairs:
+        needed = {rung.label: rung for rung in rungs}
         cells = [_pairs(needed.get(label)) for label in labels]
-        rows.append([f"{c['candidate']} / {c['reference']}", *cells])
+        rows.append([f"{c.candidate} / {c.reference}", *cells])
     return table(["<Candidate / reference", *labels], rows)
 
 
-def _pairs(row: dict[str, Any] | None) -> str:
+def _pairs(row: PairsNeeded | None) -> str:
     if row is None:
         return fmt.MISSING
-    hours = row["accelerator_hours"]
-    return f"{fmt.whole(row['pairs'])} ({fmt.significant(hours)} h)" if hours else fmt.whole(row["pairs"])
+    hours = row.accelerator_hours
+    return f"{fmt.whole(row.pairs)} ({fmt.significant(hours)} h)" if hours else fmt.whole(row.pairs)
 
 
-def wanted(comparison: dict[str, Any]) -> str:
+def wanted(comparison: Comparison) -> str:
     """The gain of `settle_table`: 1.01."""
-    found = [c["seeds_needed"] for c in comparison["comparisons"] if c["seeds_needed"]]
-    return f"{found[0]['gain']:g}" if found else fmt.MISSING
+    found = [c.seeds_needed for c in comparison.comparisons if c.seeds_needed]
+    return f"{found[0].gain:g}" if found else fmt.MISSING
 
 
-def next_table(comparison: dict[str, Any]) -> Table:
+def next_table(comparison: Comparison) -> Table:
     """The runs that would narrow the gain's interval most per accelerator-hour."""
     rows = []
-    for c in comparison["comparisons"]:
-        plan = c["next_runs"]
+    for c in comparison.comparisons:
+        plan = c.next_runs
         if not plan:
             continue
-        for i, row in enumerate(plan["candidates"][:SHOWN]):
+        for i, row in enumerate(plan.candidates[:SHOWN]):
             rows.append(
                 [
-                    f"{c['candidate']} / {c['reference']}" if i == 0 else "",
-                    f"× ÷ {fmt.fixed(plan['interval_factor_now'], 3)}" if i == 0 else "",
-                    row["rung"] + (" (new)" if row["new"] else ""),
-                    fmt.flops(row["flops"]),
-                    " + ".join(row["runs"]),
-                    fmt.significant(row["accelerator_hours"]),
-                    f"× ÷ {fmt.fixed(row['interval_factor_after'], 3)}",
-                    f"{fmt.signed(-100 * row['narrowing'], 1)} %",
+                    f"{c.candidate} / {c.reference}" if i == 0 else "",
+                    f"× ÷ {fmt.fixed(plan.interval_factor_now, 3)}" if i == 0 else "",
+                    row.rung + (" (new)" if row.new else ""),
+                    fmt.flops(row.flops),
+                    " + ".join(row.runs),
+                    fmt.significant(row.accelerator_hours),
+                    f"× ÷ {fmt.fixed(row.interval_factor_after, 3)}",
+                    f"{fmt.signed(-100 * row.narrowing, 1)} %",
                 ]
             )
     return table(

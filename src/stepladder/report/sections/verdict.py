@@ -6,53 +6,52 @@ What is not known is said with its reason, and a null result is called one.
 from __future__ import annotations
 
 import math
-from typing import Any
 
+from stepladder.decision.axis_fit import AxisFit, Floor
+from stepladder.decision.comparison import Comparison, Criterion, Interaction, PairComparison
+from stepladder.decision.efficiency import AxisGain, FloorGain, Gain
 from stepladder.display import numbers as fmt
 from stepladder.display.table import Table, table
+from stepladder.schema.analysis import AXES
 
-Comparison = dict[str, Any]
-AXIS_TITLES = {"flops": "FLOPs", "seconds": "time", "tokens": "tokens"}
 FLOORS = {"shared": "shared by all variants", "free": "one per variant"}
-MARKS = {"held_out": "held out", "extrapolated": "beyond the reference"}
 
 
-def headline(comparison: dict[str, Any]) -> str:
+def headline(comparison: Comparison) -> str:
     """What to promote, hold and reject: a sentence per reference."""
-    pairs = comparison["comparisons"]
+    pairs = comparison.comparisons
     sentences = []
-    for reference in dict.fromkeys(c["reference"] for c in pairs):
+    for reference in dict.fromkeys(c.reference for c in pairs):
         parts = []
         for verdict in ("promote", "hold", "reject"):
-            names = [c["candidate"] for c in pairs if (c["reference"], c["verdict"]) == (reference, verdict)]
+            names = [c.candidate for c in pairs if (c.reference, c.verdict) == (reference, verdict)]
             if names:
                 parts.append(f"{verdict} {_and(names)}")
         sentences.append(f"Against {reference}: {', '.join(parts)}.")
     return " ".join(sentences) or "Nothing to compare: only the baseline has runs."
 
 
-def findings(comparison: dict[str, Any]) -> list[str]:
+def findings(comparison: Comparison) -> list[str]:
     """One sentence per comparison: what the gain is, on FLOPs and on time, with interval and n."""
-    pairs = comparison["comparisons"]
-    reasons = {c["gains"]["flops"]["reason"] for c in pairs}
+    pairs = comparison.comparisons
+    reasons = {c.gains["flops"].reason for c in pairs}
     if len(reasons) == 1 and None not in reasons:
         return [f"No candidate could be judged: {reasons.pop()}."]
-    return [finding(c, comparison["rule"]["minimal_gain"]) for c in pairs]
+    return [finding(c, comparison.rule.minimal_gain) for c in pairs]
 
 
-def finding(c: Comparison, minimal_gain: float) -> str:
+def finding(c: PairComparison, minimal_gain: float) -> str:
     """What one comparison shows, in plain words; `minimal_gain` is the smallest gain worth having."""
-    by_flops, by_time = c["gains"]["flops"], c["gains"]["seconds"]
-    who = f"{c['candidate']} against {c['reference']}"
-    if by_flops["reason"]:
-        return f"{who}: not judged, because {by_flops['reason']}."
-    top = by_flops["at_largest"]
-    where = f"at {top['label']}, n = {top['n']} + {top['n_reference']} runs"
-    numbers = f"EG on FLOPs {fmt.gain(top)} {where}"
-    on_time = None
-    if not by_time["reason"]:
-        on_time = by_time["at_largest"]
-        numbers += f"; on time {fmt.gain(on_time)}"
+    by_flops, by_time = c.gains["flops"], c.gains["seconds"]
+    who = f"{c.candidate} against {c.reference}"
+    top = by_flops.at_largest
+    if top is None:
+        return f"{who}: not judged, because {by_flops.reason}."
+    where = f"at {top.label}, n = {top.n} + {top.n_reference} runs"
+    numbers = f"EG on FLOPs {eg(top)} {where}"
+    on_time = by_time.at_largest
+    if on_time:
+        numbers += f"; on time {eg(on_time)}"
     claims = {
         "saves": "saves compute",
         "costs": "costs compute: it needs more than the reference for the same loss",
@@ -67,38 +66,43 @@ def finding(c: Comparison, minimal_gain: float) -> str:
     return f"{who}: {claim}. {numbers}."
 
 
-def _null(row: dict[str, Any], minimal_gain: float) -> str:
+def eg(found: Gain | None) -> str:
+    """An efficiency gain with its interval; a dash where there is none."""
+    return fmt.MISSING if found is None else fmt.gain(found.gain, found.interval)
+
+
+def _null(row: Gain, minimal_gain: float) -> str:
     """Words for an interval that holds 1: a gain worth having is ruled out, or it is not."""
-    high = row["interval"][1] if row["interval"] else None
+    high = row.interval[1] if row.interval else None
     if high is not None and high < minimal_gain:
         return "does not help at this scale"
     limit = "of any size" if high is None else f"of up to × {fmt.fixed(high, 2)}"
     return f"no saving beyond the noise at this scale; one {limit} is not ruled out"
 
 
-def _sign(row: dict[str, Any]) -> str:
+def _sign(row: Gain) -> str:
     """Which side of 1 the whole interval lies on; an end that is null is infinite."""
-    if row["interval"] is None:
+    if row.interval is None:
         return "unknown"
-    low, high = (math.inf if end is None else end for end in row["interval"])
+    low, high = (math.inf if end is None else end for end in row.interval)
     return "saves" if low > 1 else "costs" if high < 1 else "null"
 
 
-def verdict_table(comparison: dict[str, Any]) -> Table:
+def verdict_table(comparison: Comparison) -> Table:
     """Candidate by reference: verdict, gains at the largest rung, trend, n, what decided."""
     rows = []
-    for c in comparison["comparisons"]:
-        flops, seconds = c["gains"]["flops"], c["gains"]["seconds"]
+    for c in comparison.comparisons:
+        flops, seconds = c.gains["flops"], c.gains["seconds"]
         rows.append(
             [
-                c["candidate"],
-                c["reference"],
-                c["verdict"],
-                fmt.gain(flops.get("at_largest")),
-                fmt.gain(seconds.get("at_largest")),
+                c.candidate,
+                c.reference,
+                c.verdict,
+                eg(flops.at_largest),
+                eg(seconds.at_largest),
                 trend(flops),
                 _n(flops),
-                c["because"],
+                c.because,
             ]
         )
     return table(
@@ -107,32 +111,28 @@ def verdict_table(comparison: dict[str, Any]) -> Table:
     )
 
 
-def _has_gain(c: Comparison) -> bool:
-    return not c["gains"]["flops"]["reason"]
+def _has_gain(c: PairComparison) -> bool:
+    return not c.gains["flops"].reason
 
 
-def trend(gain: dict[str, Any]) -> str:
+def trend(gain: AxisGain) -> str:
     """Factor on EG per ten times the cost: `1.03 [0.79, 1.37]`."""
-    slope = gain["trend"]
-    if slope is None or slope["slope_per_decade"] is None:
+    slope = gain.trend
+    if slope is None or slope.slope_per_decade is None:
         return fmt.MISSING
-    ends = slope["interval"]
-    factor = {
-        "gain": math.exp(slope["slope_per_decade"]),
-        "interval": ends and [end if end is None else math.exp(end) for end in ends],
-    }
-    return fmt.gain(factor)
+    low, high = (None if end is None else math.exp(end) for end in slope.interval or (None, None))
+    return fmt.gain(math.exp(slope.slope_per_decade), (low, high) if slope.interval else None)
 
 
-def trend_sentences(comparison: dict[str, Any]) -> list[str]:
+def trend_sentences(comparison: Comparison) -> list[str]:
     """Whether each gain grows or shrinks with scale, and whether that is more than noise."""
     sentences, places = [], _places(comparison)
-    for c in comparison["comparisons"]:
-        gain = c["gains"]["flops"]
-        slope = gain["trend"]
-        if slope is None or slope["slope_per_decade"] is None:
+    for c in comparison.comparisons:
+        gain = c.gains["flops"]
+        slope = gain.trend
+        if slope is None or slope.slope_per_decade is None:
             continue
-        ends = slope["interval"]
+        ends = slope.interval
         low, high = ends if ends else (None, None)
         if ends is None:
             claim = "no interval, so the direction is not known"
@@ -143,116 +143,115 @@ def trend_sentences(comparison: dict[str, Any]) -> list[str]:
         else:
             claim = "no trend beyond the noise"
         sentences.append(
-            f"{c['candidate']} against {c['reference']}: {claim}. EG changes by a factor of {trend(gain)} "
-            f"for ten times the FLOPs ({slope['n_rungs']} {places})."
+            f"{c.candidate} against {c.reference}: {claim}. EG changes by a factor of {trend(gain)} "
+            f"for ten times the FLOPs ({slope.n_rungs} {places})."
         )
-    interactions = [row for row in comparison["interactions"] if row["axis"] == "flops"]
+    interactions = [row for row in comparison.interactions if row.axis == "flops"]
     return sentences + [_interaction(row, places) for row in interactions]
 
 
-def _places(comparison: dict[str, Any]) -> str:
+def _places(comparison: Comparison) -> str:
     """What gains were measured at: rungs, or rungs at budgets, as their labels say."""
-    gains = [c["gains"]["flops"]["rungs"] for c in comparison["comparisons"]]
-    budgets = any(r["label"] != r["rung"] for rungs in gains for r in rungs)
+    gains = [c.gains["flops"].rungs for c in comparison.comparisons]
+    budgets = any(r.label != r.rung for rungs in gains for r in rungs)
     return "pairs of rung and budget" if budgets else "rungs"
 
 
-def _interaction(row: dict[str, Any], places: str) -> str:
+def _interaction(row: Interaction, places: str) -> str:
     """Whether a recipe saves as much on another architecture as on the baseline's."""
-    head = f"{row['recipe']} on {row['architecture']}, its gain over that on the baseline's architecture"
-    pooled = row["pooled"]
+    head = f"{row.recipe} on {row.architecture}, its gain over that on the baseline's architecture"
+    pooled = row.pooled
     if pooled is None:
-        return f"{head}: unknown ({row['reason']})."
-    measured = f"geometric mean of {pooled['n_rungs']} {places}"
-    return f"{head}: × {fmt.gain(pooled)}, {measured} (at 1 the savings multiply)."
+        return f"{head}: unknown ({row.reason})."
+    measured = f"geometric mean of {pooled.n_rungs} {places}"
+    return f"{head}: × {eg(pooled)}, {measured} (at 1 the savings multiply)."
 
 
-def _n(gain: dict[str, Any]) -> str:
-    rungs = gain["rungs"]
+def _n(gain: AxisGain) -> str:
+    rungs = gain.rungs
     if not rungs:
         return fmt.MISSING
-    seeds = {r["n"] for r in rungs} | {r["n_reference"] for r in rungs}
+    seeds = {r.n for r in rungs} | {r.n_reference for r in rungs}
     spread = str(min(seeds)) if len(seeds) == 1 else f"{min(seeds)}–{max(seeds)}"
-    runs = sum(r["n"] + r["n_reference"] for r in rungs)
+    runs = sum(r.n + r.n_reference for r in rungs)
     return f"{runs} / {len(rungs)} / {spread}"
 
 
-def gains_table(comparison: dict[str, Any]) -> Table:
+def gains_table(comparison: Comparison) -> Table:
     """Every gain on every axis, per rung and pooled."""
     rows = []
-    for c in comparison["comparisons"]:
-        pair, gains = f"{c['candidate']} / {c['reference']}", [c["gains"][axis] for axis in AXIS_TITLES]
+    for c in comparison.comparisons:
+        pair, gains = f"{c.candidate} / {c.reference}", [c.gains[axis] for axis in AXES]
         if not _has_gain(c):
-            rows.append([pair, *[fmt.MISSING] * (len(gains) + 2), c["gains"]["flops"]["reason"]])
+            rows.append([pair, *[fmt.MISSING] * (len(gains) + 2), c.gains["flops"].reason or ""])
             continue
-        for i, rung in enumerate(c["gains"]["flops"]["rungs"]):
+        for i, rung in enumerate(c.gains["flops"].rungs):
             # A fit may be refused on one axis alone.
-            cells = [fmt.gain(g["rungs"][i] if g["rungs"] else None) for g in gains]
-            marks = [name for key, name in MARKS.items() if rung[key]]
-            n = f"{rung['n']} + {rung['n_reference']}"
-            rows.append([pair if i == 0 else "", rung["label"], *cells, n, ", ".join(marks)])
-        pooled = [fmt.gain(g["pooled"]) for g in gains]
-        rows.append(["", "all", *pooled, "", f"geometric mean of {len(c['gains']['flops']['rungs'])}"])
-    return table(
-        ["<Candidate / reference", "<Rung", *(f"EG on {t}" for t in AXIS_TITLES.values()), "n", "<<Note"],
-        rows,
-    )
+            cells = [eg(g.rungs[i] if g.rungs else None) for g in gains]
+            marks = ["held out"] * rung.held_out + ["beyond the reference"] * rung.extrapolated
+            n = f"{rung.n} + {rung.n_reference}"
+            rows.append([pair if i == 0 else "", rung.label, *cells, n, ", ".join(marks)])
+        pooled = [eg(g.pooled) for g in gains]
+        rows.append(["", "all", *pooled, "", f"geometric mean of {len(c.gains['flops'].rungs)}"])
+    titles = [f"EG on {axis.title}" for axis in AXES.values()]
+    return table(["<Candidate / reference", "<Rung", *titles, "n", "<<Note"], rows)
 
 
-def criteria_tables(comparison: dict[str, Any], width: int = 4) -> list[Table]:
+def criteria_tables(comparison: Comparison, width: int = 4) -> list[Table]:
     """The rule's criteria by comparison, at most `width` comparisons side by side."""
-    pairs = comparison["comparisons"]
+    pairs = comparison.comparisons
     tables = []
     for start in range(0, len(pairs), width):
         group = pairs[start : start + width]
-        names = [criterion["name"] for criterion in group[0]["criteria"]]
+        names = [criterion.name for criterion in group[0].criteria]
         rows = []
         for i, name in enumerate(names):
-            criteria = [c["criteria"][i] for c in group]
-            rows.append([name, _threshold(criteria[0]["threshold"]), *map(_outcome, criteria)])
-        rows.append(["Verdict", "", *(c["verdict"] for c in group)])
+            criteria = [c.criteria[i] for c in group]
+            rows.append([name, _threshold(criteria[0].threshold), *map(_outcome, criteria)])
+        rows.append(["Verdict", "", *(c.verdict for c in group)])
         tables.append(table(["<<Criterion", "Threshold", *map(_stacked, group)], rows, total=True))
     return tables
 
 
-def _stacked(c: Comparison) -> str:
+def _stacked(c: PairComparison) -> str:
     """A column title on two lines."""
-    return f"{c['candidate']}\n/ {c['reference']}"
+    return f"{c.candidate}\n/ {c.reference}"
 
 
 def _threshold(value: float | bool) -> str:
     return ("yes" if value else "no") if isinstance(value, bool) else f"{value:g}"
 
 
-def _outcome(criterion: dict[str, Any]) -> str:
-    value = criterion["value"]
+def _outcome(criterion: Criterion) -> str:
+    value = criterion.value
     if value is None:
-        text = "∞" if criterion["passed"] else fmt.MISSING
+        text = "∞" if criterion.passed else fmt.MISSING
     elif isinstance(value, bool):
         text = _threshold(value)
     elif isinstance(value, int):
         text = str(value)
     else:
         text = fmt.fixed(value, 3) if abs(value) >= 1e-3 else fmt.p_value(value) if value >= 0 else "0.000"
-    return f"{text} {'✓' if criterion['passed'] else '✗'}"
+    return f"{text} {'✓' if criterion.passed else '✗'}"
 
 
-def laws_table(fit: dict[str, Any]) -> Table:
+def laws_table(fit: AxisFit) -> Table:
     """Parameters of every law with intervals, and how far the cells lie from it."""
     rows = []
-    for name, law in fit["laws"].items():
+    for name, law in fit.laws.items():
         cells = []
-        for key in ("E", "A", "alpha"):
-            ends = law["intervals"][key] if law["intervals"] else (None, None)
-            cells.append(fmt.interval(law["parameters"][key], *ends, decimals=3))
-        residuals = [cell["residual"] for cell in law["cells"]]
+        intervals = dict(law.intervals.items()) if law.intervals else {}
+        for key, value in law.parameters.items():
+            low, high = intervals.get(key, (None, None))
+            cells.append(fmt.interval(value, low, high, decimals=3))
+        residuals = [cell.residual for cell in law.cells]
         worst = max(residuals, key=abs)
         rows.append(
             [
                 name,
                 *cells,
                 str(len(residuals)),
-                str(sum(c["n"] for c in law["cells"])),
+                str(sum(c.n for c in law.cells)),
                 f"{fmt.signed(100 * worst, 2)} %",
             ]
         )
@@ -262,32 +261,32 @@ def laws_table(fit: dict[str, Any]) -> Table:
     )
 
 
-def fit_sentence(fit: dict[str, Any]) -> str:
+def fit_sentence(fit: AxisFit) -> str:
     """How the fit went: floor, convergence, bootstrap."""
-    floor = FLOORS.get(fit["floor"], f"pinned at {fit['floor']} nats/token")
-    converged = "converged" if fit["converged"] else "did not converge"
+    floor = _floor(fit.floor)
+    converged = "converged" if fit.converged else "did not converge"
     return (
-        f"The cost unit is {fmt.flops(fit['unit_cost'])}; the floor E is {floor}; the fit {converged}, "
-        f"{fit['starts_agreeing']} of {fit['starts']} starts agree; "
-        f"{fmt.whole(fit['bootstrap_draws'])} bootstrap draws."
+        f"The cost unit is {fmt.flops(fit.unit_cost)}; the floor E is {floor}; the fit {converged}, "
+        f"{fit.starts_agreeing} of {fit.starts} starts agree; "
+        f"{fmt.whole(fit.bootstrap_draws)} bootstrap draws."
     )
 
 
-def held_out_table(fit: dict[str, Any]) -> Table:
+def held_out_table(fit: AxisFit) -> Table:
     """The largest rung, predicted from the smaller ones before it was used."""
     rows = []
-    for p in (fit["held_out"] or {}).get("predictions", []):
-        ends = p["interval"] or (None, None)
-        inside = {True: "yes", False: "no", None: f"{fmt.MISSING} (no interval)"}[p["inside"]]
+    for p in fit.held_out.predictions if fit.held_out else ():
+        low, high = p.interval or (None, None)
+        inside = {True: "yes", False: "no", None: f"{fmt.MISSING} (no interval)"}[p.inside]
         rows.append(
             [
-                p["variant"],
-                p["label"],
-                fmt.flops(p["cost"]),
-                str(p["n"]),
-                fmt.interval(p["predicted"], *ends, decimals=3),
-                fmt.fixed(p["observed"], 3),
-                f"{fmt.signed(100 * p['relative_error'], 2)} %",
+                p.variant,
+                p.label,
+                fmt.flops(p.cost),
+                str(p.n),
+                fmt.interval(p.predicted, low, high, decimals=3),
+                fmt.fixed(p.observed, 3),
+                f"{fmt.signed(100 * p.relative_error, 2)} %",
                 inside,
             ]
         )
@@ -297,46 +296,47 @@ def held_out_table(fit: dict[str, Any]) -> Table:
     )
 
 
-def sensitivity_table(comparison: dict[str, Any], fit: dict[str, Any]) -> Table:
+def sensitivity_table(comparison: Comparison, fit: AxisFit) -> Table:
     """Gain at the largest rung under other assumptions about the floor E."""
-    pairs = [c for c in comparison["comparisons"] if _has_gain(c)]
+    pairs = [c for c in comparison.comparisons if _has_gain(c)]
     rows = []
-    for i, choice in enumerate(fit["sensitivity"]):
-        floor = choice["floor"]
-        name = {"shared": "shared by all variants", "free": "one per variant"}.get(
-            floor, f"pinned at {floor} nats/token"
-        )
-        cells = [_sensitive(c["gains"]["flops"]["sensitivity"][i]) for c in pairs]
-        fitted = sorted({round(law["E"], 2) for law in choice["laws"].values()})
+    for i, choice in enumerate(fit.sensitivity):
+        cells = [_sensitive(c.gains["flops"].sensitivity[i]) for c in pairs]
+        fitted = sorted({round(law.E, 2) for law in choice.laws.values()})
         shown = " to ".join(fmt.fixed(v, 2) for v in ([fitted[0], fitted[-1]] if len(fitted) > 1 else fitted))
-        rows.append([name, shown or fmt.MISSING, *cells])
+        rows.append([_floor(choice.floor), shown or fmt.MISSING, *cells])
     return table(
         ["<Floor E", "Fitted E", *map(_stacked, pairs)],
         rows,
     )
 
 
-def _sensitive(row: dict[str, Any]) -> str:
-    if row["reason"]:
+def _floor(floor: Floor) -> str:
+    """What is assumed about the floor E."""
+    return FLOORS.get(str(floor), f"pinned at {floor} nats/token")
+
+
+def _sensitive(row: FloorGain) -> str:
+    if row.reason:
         return fmt.MISSING
-    return fmt.fixed(row["gain"], 2) if row["gain"] is not None else "∞"
+    return fmt.fixed(row.gain, 2) if row.gain is not None else "∞"
 
 
-def seeds_table(comparison: dict[str, Any]) -> Table:
+def seeds_table(comparison: Comparison) -> Table:
     """Paired test over (rung, seed), and how many pairs a gain of 1 % would need."""
     rows = []
-    for c in comparison["comparisons"]:
-        test, needed = c["seed_test"], c["seeds_needed"]
+    for c in comparison.comparisons:
+        test, needed = c.seed_test, c.seeds_needed
         rows.append(
             [
-                f"{c['candidate']} / {c['reference']}",
-                f"{test['pairs']} in {test['rungs']} rungs",
-                _per_cent(test["mean_log_difference"]),
-                _per_cent(test["sd_log_difference"], signed=False),
-                fmt.p_value(test["p_better"]),
-                _per_cent(test.get("detectable_log_difference"), signed=False),
-                fmt.whole(needed["pairs"]) if needed else fmt.MISSING,
-                test["reason"] or "",
+                f"{c.candidate} / {c.reference}",
+                f"{test.pairs} in {test.rungs} rungs",
+                _per_cent(test.mean_log_difference),
+                _per_cent(test.sd_log_difference, signed=False),
+                fmt.p_value(test.p_better),
+                _per_cent(test.detectable_log_difference, signed=False),
+                fmt.whole(needed.pairs) if needed else fmt.MISSING,
+                test.reason or "",
             ]
         )
     return table(
@@ -354,11 +354,11 @@ def seeds_table(comparison: dict[str, Any]) -> Table:
     )
 
 
-def noise_table(comparison: dict[str, Any]) -> Table:
+def noise_table(comparison: Comparison) -> Table:
     """Seed noise of every variant."""
     rows = [
-        [name, fmt.fixed(noise["sd_loss"], 4), str(noise["dof"]), str(noise["runs"])]
-        for name, noise in comparison["noise"].items()
+        [name, fmt.fixed(noise.sd_loss, 4), str(noise.dof), str(noise.runs)]
+        for name, noise in comparison.noise.items()
     ]
     return table(
         ["<Variant", "sd of loss (nats/token)", "Degrees of freedom", "Runs"],

@@ -1,0 +1,233 @@
+"""fits/<axis>.json: the laws of all variants on one cost axis, how sure they are, and what they predicted.
+
+Made by `fit.fit`, read by the comparison, the report and `stepladder predict`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar, Generic, Literal, TypeVar
+
+import numpy as np
+from pydantic import Field
+
+from stepladder.decision.cells import Misfit
+from stepladder.laws.invert import ComputeLaw
+from stepladder.laws.numbers import Interval
+from stepladder.record.document import Document, Part
+from stepladder.schema.analysis import Axis
+
+Floor = Literal["shared", "free"] | float
+"""Floor E of the variants: one for all, one each, or the value (nats/token) that it is pinned at."""
+
+T = TypeVar("T")
+
+
+class PerParameter(Part, Generic[T]):
+    """Something of each parameter of L(C) = E + A (C / unit)^-alpha."""
+
+    E: T
+    """What is said of the floor, nats/token."""
+    A: T
+    """What is said of the loss above the floor at the cost `unit`, nats/token."""
+    alpha: T
+    """What is said of the exponent, which has no unit."""
+
+    def items(self) -> Iterator[tuple[str, T]]:
+        """Names and values, in the order of the formula."""
+        yield from (("E", self.E), ("A", self.A), ("alpha", self.alpha))
+
+
+class FittedCell(Part):
+    """One variant at one rung and budget, beside its law."""
+
+    rung: str
+    budget: str
+    label: str
+    """The rung, with the budget where the ladder has several."""
+    cost: float
+    """Median over its runs, in the axis' unit."""
+    n: int
+    """Seeds."""
+    loss: float
+    """Mean over its seeds, in logs, nats/token."""
+    predicted: float
+    """The law's loss at that cost, nats/token."""
+    residual: float
+    """Log of loss over predicted."""
+
+
+class Curve(Part):
+    """A law from below its ladder's cheapest cell to beyond the dearest."""
+
+    cost: tuple[float, ...]
+    loss: tuple[float, ...]
+    """Nats/token."""
+    low: tuple[float, ...] | None = None
+    """Ends of the pointwise interval; null without a noise estimate."""
+    high: tuple[float, ...] | None = None
+
+
+class VariantLaw(Part):
+    """The law of one variant."""
+
+    reason: str | None
+    """Why the law cannot be inverted, or null."""
+    parameters: PerParameter[float]
+    standard_errors: PerParameter[float] | None
+    """Half of the central 68.27 % of the draws; null without a noise estimate."""
+    intervals: PerParameter[Interval] | None
+    cells: tuple[FittedCell, ...]
+    """Smallest first."""
+    curve: Curve
+
+
+class CellPrediction(Part):
+    """The loss that other rungs predict for a cell."""
+
+    variant: str
+    rung: str
+    budget: str
+    label: str
+    """The rung, with the budget where the ladder has several."""
+    cost: float
+    """What a run there spends, in the axis' unit."""
+    n: int
+    """Seeds whose mean is predicted."""
+    predicted: float
+    """Nats/token."""
+    interval: Interval | None
+    """The seed noise of the cell's runs included; null without a noise estimate."""
+
+
+class HeldOutPrediction(CellPrediction):
+    """A prediction beside what came."""
+
+    observed: float
+    """Nats/token."""
+    relative_error: float
+    """Observed over predicted, less 1."""
+    inside: bool | None
+    """Whether the interval holds the observed loss; null without one."""
+
+
+class HeldOut(Part):
+    """Rungs that were left out of a fit and predicted by it."""
+
+    rungs: tuple[str, ...]
+    reason: str | None
+    """Why the other rungs do not predict them, or null."""
+    predictions: tuple[HeldOutPrediction, ...]
+
+
+class FloorChoice(Part):
+    """The laws under one assumption about the floor."""
+
+    floor: Floor
+    reason: str | None
+    """Why there are no laws under it, or null."""
+    objective: float | None
+    """Huber loss on log residuals, summed over cells."""
+    laws: dict[str, PerParameter[float]]
+    """Parameters by variant."""
+    unit_cost: float | None = None
+    """Cost at which L = E + A."""
+
+    def law(self, variant: str) -> ComputeLaw:
+        """The law of a variant, where there is no `reason` against it."""
+        return _law(self.laws[variant], self.unit_cost)
+
+
+class Draws(Part):
+    """Bootstrap replicates of every law: what the comparison takes its intervals from."""
+
+    unit_cost: float
+    """Cost at which L = E + A."""
+    laws: dict[str, PerParameter[tuple[float, ...]]]
+    """Parameters by variant, one value per replicate."""
+
+
+class NoiseFound(Part):
+    """Seed noise, pooled over the ladder."""
+
+    dof: int
+    """Degrees of freedom; 0 where it is not known."""
+    sd_log_loss: dict[str, float | None] | None
+    """Standard deviation of one run's log loss, by variant."""
+    reason: str | None
+    """Why it is not known, or null."""
+
+
+class MadeFrom(Part):
+    """What a fit was made from: a comparison refuses one that was made otherwise."""
+
+    runs: int
+    draws: int
+    """Bootstrap draws that were asked for."""
+    seed: int
+    """Seed of the bootstrap."""
+
+
+class AxisFit(Document):
+    """The laws of all variants of a ladder on one cost axis."""
+
+    REMEDY: ClassVar[str] = "run snakemake again, or `stepladder fit RUNS --out FILE`"
+
+    axis: Axis
+    floor: Floor
+    huber_delta: float
+    """Residual of log loss from which cells count linearly."""
+    confidence: float
+    """Coverage of all intervals."""
+    n_runs: int
+    made_from: MadeFrom
+    n_cells: int
+    noise: NoiseFound
+    reason: str | None
+    """Why there is no fit, or null. Then there are no laws, and all that is said of the fit is null."""
+    misfit: Misfit | None = None
+    """How far cells lie off any smooth law."""
+    unit_cost: float | None = None
+    """Cost at which L = E + A, in the axis' unit."""
+    objective: float | None = None
+    """Huber loss on log residuals, summed over cells."""
+    converged: bool | None = None
+    starts: int | None = None
+    """Starts that were polished."""
+    starts_agreeing: int | None = None
+    """Starts that ended at the best objective."""
+    bootstrap_draws: int | None = None
+    bootstrap_converged: float | None = None
+    """Share of the draws whose fit converged; null without draws."""
+    laws: dict[str, VariantLaw] = Field(default_factory=dict)
+    """The laws by variant."""
+    held_out: HeldOut | None = None
+    """The largest rungs, predicted from the smaller ones; null if the ladder holds out none."""
+    leave_one_out: tuple[HeldOut, ...] = ()
+    """Every rung in turn, predicted from all others."""
+    sensitivity: tuple[FloorChoice, ...] = ()
+    """The laws under other assumptions about the floor."""
+    draws: Draws | None = None
+    """Null without a noise estimate."""
+
+    def law(self, variant: str) -> ComputeLaw:
+        """The law of a variant, where there is a fit."""
+        return _law(self.laws[variant].parameters, self.unit_cost)
+
+    def drawn(self, variant: str) -> ComputeLaw | None:
+        """The law of a variant in every replicate (B,); None without a noise estimate."""
+        if self.draws is None:
+            return None
+        E, A, alpha = (np.array(values) for _, values in self.draws.laws[variant].items())
+        return ComputeLaw(E, A, alpha, self.draws.unit_cost)
+
+    def why_not(self, *variants: str) -> str | None:
+        """Why the laws of these variants cannot be inverted: there are none, or one does not fall."""
+        reasons = (self.laws[name].reason for name in variants if not self.reason)
+        return self.reason or next(filter(None, reasons), None)
+
+
+def _law(parameters: PerParameter[float], unit: float | None) -> ComputeLaw:
+    if unit is None:
+        raise ValueError("there is no fit, so there is no law")
+    return ComputeLaw(parameters.E, parameters.A, parameters.alpha, unit)

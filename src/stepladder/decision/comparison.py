@@ -1,0 +1,157 @@
+"""comparison.json: every candidate against its references on every cost axis, and the verdicts.
+
+Made by `compare.compare`, read by the report.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from stepladder.decision.efficiency import AxisGain, PlacedGain, PooledGain
+from stepladder.decision.prediction_record import RecordCheck
+from stepladder.decision.run_options import NextRuns
+from stepladder.record.document import Document, Part
+from stepladder.schema.analysis import Axis, VerdictRule
+
+Outcome = Literal["promote", "hold", "reject"]
+
+
+class VariantNoise(Part):
+    """Seed noise of one variant, pooled within rungs."""
+
+    sd_loss: float | None
+    """Standard deviation of a run's loss, nats/token; null without a repeated seed."""
+    dof: int
+    """Degrees of freedom."""
+    runs: int
+
+
+class RankAgreement(Part):
+    """Whether the variants rank at one rung as they do at the largest."""
+
+    rung: str
+    largest: str
+    tau: float | None
+    """Kendall's tau of the two orders by loss; null where all losses of a rung are the same."""
+    n_variants: int
+
+
+class SeedTest(Part):
+    """Paired t-test of log loss over the (rung, seed) pairs that both variants have."""
+
+    pairs: int
+    rungs: int
+    """Rungs, or pairs of rung and budget, that have such pairs."""
+    dof: int
+    """Degrees of freedom of the noise, which is pooled within rungs."""
+    mean_log_difference: float | None
+    """Of candidate less reference; below 0 the candidate is better. Null without a pair."""
+    sd_log_difference: float | None = None
+    effect_size: float | None = None
+    """Improvement of log loss in standard deviations."""
+    p_better: float | None = None
+    """One-sided: small where the candidate is better beyond doubt."""
+    detectable_log_difference: float | None = None
+    """Difference that so many pairs show with 80 % power."""
+    reason: str | None = None
+    """Why there is no test, or null."""
+
+
+class PairsNeeded(Part):
+    """Pairs of runs that would show the wanted gain at one rung."""
+
+    label: str
+    log_difference: float
+    """Difference of log loss that the wanted gain makes there."""
+    pairs: int
+    had: int
+    """Seeds of the reference there."""
+    accelerator_hours: float | None
+    """What all pairs cost; null where the table has no seconds."""
+
+
+class SeedsNeeded(Part):
+    """How many pairs of runs would show the gain that is wanted."""
+
+    gain: float
+    """The wanted gain."""
+    power: float
+    """Chance to see it."""
+    alpha: float
+    """Level of the test."""
+    pairs: int
+    """Pairs that the largest rung needs."""
+    log_difference: float
+    """Difference of log loss that the wanted gain makes at the largest rung."""
+    rungs: tuple[PairsNeeded, ...]
+
+
+class Criterion(Part):
+    """One condition of the verdict's rule."""
+
+    name: str
+    """What is asked, in words."""
+    value: bool | int | float | None
+    """What was found; null where it is not known, or infinite."""
+    threshold: bool | int | float
+    passed: bool
+
+
+class Decision(Part):
+    """The rule applied to one comparison."""
+
+    verdict: Outcome
+    because: str
+    """What decided."""
+    criteria: tuple[Criterion, ...]
+
+
+class PairComparison(Decision):
+    """One candidate against one reference."""
+
+    candidate: str
+    reference: str
+    gains: dict[Axis, AxisGain]
+    seed_test: SeedTest
+    seeds_needed: SeedsNeeded | None
+    """Null without a fit or a noise estimate."""
+    next_runs: NextRuns | None
+    """For as many accelerator-hours as the ladder took; null where nothing can be planned."""
+
+
+class Interaction(Part):
+    """Whether a recipe saves as much on another architecture as on the baseline's: the ratio of its gains."""
+
+    recipe: str
+    architecture: str
+    variants: tuple[str, str, str, str]
+    """Recipe and baseline's recipe there, then the same on the baseline's architecture."""
+    axis: Axis
+    reason: str | None
+    """Why there is no ratio, or null."""
+    pooled: PooledGain | None = None
+    """Geometric mean of the ratio over the places that both gains have; at 1 the savings multiply."""
+    at_largest: PlacedGain | None = None
+
+
+class Comparison(Document):
+    """All comparisons of a ladder."""
+
+    REMEDY: ClassVar[str] = "run snakemake again, or `stepladder compare RUNS --out FILE`"
+
+    baseline: str
+    """Variant that every other is compared with."""
+    confidence: float
+    """Coverage of all intervals."""
+    rule: VerdictRule
+    """As the ladder file has it."""
+    n_runs: int
+    noise: dict[str, VariantNoise]
+    """Seed noise by variant."""
+    ranks: tuple[RankAgreement, ...]
+    comparisons: tuple[PairComparison, ...]
+    interactions: tuple[Interaction, ...]
+    prediction_record: RecordCheck | None = None
+    """What was predicted before the largest rungs ran; null where nothing was."""
+    warnings: tuple[str, ...]
+    """What to know before believing it."""

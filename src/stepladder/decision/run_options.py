@@ -1,0 +1,71 @@
+"""What could be run next, and what each run would tell: what `next_runs.rank_runs` finds."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from stepladder.record.document import Part
+
+
+class RunOption(Part):
+    """One more seed of one variant or of both at one place of the ladder."""
+
+    rung: str
+    """Label of the rung, or where a new one would be."""
+    flops: float
+    """What one run costs."""
+    new: bool
+    """Whether nobody ran there before."""
+    runs: dict[str, int]
+    """How many runs, by variant."""
+    accelerator_hours: float
+    """What all of the runs cost."""
+    interval_factor_after: float
+    """The interval would be the gain times or divided by this."""
+    narrowing: float
+    """Share by which the interval of ln EG would be narrower."""
+    narrowing_per_hour: float
+
+
+class ChosenRun(Part):
+    """A step of the plan."""
+
+    rung: str
+    flops: float
+    runs: dict[str, int]
+    """How many runs, by variant."""
+
+
+class SpendingPlan(Part):
+    """The best option per hour, again and again, while the budget lasts."""
+
+    steps: tuple[ChosenRun, ...]
+    accelerator_hours: float
+    interval_factor_after: float
+    """The interval would be the gain times or divided by this."""
+    narrowing: float
+    """Share by which the interval of ln EG would be narrower."""
+
+
+class NextRuns(Part):
+    """Options by what they would tell of the gain at the target, per accelerator-hour."""
+
+    axis: Literal["flops"] = "flops"
+    candidate: str
+    reference: str
+    target_flops: float
+    """Where the gain matters."""
+    hours: float
+    """Accelerator-hours that may be spent."""
+    confidence: float
+    sd_log_gain: float
+    """Standard deviation of ln EG at the target now."""
+    interval_factor_now: float
+    """The interval is the gain times or divided by this."""
+    misfit_sd: float
+    """Standard deviation of log loss that no number of seeds averages out."""
+    candidates: tuple[RunOption, ...]
+    """Those that the budget can pay, best per hour first."""
+    unaffordable: int
+    """Options that cost more than the budget."""
+    plan: SpendingPlan
