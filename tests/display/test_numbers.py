@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stepladder.display import numbers as fmt
+from stepladder.report.sections.verdict import eg
 
 
 @pytest.mark.parametrize(
@@ -18,6 +19,9 @@ from stepladder.display import numbers as fmt
         (fmt.significant(9.996), "10.0"),
         (fmt.significant(1234.5), "1230"),
         (fmt.significant(-0.5), "−0.500"),
+        (fmt.general(5.76e23), "5.76 × 10²³"),
+        (fmt.general(-1.234e-5, 2), "−1.2 × 10⁻⁵"),
+        (fmt.general(406.4, 5), "406.40"),
         (fmt.flops(5.7e12), "5.70 TFLOP"),
         (fmt.flops(9.996e11), "1.00 TFLOP"),
         (fmt.flops(3.2e22), "32.0 ZFLOP"),
@@ -47,11 +51,11 @@ def test_golden(text: str, expected: str) -> None:
 
 
 def test_gain_says_what_null_means() -> None:
-    assert fmt.gain({"gain": 1.449, "interval": [1.3, 1.62]}) == "1.45 [1.30, 1.62]"
-    assert fmt.gain({"gain": 2.0, "interval": [1.3, None]}) == "2.00 [1.30, ∞]"
-    assert fmt.gain({"gain": None, "interval": [3.0, None]}) == "∞ [3.00, ∞]"
-    assert fmt.gain({"gain": 0.9, "interval": None}) == "0.90 [no interval]"
-    assert fmt.gain(None) == "—"
+    assert fmt.gain(1.449, (1.3, 1.62)) == "1.45 [1.30, 1.62]"
+    assert fmt.gain(2.0, (1.3, None)) == "2.00 [1.30, ∞]"
+    assert fmt.gain(None, (3.0, None)) == "∞ [3.00, ∞]"
+    assert fmt.gain(0.9, None) == "0.90 [no interval]"
+    assert eg(None) == "—"
 
 
 @pytest.mark.parametrize("value", [None, math.nan, math.inf])
