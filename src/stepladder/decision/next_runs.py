@@ -1,4 +1,4 @@
-"""Which runs next: how much each would narrow the interval of the gain at the target, per accelerator-hour."""
+"""Which runs next: by how much each would narrow the interval of the gain at the target, per hour."""
 
 from __future__ import annotations
 
