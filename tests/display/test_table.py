@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from stepladder.display.table import table
-from stepladder.display.terminal import Shown, fitting
+from stepladder.display.terminal import Shown, fitting, show
 
 COSTS = table(
     ["<Variant", "~Active", "FLOPs", "~FLOPs", "<<Note"],
@@ -70,3 +70,9 @@ def test_wide_columns_take_several_lines() -> None:
     lines = printed(66)
     assert max(map(len, lines)) <= 66
     assert " ".join(" ".join(lines).split()).count("a note of many") >= 3
+
+
+def test_figures_are_not_cut_where_there_is_no_room(capsys: pytest.CaptureFixture[str]) -> None:
+    names = [f"a variant of a long name, {i}" for i in range(8)]
+    show(table([f"<{name}" for name in names], [names]))
+    assert capsys.readouterr().out.count("a variant of a long name, 7") == 2

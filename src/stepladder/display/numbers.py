@@ -13,6 +13,7 @@ from typing import TypeGuard
 
 MISSING = "—"
 _PREFIXES = ["", "k", "M", "G", "T", "P", "E", "Z", "Y"]
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _COUNTS = ["", "k", "M", "B", "T"]
 
 
@@ -32,6 +33,14 @@ def significant(value: float | None, digits: int = 3) -> str:
     # Rounding may have carried into a new digit: 9.996 is 10.0 at three figures, not 10.00.
     decimals = digits - 1 - math.floor(math.log10(abs(rounded)))
     return _minus(f"{rounded:.{max(decimals, 0)}f}")
+
+
+def general(value: float | None, digits: int = 3) -> str:
+    """Like `significant`, but very large and very small numbers as a power of ten: 5.76 × 10²³."""
+    if not is_number(value) or value == 0 or 1e-4 <= abs(value) < 1e7:
+        return significant(value, digits)
+    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+    return f"{_minus(mantissa)} × 10{str(int(exponent)).translate(_RAISED)}"
 
 
 def fixed(value: float | None, decimals: int = 3) -> str:
@@ -62,7 +71,7 @@ def bounds(ends: Sequence[float | None] | None, digits: int = 3) -> str:
     """Ends of an interval: `[0.0098, 0.0149]`. An end that is None is infinite; None is no interval."""
     if ends is None:
         return MISSING
-    low, high = ("∞" if end is None else significant(end, digits) for end in ends)
+    low, high = ("∞" if end is None else general(end, digits) for end in ends)
     return f"[{low}, {high}]"
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from rich.box import Box
 from rich.cells import cell_len
-from rich.console import Console, ConsoleOptions, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -55,7 +55,7 @@ class Shown:
     colours: Mapping[str, str] = field(default_factory=lambda: COLOURS)
     """Cell to its style."""
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         table = self.table
         kept = fitting(table, options.max_width)
         printed = RichTable(
@@ -84,7 +84,9 @@ class Shown:
                 printed.add_section()
             cells = [Text(row[i], self.colours.get(row[i], "")) for i in kept]
             printed.add_row(*cells, style="bold" if last else None)
-        yield printed
+        # Where lines may be longer than the terminal, figures are not cut to fit.
+        width = max(options.max_width, _needed(table, kept)) if options.no_wrap else options.max_width
+        yield from console.render(printed, options.update(max_width=width))
         if table.note:
             yield Text(table.note, "dim", no_wrap=False, overflow="fold")
 

@@ -25,7 +25,7 @@ def judge(spec: RunSpec, planned: PlannedRun, facts: Facts, now: float) -> RunSt
         now: Unix seconds.
     """
     state, reason = _state(spec, facts, now)
-    common = {
+    common: dict[str, Any] = {
         "id": spec.id,
         "rung": spec.rung,
         "variant": spec.variant,

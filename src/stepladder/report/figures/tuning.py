@@ -85,8 +85,8 @@ def _bowl(axes: Axes, bowl: SweptBowl, used: float | None, style: VariantStyle) 
     low, high = bowl.window
     x = np.log(np.geomspace(low, high, 80))
     a, b, c = bowl.coefficients
-    curve = {"color": style.colour, "linewidth": 1.1} if bowl.optimum else {"color": GREY, "linewidth": 0.8}
-    axes.plot(bowl.base_rate * np.exp(x), a + b * x + c * x**2, **curve)
+    colour, width = (style.colour, 1.1) if bowl.optimum else (GREY, 0.8)
+    axes.plot(bowl.base_rate * np.exp(x), a + b * x + c * x**2, color=colour, linewidth=width)
     if best := bowl.optimum:
         if best.interval:
             axes.axvspan(*best.interval, color=style.colour, alpha=0.13, linewidth=0)
@@ -166,9 +166,11 @@ def rates_figure(tuning: Tuning, styles: Styles) -> Figure | None:
 def _law(axes: Axes, rows: list[RungRate], style: VariantStyle) -> None:
     """Between rungs a straight line in logs, which is exact where the ladder's rule is a power law."""
     size = [row.quantity for row in rows]
-    axes.plot(size, [row.learning_rate for row in rows], color=style.colour, linestyle=style.line)
-    if all(row.interval for row in rows):
-        low, high = zip(*(row.interval for row in rows), strict=True)
+    rates = np.array([row.learning_rate for row in rows], dtype=float)
+    axes.plot(size, rates, color=style.colour, linestyle=style.line)
+    intervals = [row.interval for row in rows if row.interval]
+    if len(intervals) == len(rows):
+        low, high = zip(*intervals, strict=True)
         axes.fill_between(size, low, high, color=style.colour, alpha=0.13, linewidth=0)
 
 

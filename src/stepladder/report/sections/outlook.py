@@ -3,9 +3,14 @@ it."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+
 from stepladder.decision.axis_fit import AxisFit, HeldOutPrediction
 from stepladder.decision.comparison import Comparison, PairsNeeded
 from stepladder.decision.efficiency import Crossover
+from stepladder.decision.prediction import Prediction
+from stepladder.decision.run_options import NextRuns, RunOption
 from stepladder.display import numbers as fmt
 from stepladder.display.table import Table, table
 from stepladder.report.sections.verdict import eg
@@ -135,14 +140,67 @@ def next_table(comparison: Comparison) -> Table:
                 [
                     f"{c.candidate} / {c.reference}" if i == 0 else "",
                     f"× ÷ {fmt.fixed(plan.interval_factor_now, 3)}" if i == 0 else "",
-                    row.rung + (" (new)" if row.new else ""),
-                    fmt.flops(row.flops),
-                    " + ".join(row.runs),
-                    fmt.significant(row.accelerator_hours),
-                    f"× ÷ {fmt.fixed(row.interval_factor_after, 3)}",
-                    f"{fmt.signed(-100 * row.narrowing, 1)} %",
+                    *_option(row),
                 ]
             )
+    return table(["<Candidate / reference", "Now", *OPTION], rows)
+
+
+def options_table(found: NextRuns, shown: int) -> Table:
+    """The first runs of a ranking, and by how much an accelerator-hour on them narrows the interval."""
+    rows = [
+        [*_option(row), f"{fmt.signed(-100 * row.narrowing_per_hour, 1)} %"]
+        for row in found.candidates[:shown]
+    ]
+    return table([*OPTION, "Per hour"], rows)
+
+
+def spending_sentences(found: NextRuns) -> list[str]:
+    """How well the gain is known, and what the budget would buy."""
+    counts = Counter(f"{step.rung} ({' + '.join(step.runs)})" for step in found.plan.steps)
+    chosen = ", ".join(f"{n} × {place}" for place, n in counts.items()) or "nothing that would help"
+    sentences = [
+        f"EG of {found.candidate} over {found.reference} at {fmt.flops(found.target_flops)} is known to "
+        f"× or ÷ {fmt.fixed(found.interval_factor_now, 3)} ({fmt.percent(found.confidence)}).",
+        f"With {found.hours:g} accelerator-hours: {chosen}; {fmt.significant(found.plan.accelerator_hours)} "
+        f"hours, then × or ÷ {fmt.fixed(found.plan.interval_factor_after, 3)}.",
+    ]
+    if found.unaffordable:
+        sentences.append(f"{found.unaffordable} more cost over {found.hours:g} accelerator-hours each.")
+    return sentences
+
+
+def predictions_table(rows: Sequence[Prediction]) -> Table:
+    """Predicted losses, one line per point."""
+    cells = []
+    for row in rows:
+        at = ", ".join(f"{name} {fmt.count(value)}" for name, value in row.at.items())
+        beyond = [f"{name} × {fmt.significant(value)}" for name, value in row.beyond.items() if value > 1]
+        cells.append(
+            [
+                f"{row.variant}: {at}" if row.variant else at,
+                fmt.significant(row.predicted, 5),
+                fmt.bounds(row.interval, 4),
+                fmt.bounds(row.run_interval, 4),
+                ", ".join(beyond) or "no",
+            ]
+        )
     return table(
-        ["<Candidate / reference", "Now", "<Rung", "FLOPs", "<<Runs", "Acc.-hours", "Then", "Interval"], rows
+        ["<At", "Loss (nats/token)", "Interval of the law", "Interval of a run", "<<Beyond the data"], cells
     )
+
+
+OPTION = ("<Rung", "FLOPs", "<<Runs", "Acc.-hours", "Then", "Interval")
+"""Columns of `_option`."""
+
+
+def _option(row: RunOption) -> list[str]:
+    """A run that could be next: what it costs, and what it would tell."""
+    return [
+        row.rung + (" (new)" if row.new else ""),
+        fmt.flops(row.flops),
+        " + ".join(row.runs),
+        fmt.significant(row.accelerator_hours),
+        f"× ÷ {fmt.fixed(row.interval_factor_after, 3)}",
+        f"{fmt.signed(-100 * row.narrowing, 1)} %",
+    ]

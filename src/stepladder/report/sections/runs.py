@@ -165,8 +165,8 @@ def health_table(runs: pd.DataFrame) -> Table | None:
         return None
     found = runs[runs[columns].sum(axis=1) > 0]
     rows = [
-        [row.id, *(fmt.whole(getattr(row, column)) for column in columns), "; ".join(row.health_notes[:3])]
-        for row in found.itertuples()
+        [str(row["id"]), *(fmt.whole(row[column]) for column in columns), "; ".join(row["health_notes"][:3])]
+        for _, row in found.iterrows()
     ]
     head = ["<Run", "Spikes", "Skipped steps", "Slow steps", "<<First of them"]
     return table(head, rows) if rows else None

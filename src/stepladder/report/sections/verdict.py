@@ -12,7 +12,7 @@ from stepladder.decision.comparison import Comparison, Criterion, Interaction, P
 from stepladder.decision.efficiency import AxisGain, FloorGain, Gain
 from stepladder.display import numbers as fmt
 from stepladder.display.table import Table, table
-from stepladder.schema.analysis import AXES
+from stepladder.schema.analysis import AXES, Axis
 
 FLOORS = {"shared": "shared by all variants", "free": "one per variant"}
 
@@ -90,25 +90,22 @@ def _sign(row: Gain) -> str:
 
 def verdict_table(comparison: Comparison) -> Table:
     """Candidate by reference: verdict, gains at the largest rung, trend, n, what decided."""
+    axes = _axes(comparison)
     rows = []
     for c in comparison.comparisons:
-        flops, seconds = c.gains["flops"], c.gains["seconds"]
-        rows.append(
-            [
-                c.candidate,
-                c.reference,
-                c.verdict,
-                eg(flops.at_largest),
-                eg(seconds.at_largest),
-                trend(flops),
-                _n(flops),
-                c.because,
-            ]
-        )
+        main = c.gains[axes[0]]
+        gains = [eg(c.gains[axis].at_largest) for axis in axes[:2]]
+        rows.append([c.candidate, c.reference, c.verdict, *gains, trend(main), _n(main), c.because])
+    titles = [f"<EG on {AXES[axis].title}" for axis in axes[:2]]
     return table(
-        ["<Candidate", "<Against", "<Verdict", "<EG on FLOPs", "<EG on time", "<Trend", "<n", "<<Decided by"],
+        ["<Candidate", "<Against", "<Verdict", *titles, "~<Trend", "~<n", "<<Decided by"],
         rows,
     )
+
+
+def _axes(comparison: Comparison) -> list[Axis]:
+    """The cost axes that were compared, FLOPs first where they are among them."""
+    return [axis for axis in AXES if all(axis in c.gains for c in comparison.comparisons)]
 
 
 def _has_gain(c: PairComparison) -> bool:
@@ -179,21 +176,22 @@ def _n(gain: AxisGain) -> str:
 
 def gains_table(comparison: Comparison) -> Table:
     """Every gain on every axis, per rung and pooled."""
+    axes = _axes(comparison)
     rows = []
     for c in comparison.comparisons:
-        pair, gains = f"{c.candidate} / {c.reference}", [c.gains[axis] for axis in AXES]
-        if not _has_gain(c):
-            rows.append([pair, *[fmt.MISSING] * (len(gains) + 2), c.gains["flops"].reason or ""])
+        pair, gains = f"{c.candidate} / {c.reference}", [c.gains[axis] for axis in axes]
+        if gains[0].reason:
+            rows.append([pair, *[fmt.MISSING] * (len(gains) + 2), gains[0].reason])
             continue
-        for i, rung in enumerate(c.gains["flops"].rungs):
+        for i, rung in enumerate(gains[0].rungs):
             # A fit may be refused on one axis alone.
             cells = [eg(g.rungs[i] if g.rungs else None) for g in gains]
             marks = ["held out"] * rung.held_out + ["beyond the reference"] * rung.extrapolated
             n = f"{rung.n} + {rung.n_reference}"
             rows.append([pair if i == 0 else "", rung.label, *cells, n, ", ".join(marks)])
         pooled = [eg(g.pooled) for g in gains]
-        rows.append(["", "all", *pooled, "", f"geometric mean of {len(c.gains['flops'].rungs)}"])
-    titles = [f"EG on {axis.title}" for axis in AXES.values()]
+        rows.append(["", "all", *pooled, "", f"geometric mean of {len(gains[0].rungs)}"])
+    titles = [f"{'~' if axis in axes[2:] else ''}EG on {AXES[axis].title}" for axis in axes]
     return table(["<Candidate / reference", "<Rung", *titles, "n", "<<Note"], rows)
 
 
