@@ -340,7 +340,7 @@ def test_a_large_table_is_fitted_as_if_all_its_rows_were_screened(monkeypatch):
 
 
 def test_rows_in_blocks_are_the_rows_at_once(monkeypatch):
-    table, law = many(1500, groups=3), LAWS["chinchilla"]()
+    table, law = many(600, groups=3), LAWS["chinchilla"]()
     options = Options(by="variant", shared=("E",), draws=0)
     whole = fit_table(table, law, options)
     monkeypatch.setattr("stepladder.laws.design.ROWS", 400)
