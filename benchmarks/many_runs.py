@@ -28,7 +28,7 @@ from stepladder.record.paths import LadderFolder, RunFolder
 from stepladder.record.result import (
     EngineUsed,
     Health,
-    HeldOut,
+    HeldOutText,
     Lineage,
     Machine,
     Mfu,
@@ -192,7 +192,7 @@ def make_result(spec: RunSpec, loss: float) -> Result:
         bits_per_byte=loss / float(np.log(2)),
         losses=dict.fromkeys(domains, loss),
         bits_per_byte_by_domain=dict.fromkeys(domains, loss / float(np.log(2))),
-        validation={domain: HeldOut(tokens=50_000, bytes=50_000, documents=100) for domain in domains},
+        validation={domain: HeldOutText(tokens=50_000, bytes=50_000, documents=100) for domain in domains},
         steps=spec.recipe.steps,
         positions=spec.recipe.positions,
         tokens=spec.recipe.tokens,

@@ -51,9 +51,11 @@ def measure(d_model: int, threads: int) -> float:
     sys.path.insert(0, str(Path(__file__).parent))
     from train_step import POSITIONS, SEQUENCES, batch, make_trainer, our_step
 
+    from stepladder.training.device import keep_freed_memory
     from stepladder.training.process import configure_process
 
     configure_process(threads=threads)
+    keep_freed_memory()
     step, (inputs, targets) = our_step(make_trainer(d_model)), batch(1, seed=0)
     for _ in range(20):
         step(inputs, targets)

@@ -42,6 +42,7 @@ from stepladder.record.spec import (
     ScheduleSpec,
 )
 from stepladder.training.calibrate import measure_gemm_peak
+from stepladder.training.device import keep_freed_memory
 from stepladder.training.process import configure_process
 from stepladder.training.trainer import Trainer
 
@@ -338,6 +339,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="also write the rows as JSON")
     arguments = parser.parse_args()
     configure_process(threads=1)
+    keep_freed_memory()
     peak = measure_gemm_peak(1, "fp32")["flops_per_second"]
     print(
         f"torch {torch.__version__}, one thread, fp32, largest matrix-product rate {peak / 1e9:.1f} GFLOP/s"

@@ -26,6 +26,7 @@ from stepladder.ladder.trunk import Trunks, find_trunks
 from stepladder.record.spec import RunSpec
 from stepladder.schema.execution import EngineOptions
 from stepladder.schema.ladder import Ladder
+from stepladder.training.device import keep_freed_memory
 from stepladder.training.process import configure_process
 from stepladder.training.run import train
 
@@ -98,6 +99,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     configure_process(1)
+    keep_freed_memory()
     climb = Climb.open(arguments.ladder)
     with tempfile.TemporaryDirectory() as scratch:
         data = Path(scratch, "data")

@@ -173,10 +173,10 @@ def test_what_was_read_before_a_bad_file_is_kept_for_the_next_attempt(tmp_path: 
 
 
 def test_an_entry_that_is_cached_is_not_made_again(tmp_path: Path) -> None:
-    def fail() -> cache.Entry:
+    def fail() -> cache.CachedText:
         raise AssertionError("made again")
 
-    text = cache.Entry(np.zeros(1, dtype=cache.TABLE), np.arange(5, dtype=np.uint8))
+    text = cache.CachedText(np.zeros(1, dtype=cache.TABLE), np.arange(5, dtype=np.uint8))
     path = cache.Cache(tmp_path).get("tokens-a", lambda: text)
     assert cache.Cache(tmp_path).get("tokens-a", fail) == path
     assert np.array_equal(cache.load(path).flat, text.flat)

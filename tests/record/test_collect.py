@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from golden import a_result, golden
 
-from stepladder.record.document import DocumentError
+from stepladder.documents.document import DocumentError
 from stepladder.record.tables import collect, read_runs
 
 

@@ -7,7 +7,7 @@ import json
 import pytest
 from golden import GOLDEN, a_result, golden
 
-from stepladder.record.document import DocumentError
+from stepladder.documents.document import DocumentError
 from stepladder.record.events import read_events
 from stepladder.record.result import Ended, Result
 

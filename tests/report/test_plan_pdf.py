@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from stepladder.documents.document import DocumentError
 from stepladder.ladder.plan import Plan
-from stepladder.record.document import DocumentError
 from stepladder.report.render.plan import build_plan_pdf, print_plan
 from stepladder.report.sections.plan import plan_context, rungs_table, totals_table
 
@@ -60,7 +60,7 @@ def test_a_dear_plan_says_that_it_will_not_start(plan: Plan, capsys: pytest.Capt
 def test_a_plan_comes_back_as_written(plan: Plan, tmp_path: Path) -> None:
     path = tmp_path / "plan.json"
     plan.write(path)
-    assert Plan.read(path).model_copy(update={"schema_version": 0}) == plan
+    assert Plan.read(path) == plan
     path.write_text(path.read_text().replace('"schema_version": 1', '"schema_version": 0'))
     with pytest.raises(DocumentError, match=r"plan\.json: schema_version 0, .*snakemake plan"):
         Plan.read(path)

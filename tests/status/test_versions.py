@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from stepladder.cli import app
 from stepladder.record.result import Ended
-from stepladder.status.versions import Entry, Work, ledger, read_entries
+from stepladder.status.versions import EndedRun, Work, ledger, read_entries
 from stepladder.training.run import train
 
 MFU = {
@@ -46,8 +46,8 @@ def entry(make_run):
     """A run that ended at time 0, with these fields of its `end` record changed."""
     work = Work.model_validate_json(make_run().to_json())
 
-    def make(**changes) -> Entry:
-        return Entry(0.0, Ended.model_validate(RECORD | changes), work)
+    def make(**changes) -> EndedRun:
+        return EndedRun(0.0, Ended.model_validate(RECORD | changes), work)
 
     return make
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from stepladder.cli.errors import Misuse
+from stepladder.documents.files import write_atomically
 
 
 def ready(*paths: Path | None) -> None:
@@ -33,8 +34,8 @@ def roomy(path: Path) -> Path:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write strict, readable JSON; parents are made."""
-    roomy(path).write_text(json.dumps(value, indent=1, allow_nan=False) + "\n")
+    """Write strict, readable JSON, whole or not at all; parents are made."""
+    write_atomically(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
 
 
 def read_object(path: Path, maker: str, *keys: str) -> dict[str, Any]:

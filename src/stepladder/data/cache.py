@@ -33,7 +33,7 @@ TABLE = [
 `quality.judge` says of its text."""
 
 
-class Entry(NamedTuple):
+class CachedText(NamedTuple):
     """The documents of a chunk, one after another in a flat array of bytes or token ids."""
 
     table: NDArray[np.void]
@@ -54,7 +54,7 @@ class Cache:
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
 
-    def get(self, name: str, make: Callable[[], Entry]) -> Path:
+    def get(self, name: str, make: Callable[[], CachedText]) -> Path:
         """Path of the entry `name`, which is made and stored first if it is not there."""
         path = self._folder / f"{name}.npz"
         if not path.exists():
@@ -65,13 +65,13 @@ class Cache:
         return path
 
 
-def load(path: Path) -> Entry:
+def load(path: Path) -> CachedText:
     """Read an entry."""
     with np.load(path) as arrays:
-        return Entry(arrays["table"], arrays["flat"])
+        return CachedText(arrays["table"], arrays["flat"])
 
 
-def read_chunk(chunk: Chunk) -> Entry:
+def read_chunk(chunk: Chunk) -> CachedText:
     """Parse a chunk's documents.
 
     Raises:
@@ -84,15 +84,15 @@ def read_chunk(chunk: Chunk) -> Entry:
         entry["content"], entry["group"] = _digest(text), _digest(group)
         entry["domain"], entry["file"], entry["row"], entry["size"] = domain, file, row, len(text)
         entry["flaw"] = judge(text)
-    return Entry(table, np.frombuffer(b"".join(d.text for d in documents), dtype=np.uint8))
+    return CachedText(table, np.frombuffer(b"".join(d.text for d in documents), dtype=np.uint8))
 
 
-def tokenize(text: Entry, tokenizer: Tokenizer, dtype: str) -> Entry:
+def tokenize(text: CachedText, tokenizer: Tokenizer, dtype: str) -> CachedText:
     """The same documents as token ids, without end of document."""
     ids = tokenizer.encode([part.tobytes() for part in text.documents()])
     table = text.table.copy()
     table["size"] = [len(one) for one in ids]
-    return Entry(table, np.concatenate([np.empty(0, np.uint32), *ids]).astype(dtype))
+    return CachedText(table, np.concatenate([np.empty(0, np.uint32), *ids]).astype(dtype))
 
 
 def _digest(content: bytes) -> np.void:

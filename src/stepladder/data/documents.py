@@ -12,7 +12,7 @@ CHUNK_BYTES = 16 * 2**20
 """Raw bytes read together: the most text that is read or tokenized again after an error."""
 
 
-class Document(NamedTuple):
+class TextDocument(NamedTuple):
     """One text. `domain` and `file` count within the chunk's `domains` and `files`."""
 
     text: bytes
@@ -34,7 +34,7 @@ class Chunk:
     domains: tuple[str, ...]
     files: tuple[str, ...]
     """Names of the files, as a person knows them."""
-    read: Callable[[], Iterator[Document]]
+    read: Callable[[], Iterator[TextDocument]]
     """Parses the documents; raises DataError at a bad place."""
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stepladder.data.documents import CHUNK_BYTES, Chunk, Document, digest, group_files
+from stepladder.data.documents import CHUNK_BYTES, Chunk, TextDocument, digest, group_files
 from stepladder.data.errors import DataError
 from stepladder.schema.data import FileSource, JsonLines, TextFiles
 
@@ -60,11 +60,11 @@ def _text(domain: str, paths: list[str]) -> Iterator[Chunk]:
 
 
 def _text_chunk(domain: str, group: list[tuple[str, bytes]]) -> Chunk:
-    def read() -> Iterator[Document]:
+    def read() -> Iterator[TextDocument]:
         for index, (path, content) in enumerate(group):
             _check_utf8(content, path, first_line=1)
             if content.strip():
-                yield Document(content, 0, index, 0, content)
+                yield TextDocument(content, 0, index, 0, content)
 
     key = digest({"kind": "text"}, (content for _, content in group))
     return Chunk(key, (domain,), tuple(path for path, _ in group), read)
@@ -82,12 +82,12 @@ def _json_lines(domain: str, path: str, field: str) -> Iterator[Chunk]:
 
 
 def _json_chunk(domain: str, path: str, field: str, first_line: int, lines: list[bytes]) -> Chunk:
-    def read() -> Iterator[Document]:
+    def read() -> Iterator[TextDocument]:
         for number, line in enumerate(lines, first_line):
             if line.strip():
                 text = _json_text(line, field, path, number)
                 if text.strip():
-                    yield Document(text, 0, 0, number, text)
+                    yield TextDocument(text, 0, 0, number, text)
 
     key = digest({"kind": "jsonl", "field": field, "first_line": first_line}, lines)
     return Chunk(key, (domain,), (path,), read)
@@ -122,11 +122,11 @@ def _parquet(domain: str, path: str, field: str) -> Iterator[Chunk]:
 
 
 def _parquet_chunk(domain: str, path: str, field: str, first_row: int, values: list[Any]) -> Chunk:
-    def read() -> Iterator[Document]:
+    def read() -> Iterator[TextDocument]:
         for row, value in enumerate(values, first_row):
             text = _encode(value, f"{path}: row {row}: column {field!r}")
             if text.strip():
-                yield Document(text, 0, 0, row, text)
+                yield TextDocument(text, 0, 0, row, text)
 
     how = {"kind": "parquet", "field": field, "first_row": first_row}
     return Chunk(digest(how, (repr(value).encode() for value in values)), (domain,), (path,), read)

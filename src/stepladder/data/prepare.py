@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from stepladder.data import files, stdlib
-from stepladder.data.cache import Cache, Entry, load, read_chunk, tokenize
+from stepladder.data.cache import Cache, CachedText, load, read_chunk, tokenize
 from stepladder.data.manifest import DegenerateDocuments, Manifest, describe_file, fingerprint
 from stepladder.data.shards import Piece, Written, is_held_out, write_shards
 from stepladder.data.tokenization import Bytes, Tokenizer, id_dtype, load_pretrained, train_bpe
@@ -148,7 +148,7 @@ def _tokenize_all(
     progress.update(task, description="tokenized")
 
 
-def _tokens(text: Text, tokenizer: Tokenizer, dtype: str) -> Entry:
+def _tokens(text: Text, tokenizer: Tokenizer, dtype: str) -> CachedText:
     return tokenize(load(text.path), tokenizer, dtype)
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stepladder.data.cache import Entry
+from stepladder.data.cache import CachedText
 from stepladder.data.errors import DataError
 from stepladder.data.manifest import DOCUMENT, DegenerateDocuments, File, Shard, Split, describe_file
 from stepladder.data.quality import FLAWS, Flaw
@@ -20,13 +20,13 @@ from stepladder.data.tokenization import Tokenizer, id_dtype
 class Piece(NamedTuple):
     """A chunk's entry with what its numbers refer to."""
 
-    entry: Entry
+    entry: CachedText
     domains: tuple[str, ...]
     first_file: int
     """Line of files.txt that holds the name of the chunk's file 0."""
 
 
-class Row(NamedTuple):
+class DocumentRow(NamedTuple):
     """One document on its way into a shard."""
 
     domain: str
@@ -51,7 +51,7 @@ class Degenerate:
         self._counts: dict[str, dict[Flaw, int]] = {domain: {} for domain in domains}
         self._examples: list[tuple[int, int, Flaw]] = []
 
-    def add(self, row: Row) -> None:
+    def add(self, row: DocumentRow) -> None:
         """Count one."""
         self._documents += 1
         if not row.flaw:
@@ -108,7 +108,7 @@ class ShardWriter:
         self._index: list[tuple[int, int, int]] = []
         self._tokens = self._bytes = 0
 
-    def append(self, row: Row) -> None:
+    def append(self, row: DocumentRow) -> None:
         """Write one document and the token that ends it."""
         self._index.append((self._tokens, row.file, row.row))
         for part in (row.tokens.astype(self.dtype, copy=False), self._end):
@@ -149,7 +149,7 @@ def write_shards(
         DataError: a domain has no training or no held-out document.
     """
     train = {domain: ShardWriter(folder, f"{domain}.train", tokenizer) for domain in domains}
-    held_out: dict[str, list[Row]] = {domain: [] for domain in domains}
+    held_out: dict[str, list[DocumentRow]] = {domain: [] for domain in domains}
     duplicates = 0
     seen: set[bytes] = set()
     degenerate = Degenerate(domains)
@@ -183,10 +183,10 @@ def write_shards(
     return Written(shards, duplicates, degenerate)
 
 
-def _rows(pieces: Iterable[Piece]) -> Iterator[Row]:
+def _rows(pieces: Iterable[Piece]) -> Iterator[DocumentRow]:
     for entry, domains, first_file in pieces:
         for about, tokens in zip(entry.table, entry.documents(), strict=True):
-            yield Row(
+            yield DocumentRow(
                 domain=domains[about["domain"]],
                 tokens=tokens,
                 file=first_file + int(about["file"]),

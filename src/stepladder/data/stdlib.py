@@ -22,7 +22,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
-from stepladder.data.documents import Chunk, Document, digest, group_files
+from stepladder.data.documents import Chunk, TextDocument, digest, group_files
 from stepladder.data.errors import DataError
 
 DOMAINS = ("code", "prose")
@@ -143,8 +143,8 @@ def _is_string(statement: ast.stmt) -> bool:
     )
 
 
-def _chunk(files: list[tuple[str, bytes]], parse: Callable[[bytes, int], Iterator[Document]]) -> Chunk:
-    def read() -> Iterator[Document]:
+def _chunk(files: list[tuple[str, bytes]], parse: Callable[[bytes, int], Iterator[TextDocument]]) -> Chunk:
+    def read() -> Iterator[TextDocument]:
         for index, (_, content) in enumerate(files):
             yield from parse(content, index)
 
@@ -153,7 +153,7 @@ def _chunk(files: list[tuple[str, bytes]], parse: Callable[[bytes, int], Iterato
     return Chunk(key, DOMAINS, tuple(name for name, _ in files), read)
 
 
-def _from_source(content: bytes, file: int) -> Iterator[Document]:
+def _from_source(content: bytes, file: int) -> Iterator[TextDocument]:
     """Code and prose of one file: both on the same side of the split."""
     try:
         encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
@@ -164,11 +164,11 @@ def _from_source(content: bytes, file: int) -> Iterator[Document]:
     prose = "\n\n".join(docstrings).encode("utf-8", "replace")
     for domain, text in ((CODE, code.encode()), (PROSE, prose)):
         if text.strip():
-            yield Document(text, domain, file, 0, content)
+            yield TextDocument(text, domain, file, 0, content)
 
 
-def _from_topic(content: bytes, file: int) -> Iterator[Document]:
-    yield Document(content, PROSE, file, 0, content)
+def _from_topic(content: bytes, file: int) -> Iterator[TextDocument]:
+    yield TextDocument(content, PROSE, file, 0, content)
 
 
 def _matches(name: str, patterns: tuple[str, ...]) -> bool:

@@ -12,9 +12,9 @@ import numpy as np
 from pydantic import Field
 
 from stepladder.decision.cells import Misfit
+from stepladder.documents.document import Document, Part
 from stepladder.laws.invert import ComputeLaw
 from stepladder.laws.numbers import Interval
-from stepladder.record.document import Document, Part
 from stepladder.schema.analysis import Axis
 
 Floor = Literal["shared", "free"] | float

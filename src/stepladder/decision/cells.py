@@ -11,9 +11,9 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
+from stepladder.documents.document import Part
 from stepladder.laws.forms import Array
 from stepladder.laws.numbers import MISFIT_LEVEL
-from stepladder.record.document import Part
 from stepladder.schema.analysis import AXES
 
 

@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 from stepladder.decision.efficiency import AxisGain, PlacedGain, PooledGain
 from stepladder.decision.prediction_record import RecordCheck
 from stepladder.decision.run_options import NextRuns
-from stepladder.record.document import Document, Part
+from stepladder.documents.document import Document, Part
 from stepladder.schema.analysis import Axis, VerdictRule
 
 Outcome = Literal["promote", "hold", "reject"]

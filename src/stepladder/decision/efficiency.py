@@ -7,10 +7,10 @@ from typing import Self
 import numpy as np
 
 from stepladder.decision.axis_fit import Floor
+from stepladder.documents.document import Part
 from stepladder.laws.forms import Array
 from stepladder.laws.invert import exp
 from stepladder.laws.numbers import Interval, finite, percentile_interval
-from stepladder.record.document import Part
 from stepladder.schema.analysis import Axis
 
 

@@ -41,7 +41,7 @@ HOUR = 3600.0
 
 
 @dataclass(frozen=True)
-class Place:
+class LadderPlace:
     """One rung and budget, there or new, with the runs of the two variants."""
 
     label: str
@@ -57,7 +57,7 @@ class Place:
 class Problem:
     """The linearised comparison of two variants."""
 
-    places: tuple[Place, ...]
+    places: tuple[LadderPlace, ...]
     laws: tuple[ComputeLaw, ComputeLaw]
     """Reference's, candidate's."""
     names: tuple[str, str]
@@ -89,7 +89,7 @@ class Problem:
             seeds[owner][step] = set(cells.seeds[cell].tolist())
         empty: set[int] = set()
         places = tuple(
-            Place(
+            LadderPlace(
                 labels[step],
                 float(flops[step]),
                 (int(wide.loc[step, reference]), int(wide.loc[step, candidate])),
@@ -115,7 +115,7 @@ class Problem:
             hours_law=hours_law,
         )
 
-    def hours(self, place: Place, added: tuple[int, int]) -> float:
+    def hours(self, place: LadderPlace, added: tuple[int, int]) -> float:
         """Accelerator-hours of `added` runs at a place."""
         total = 0.0
         for name, count in zip(self.names, added, strict=True):
@@ -123,7 +123,7 @@ class Problem:
             total += count * float(np.exp(intercept + slope * np.log(place.flops)))
         return total
 
-    def sd(self, places: tuple[Place, ...]) -> float:
+    def sd(self, places: tuple[LadderPlace, ...]) -> float:
         """Standard deviation of ln EG at the target, were these the ladder's runs."""
         point = self._vector()
         P = len(point)
@@ -143,7 +143,7 @@ class Problem:
         g = self._derivative(self._log_gain)
         return float(np.sqrt(g @ np.linalg.solve(information, g)))
 
-    def options(self, target: float) -> list[tuple[Place, tuple[int, int]]]:
+    def options(self, target: float) -> list[tuple[LadderPlace, tuple[int, int]]]:
         """One more seed of either variant or of both at every place, and at new rungs: between the two
         largest, above the largest by the ladder's own ratio, and at the target."""
         sizes = sorted({place.flops for place in self.places})
@@ -153,7 +153,7 @@ class Problem:
         new.append(("one rung up", top * ratio))
         if target > top * 1.5 and abs(np.log(target / (top * ratio))) > 0.2:
             new.append(("at the target", target))
-        fresh = [Place(label, flops, (0, 0), new=True) for label, flops in new]
+        fresh = [LadderPlace(label, flops, (0, 0), new=True) for label, flops in new]
         return [
             (place, added)
             for place in [*self.places, *fresh]
@@ -161,7 +161,7 @@ class Problem:
             if not place.new or added == (1, 1)
         ]
 
-    def with_runs(self, place: Place, added: tuple[int, int]) -> tuple[Place, ...]:
+    def with_runs(self, place: LadderPlace, added: tuple[int, int]) -> tuple[LadderPlace, ...]:
         """All places after `added` runs at one of them."""
         # A single run takes a seed that the other variant has already, where there is one left.
         unpaired = place.runs[added.index(0)] > place.both if 0 in added else True
@@ -170,7 +170,7 @@ class Problem:
         others = tuple(p for p in self.places if p is not place)
         return (*others, more)
 
-    def describe(self, option: tuple[Place, tuple[int, int]], now: float, quantile: float) -> RunOption:
+    def describe(self, option: tuple[LadderPlace, tuple[int, int]], now: float, quantile: float) -> RunOption:
         """What one option costs and brings."""
         place, added = option
         after = self.sd(self.with_runs(place, added))

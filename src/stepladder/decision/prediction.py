@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from stepladder.decision.axis_fit import AxisFit
+from stepladder.documents.document import Part
 from stepladder.laws.forms import LAWS, Array
 from stepladder.laws.invert import predict
 from stepladder.laws.law_fit import LawFit
 from stepladder.laws.numbers import Interval, percentile_interval
-from stepladder.record.document import Part
 
 SEED = 0
 """Seed of the noise that prediction intervals add."""

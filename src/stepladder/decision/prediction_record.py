@@ -13,7 +13,7 @@ from typing import ClassVar, Literal
 from pydantic import JsonValue
 
 from stepladder.decision.axis_fit import CellPrediction
-from stepladder.record.document import Document, Part
+from stepladder.documents.document import Document, Part
 
 
 class RestsOn(Part):
@@ -28,10 +28,9 @@ class RestsOn(Part):
 class PredictionRecord(Document):
     """A prediction that was made before the runs that it is about."""
 
+    UNVERSIONED: ClassVar[int] = 1
     REMEDY: ClassVar[str] = "restore the file as `snakemake preregister` made it"
 
-    schema_version: int = Document.VERSION
-    """Records made before documents had a schema version are the same."""
     version: Literal[1] = 1
     """Version of the fields that the digest is taken of."""
     made_at: str

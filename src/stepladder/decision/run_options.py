@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from stepladder.record.document import Part
+from stepladder.documents.document import Part
 
 
 class RunOption(Part):

@@ -12,7 +12,7 @@ from typing import Any
 
 from stepladder.ladder.expand import expand
 from stepladder.ladder.load import LadderError, find_ladder, load_ladder
-from stepladder.ladder.plan import Job, Plan, make_plan
+from stepladder.ladder.plan import JobCost, Plan, make_plan
 from stepladder.ladder.sweep import (
     SweepRun,
     read_rates,
@@ -116,7 +116,7 @@ class Climb:
             ValueError: the accelerator's speed is unknown.
         """
         jobs = [
-            Job(
+            JobCost(
                 spec=spec,
                 flops_trained=self.trunks.flops_trained(spec),
                 trunk=name in self.trunks.segments,

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stepladder import __version__
+from stepladder.documents.document import Document, Part
 from stepladder.record.cost import FLOPS_FORMULA, parameters, training_flops
-from stepladder.record.document import Document, Part
 from stepladder.record.spec import TRUNK, RunSpec
 from stepladder.schema.accelerators import Accelerator
+from stepladder.schema.execution import Execution
 from stepladder.schema.ladder import Ladder
 
 CHECKPOINT_BYTES_PER_PARAMETER = 12
-"""fp32 weights and AdamW's two fp32 moments; training keeps two checkpoints."""
-CHECKPOINTS_KEPT = 2
+"""fp32 weights and AdamW's two fp32 moments."""
 
 
 def flops_per_second(ladder: Ladder, table: dict[str, Accelerator]) -> tuple[float, str]:
@@ -37,7 +37,7 @@ def flops_per_second(ladder: Ladder, table: dict[str, Accelerator]) -> tuple[flo
     return peak * plan.mfu, f"{plan.mfu:.0%} MFU of {peak / 1e12:g} TFLOP/s (bf16, dense) per {name}"
 
 
-def make_plan(ladder: Ladder, jobs: Sequence[Job], table: dict[str, Accelerator]) -> Plan:
+def make_plan(ladder: Ladder, jobs: Sequence[JobCost], table: dict[str, Accelerator]) -> Plan:
     """Price every run: parameters, tokens, FLOPs, accelerator-hours, price, disk.
 
     Args:
@@ -50,9 +50,10 @@ def make_plan(ladder: Ladder, jobs: Sequence[Job], table: dict[str, Accelerator]
     price = ladder.plan.price_per_accelerator_hour
     if price is None and ladder.execution.accelerator in table:
         price = table[ladder.execution.accelerator].price_per_hour
-    accelerators = {rung.label: ladder.execution_of(rung).accelerators_per_run for rung in ladder.rungs}
     overhead = ladder.plan.overhead_seconds_per_run
-    rows = [_row(job, overhead, rate, price, accelerators[job.spec.rung]) for job in jobs]
+    execution = {rung.label: ladder.execution_of(rung) for rung in ladder.rungs}
+    rows = [_row(job, overhead, rate, price, execution[job.spec.rung]) for job in jobs]
+    accelerators = {label: own.accelerators_per_run for label, own in execution.items()}
     hours = sum(row.accelerator_hours for row in rows)
     return Plan(
         ladder=ladder.name,
@@ -85,7 +86,7 @@ def make_plan(ladder: Ladder, jobs: Sequence[Job], table: dict[str, Accelerator]
 
 
 @dataclass(frozen=True)
-class Job:
+class JobCost:
     """One job of a ladder that is to be priced: a run, or a segment of a trunk."""
 
     spec: RunSpec
@@ -227,8 +228,8 @@ class Plan(Document):
             rows.writerows(run.model_dump() for run in self.runs)
 
 
-def _row(job: Job, overhead: float, rate: float, price: float | None, n_accelerators: int) -> PlannedRun:
-    run = job.spec
+def _row(job: JobCost, overhead: float, rate: float, price: float | None, execution: Execution) -> PlannedRun:
+    run, n_accelerators = job.spec, execution.accelerators_per_run
     count = parameters(run.model)
     # Training at the assumed rate on all of the run's accelerators, which also wait through start-up.
     seconds = job.flops_trained / (rate * n_accelerators) + overhead
@@ -255,7 +256,7 @@ def _row(job: Job, overhead: float, rate: float, price: float | None, n_accelera
         seconds=seconds,
         accelerator_hours=hours,
         price=None if price is None else hours * price,
-        disk_bytes=CHECKPOINTS_KEPT * CHECKPOINT_BYTES_PER_PARAMETER * count.total,
+        disk_bytes=execution.keep_checkpoints * CHECKPOINT_BYTES_PER_PARAMETER * count.total,
         trunk=job.trunk,
         sweep=job.sweep,
     )

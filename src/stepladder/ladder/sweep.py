@@ -16,10 +16,10 @@ from itertools import product
 from pathlib import Path
 from typing import Literal
 
+from stepladder.documents.document import DocumentError
 from stepladder.ladder.expand import TOKENS_PER_PARAMETER, expand
 from stepladder.ladder.load import error_at
 from stepladder.record.cost import parameters, training_flops_per_position
-from stepladder.record.document import DocumentError
 from stepladder.record.learning_rates import Tuning
 from stepladder.record.spec import RunSpec
 from stepladder.schema.ladder import Ladder, Rung

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from stepladder.laws.document import Part
+from stepladder.documents.document import Part
 from stepladder.laws.forms import Array
 from stepladder.laws.frontier import NAMES, SAME_SIZE, FrontierFit, gap_groups, power_laws, summary
 

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from stepladder.laws.document import Part, TableFit
+from stepladder.documents.document import Part
+from stepladder.laws.document import TableFit
 from stepladder.laws.forms import Array
 from stepladder.laws.numbers import Interval, finite, percentile_interval
 
@@ -50,7 +51,7 @@ def power_laws(x: Array, log_size: Array, log_tokens: Array) -> Array:
     return np.stack(columns, axis=1)
 
 
-class Target(Part):
+class FrontierTarget(Part):
     """Compute-optimal size and tokens at one budget."""
 
     flops: float
@@ -78,7 +79,7 @@ class PowerLaws(Part):
     """Bootstrap draws."""
     draws_failed: int
     """Draws without a fit, which count in nothing."""
-    targets: tuple[Target, ...]
+    targets: tuple[FrontierTarget, ...]
 
 
 class FrontierFit(PowerLaws, TableFit):
@@ -106,7 +107,7 @@ def summary(point: Array, drawn: Array, confidence: float, targets: Sequence[flo
     for flops in targets:
         (size, size_interval), (tokens, tokens_interval) = at(flops, 0), at(flops, 2)
         rows.append(
-            Target(
+            FrontierTarget(
                 flops=flops,
                 extrapolated=bool(not x.min() <= np.log(flops) <= x.max()),
                 parameters=size,

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from stepladder.laws.document import Part, TableFit
+from stepladder.documents.document import Part
+from stepladder.laws.document import TableFit
 from stepladder.laws.numbers import Interval
 
 

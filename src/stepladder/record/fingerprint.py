@@ -33,13 +33,17 @@ NUMERICS = {
     "stepladder.models.rotary": "angles of the positions",
     "stepladder.models.transformer": "how layers are put together, and how weights begin",
     "stepladder.models.windowed": "which keys a query sees",
+    "stepladder.record.kinds": "which positions a layer's attention sees",
+    "stepladder.record.spec": "what the steps of a run are",
     "stepladder.training.distributed": "how gradients are averaged over ranks",
     "stepladder.training.evaluate": "how held-out text is cut, averaged, and weighted into one loss",
     "stepladder.training.feed": "from tokens to inputs and targets, phase by phase",
     "stepladder.training.objective": "the loss of a batch",
     "stepladder.training.optimizer": "updates and the schedule",
+    "stepladder.training.prefetch": "which batch goes with which step",
     "stepladder.training.process": "threads, whose sums differ in their last bits, and denormals",
     "stepladder.training.sharding": "precision and order of reductions over shards",
+    "stepladder.training.step": "what a step does in which order",
     "stepladder.training.trainer": "the step: precision, accumulation, clipping",
 }
 """Modules that determine the numbers of every run, and why. What only decides how fast or where a run

@@ -5,8 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from stepladder.documents.files import write_atomically
 from stepladder.record.events import read_events
-from stepladder.record.files import write_atomically
 from stepladder.record.paths import RunFolder
 from stepladder.record.result import Result
 from stepladder.record.spec import RunSpec

@@ -53,13 +53,18 @@ def load(kind: str, name: str) -> ModuleType:
     """Import the module that implements architecture or recipe `name`.
 
     Raises:
-        ValueError: there is no such module; the message lists those that exist.
+        ValueError: there is no such module, and the message lists those that exist; or it imports a module of
+            an earlier version.
     """
     module = f"stepladder.{kind}.{name}"
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        if error.name != module:  # it is there, but something that it imports is not
+        if error.name and error.name != module:  # it is there, but something that it imports is not
+            if error.name.startswith("stepladder."):
+                raise ValueError(
+                    f"{module} imports {error.name}, which lies elsewhere now: docs/extending.md says where"
+                ) from error
             raise
     raise ValueError(f"no {kind[:-1]} {name!r}; there are: {', '.join(available(kind))}")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from stepladder.record.document import Document, Part
+from stepladder.documents.document import Document, Part
 
 Interval = tuple[float, float]
 

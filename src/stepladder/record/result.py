@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, JsonValue, SerializerFunctionWrapHandler, model_serializer
 
-from stepladder.record.document import Document, Part
+from stepladder.documents.document import Document, Part
 
 Flops = Annotated[float, "FLOPs"]
 PerSecond = Annotated[float, "1/s"]
@@ -47,7 +47,7 @@ class ParameterCounts(Part):
     """`active` without embedding and head: N of budgets and laws"""
 
 
-class HeldOut(Part):
+class HeldOutText(Part):
     """What one domain was scored on."""
 
     tokens: int
@@ -224,11 +224,9 @@ class Ended(BaseModel):
 class Result(Document):
     """What a run was, what it scored, and what that took."""
 
-    VERSION: ClassVar[int] = 1
+    UNVERSIONED: ClassVar[int] = 1
     REMEDY: ClassVar[str] = "remove it and run snakemake again, which trains the run again"
 
-    schema_version: int = 1
-    """version of these fields; files without it are of version 1"""
     id: str
     """which run; where it lies below `runs/`, or for a segment of a trunk below `trunks/`"""
     variant: str
@@ -264,7 +262,7 @@ class Result(Document):
     """held-out loss by domain"""
     bits_per_byte_by_domain: Annotated[dict[str, float] | None, "bits/byte"] = None
     """the same by domain"""
-    validation: dict[str, HeldOut] | None = None
+    validation: dict[str, HeldOutText] | None = None
     """what was scored, by domain"""
     steps: int
     """optimizer steps"""

@@ -15,7 +15,7 @@ from stepladder.schema.analysis import AnalysisConfig
 from stepladder.schema.budget import Budget
 from stepladder.schema.data import Data
 from stepladder.schema.execution import Execution, RunExecution
-from stepladder.schema.optimizer import Optimizer
+from stepladder.schema.optimizer import OptimizerSettings
 from stepladder.schema.plan import PlanSettings
 from stepladder.schema.settings import Name, Positive, Settings
 from stepladder.schema.shape import Shape
@@ -84,7 +84,7 @@ class Ladder(Settings):
     sweep: Sweep | None = None
     """A learning-rate sweep on some or all rungs. The rates of the others may follow from it."""
     shape: Shape
-    optimizer: Optimizer
+    optimizer: OptimizerSettings
     data: Data
     execution: Execution = Execution()
     plan: PlanSettings

@@ -18,7 +18,7 @@ class LearningRate(Settings):
     """Variant name to rule, where a sweep showed that the optimum differs."""
 
 
-class Optimizer(Settings):
+class OptimizerSettings(Settings):
     """The optimizer and its schedule."""
 
     name: Literal["adamw", "muon"] = "adamw"
@@ -50,7 +50,7 @@ class Optimizer(Settings):
     per tensor (Hopper and later); the rest in bf16."""
 
     @model_validator(mode="after")
-    def _schedule_fits(self) -> Optimizer:
+    def _schedule_fits(self) -> OptimizerSettings:
         if self.warmup_steps is None and self.warmup_fraction + self.decay_fraction > 1:
             raise ValueError(
                 f"warmup_fraction {self.warmup_fraction} + decay_fraction {self.decay_fraction} exceed 1: "

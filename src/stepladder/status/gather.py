@@ -6,10 +6,10 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from stepladder.documents.document import DocumentError
 from stepladder.ladder.climb import Climb
 from stepladder.ladder.plan import Plan, PlannedRun
 from stepladder.ladder.sweep import with_rate
-from stepladder.record.document import DocumentError
 from stepladder.record.paths import LadderFolder, RunFolder
 from stepladder.record.spec import RunSpec
 from stepladder.schema.accelerators import accelerators

@@ -62,7 +62,7 @@ class Work(BaseModel):
 
 
 @dataclass(frozen=True)
-class Entry:
+class EndedRun:
     """One run that ended."""
 
     time: float
@@ -114,7 +114,7 @@ class Version:
     """What differs from the version before."""
 
 
-def read_entries(results: Path) -> tuple[list[Entry], int]:
+def read_entries(results: Path) -> tuple[list[EndedRun], int]:
     """Runs that ended below a ladder's results, those moved aside included, by time; and how many told no
     figures.
 
@@ -127,12 +127,12 @@ def read_entries(results: Path) -> tuple[list[Entry], int]:
     return sorted(entries, key=lambda entry: entry.time), len(found) - len(entries)
 
 
-def _ends(folder: RunFolder) -> Iterator[Entry | None]:
+def _ends(folder: RunFolder) -> Iterator[EndedRun | None]:
     """Each time that a run ended; None where its record tells no figures, or its spec is not there."""
     work = _read_work(folder.spec)
     for record in read_events(folder.events, "end"):
         try:
-            yield Entry(record["time"], Ended.model_validate(record), work) if work else None
+            yield EndedRun(record["time"], Ended.model_validate(record), work) if work else None
         except ValidationError:
             yield None
 
@@ -144,22 +144,22 @@ def _read_work(path: Path) -> Work | None:
         return None
 
 
-def ledger(entries: list[Entry]) -> list[Version]:
+def ledger(entries: list[EndedRun]) -> list[Version]:
     """Versions of each variant, rung and machine in the order in which they first ran."""
-    groups: dict[tuple[str, str, str], dict[str, list[Entry]]] = {}
+    groups: dict[tuple[str, str, str], dict[str, list[EndedRun]]] = {}
     for entry in entries:
         versions = groups.setdefault((entry.variant, entry.rung, entry.machine), {})
         versions.setdefault(json.dumps(_how(entry), sort_keys=True), []).append(entry)
     found = []
     for versions in groups.values():
-        before: list[Entry] | None = None
+        before: list[EndedRun] | None = None
         for members in versions.values():
             found.append(_version(members, before))
             before = members
     return found
 
 
-def _how(entry: Entry) -> dict[str, JsonValue]:
+def _how(entry: EndedRun) -> dict[str, JsonValue]:
     """Names and values of all that bears on speed, but the machine; equal for runs of one version.
 
     The commit is part of it: the fingerprint is that of the code that determines losses, and much that
@@ -182,7 +182,7 @@ def _commit(ended: Ended) -> str:
     return (ended.code_commit or "?")[:9] + ("+" if ended.code_dirty else "")
 
 
-def _version(members: list[Entry], before: list[Entry] | None) -> Version:
+def _version(members: list[EndedRun], before: list[EndedRun] | None) -> Version:
     first, runs = members[0], [entry.ended for entry in members]
     mfu, rate = _mfu(runs, "median"), median(run.tokens_per_second for run in runs)
     earlier = [entry.ended for entry in before or []]

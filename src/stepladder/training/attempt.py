@@ -9,6 +9,7 @@ import torch
 
 from stepladder.data.batches import Corpus
 from stepladder.record.folder import take_folder
+from stepladder.record.paths import RunFolder
 from stepladder.record.spec import RunSpec
 from stepladder.schema.execution import EngineOptions
 from stepladder.training import device as hardware
@@ -92,7 +93,7 @@ def prepare(
             sharding=choose_sharding(options.sharding, spec.model, ranks.world, device),
         ),
         saver=Saver(
-            run_dir / "checkpoints",
+            RunFolder(run_dir).checkpoints,
             keep=options.keep_checkpoints,
             leads=ranks.leads,
             group=ranks.background,

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from stepladder.documents.files import sync_folder
 from stepladder.record.checkpoints import (
     MANIFEST,
     STATE,
@@ -134,7 +135,7 @@ class Saver:
         target = checkpoint_path(self._folder, step)
         shutil.rmtree(target, ignore_errors=True)  # only ever a broken one: a complete one is not saved again
         partial.rename(target)
-        _sync_folder(self._folder)
+        sync_folder(self._folder)
         for path in newest_first(self._folder):
             if step_of(path) > step:  # found unusable at resume, or the run would have gone on from it
                 shutil.rmtree(path)
@@ -202,12 +203,3 @@ def _write_synced(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the rename durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

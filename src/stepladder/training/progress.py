@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from stepladder.record.events import read_events, working_seconds
+from stepladder.record.paths import RunFolder
 from stepladder.record.result import Parent
 from stepladder.training.accounting import TimeAccount
 from stepladder.training.attempt import Attempt
@@ -62,7 +63,7 @@ def find_checkpoint(attempt: Attempt) -> tuple[Checkpoint | None, list[str]]:
     """The newest usable checkpoint, which the first rank chooses for all, and why others were not usable."""
     checkpoint, warnings = None, []
     if attempt.ranks.leads:
-        checkpoint, problems = newest_checkpoint(attempt.run_dir / "checkpoints")
+        checkpoint, problems = newest_checkpoint(RunFolder(attempt.run_dir).checkpoints)
         warnings = [f"checkpoint not used: {problem}" for problem in problems]
         if checkpoint and any(checkpoint.state[key] != value for key, value in attempt.identity.items()):
             warnings.append("checkpoint not used: it is of another spec or of other data")

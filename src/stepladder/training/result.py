@@ -12,7 +12,7 @@ from stepladder.record.events import StepRecord
 from stepladder.record.result import (
     EngineUsed,
     Health,
-    HeldOut,
+    HeldOutText,
     Lineage,
     ParameterCounts,
     Result,
@@ -96,7 +96,7 @@ def make_result(
     )
 
 
-def held_out(corpus: Corpus, domain: str) -> HeldOut:
+def held_out(corpus: Corpus, domain: str) -> HeldOutText:
     """How much text of a domain is scored."""
     text = corpus.validation(domain)
-    return HeldOut(tokens=len(text.tokens), bytes=text.bytes, documents=text.documents)
+    return HeldOutText(tokens=len(text.tokens), bytes=text.bytes, documents=text.documents)

@@ -26,11 +26,10 @@ from stepladder.record.spec import TRUNK, RunSpec
 from stepladder.schema.execution import EngineOptions
 from stepladder.training.attempt import Attempt, prepare
 from stepladder.training.checkpoint import Outcome
-from stepladder.training.device import peak_memory_bytes, pick_device
+from stepladder.training.device import keep_freed_memory, peak_memory_bytes, pick_device
 from stepladder.training.distributed import World, check_shares
 from stepladder.training.engine import settle_micro_batch
 from stepladder.training.evaluate import DomainLoss, evaluate
-from stepladder.training.feed import Place
 from stepladder.training.lineage import trace
 from stepladder.training.meter import Meter
 from stepladder.training.prefetch import Prefetch
@@ -38,6 +37,7 @@ from stepladder.training.process import configure_process
 from stepladder.training.process_group import device_of, join
 from stepladder.training.progress import Progress, begin, checkpoint_state
 from stepladder.training.result import make_result
+from stepladder.training.step import take_step
 from stepladder.training.stop import EXIT_STOPPED, StopSignal, tell_progress, was_restarted
 
 NOTHING, FLUSH, SAVE = 0, 1, 2
@@ -85,6 +85,7 @@ def train(
         return RunFolder(run_dir).result
     stop, began = StopSignal(), psutil.Process().create_time()
     configure_process(threads)
+    keep_freed_memory()
     world = World.from_environment()
     check_shares(spec, world)
     own = device_of(world, pick_device(device))
@@ -145,26 +146,10 @@ def take_steps(attempt: Attempt, progress: Progress, stop: StopSignal, log_secon
             meter.restart()
         if place.first:
             attempt.journal.write("phase", step=place.step, phase=place.phase.name)
-        take_step(attempt, batches, meter, place)
+        take_step(attempt.trainer, batches, meter, place)
         progress.step = place.step + 1
     if first < spec.recipe.steps:
         save(attempt, progress, meter, stop)
-
-
-def take_step(attempt: Attempt, batches: Prefetch, meter: Meter, place: Place) -> None:
-    """One optimizer step; what it measured stays on the device until the meter is read."""
-    trainer = attempt.trainer
-    meter.tick("stall")
-    trainer.seed_step(place.step)
-    batch = batches.batch(place)
-    meter.tick("data")
-    metrics = trainer.gradients(*batch, meter.tick)
-    if attempt.ranks.several:
-        trainer.average_gradient()
-        meter.tick("communication")
-    metrics = trainer.update(metrics, place.step)
-    meter.tick("optimizer")
-    meter.end_step(place, metrics)
 
 
 def save(attempt: Attempt, progress: Progress, meter: Meter, stop: StopSignal) -> None:
