@@ -28,7 +28,6 @@ class RestsOn(Part):
 class PredictionRecord(Document):
     """A prediction that was made before the runs that it is about."""
 
-    UNVERSIONED: ClassVar[int] = 1
     REMEDY: ClassVar[str] = "restore the file as `snakemake preregister` made it"
 
     version: Literal[1] = 1

@@ -22,16 +22,18 @@ class Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
 
+FIRST = 1
+"""Version of files that name none: they were written before documents had a version."""
+
+
 class Document(Part):
     """A file of its own, as readable JSON. Raise `VERSION` when fields change."""
 
     VERSION: ClassVar[int] = 1
-    UNVERSIONED: ClassVar[int] = 0
-    """Version of files that name none."""
     REMEDY: ClassVar[str] = "run snakemake again"
     """What makes the file anew."""
 
-    schema_version: int = 0
+    schema_version: int = FIRST
     """version of these fields"""
 
     @model_validator(mode="before")
@@ -49,7 +51,7 @@ class Document(Part):
             DocumentError: it is of another version, or is not such a document.
         """
         content = path.read_bytes()
-        version = _version(content, cls.UNVERSIONED)
+        version = _version(content, FIRST)
         if version not in (None, cls.VERSION):
             raise DocumentError(
                 f"{path}: schema_version {version}, this code reads {cls.VERSION}: {cls.REMEDY}"

@@ -11,7 +11,6 @@ from stepladder.laws.numbers import Interval
 class TableFit(Document):
     """What every fit of a table says."""
 
-    UNVERSIONED: ClassVar[int] = 1
     REMEDY: ClassVar[str] = "fit the table again"
 
     n: int

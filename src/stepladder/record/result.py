@@ -224,7 +224,6 @@ class Ended(BaseModel):
 class Result(Document):
     """What a run was, what it scored, and what that took."""
 
-    UNVERSIONED: ClassVar[int] = 1
     REMEDY: ClassVar[str] = "remove it and run snakemake again, which trains the run again"
 
     id: str
