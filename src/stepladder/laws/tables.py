@@ -149,9 +149,7 @@ def _missing(name: str, column: str, there: list[str]) -> str:
     if len(there) > NEAREST:
         nearest = [lower[match] for match in ranked]
         listed = f"of the {len(there)} that there are the nearest are: {', '.join(nearest)}"
-    return (
-        f"no column {column!r} for {name} ({unit}); {listed}{hint} Name it with --columns {name}={example}"
-    )
+    return f"no column {column!r} for {name} ({unit}); {listed}{hint} Name it with --columns {name}={example}"
 
 
 def _numbers(values: pd.Series, name: str) -> pd.Series:
@@ -201,7 +199,7 @@ def _hashable(table: pd.DataFrame) -> pd.DataFrame:
     """The table with lists, arrays and mappings as text: a table of runs has them in columns of its own."""
     mixed = [
         name
-        for name in table.columns[table.dtypes == object]
+        for name in table.select_dtypes("object")
         if not table[name].map(lambda value: value is None or isinstance(value, str)).all()
     ]
     return table.assign(**{name: table[name].map(str) for name in mixed})
