@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from stepladder.documents.files import write_atomically
 
@@ -27,7 +27,8 @@ FIRST = 1
 
 
 class Document(Part):
-    """A file of its own, as readable JSON. Raise `VERSION` when fields change."""
+    """A file of its own, as readable JSON. Raise `VERSION`, and the default of `schema_version` with it, when
+    fields change."""
 
     VERSION: ClassVar[int] = 1
     REMEDY: ClassVar[str] = "run snakemake again"
@@ -35,12 +36,6 @@ class Document(Part):
 
     schema_version: int = FIRST
     """version of these fields"""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _is_current(cls, fields: Any) -> Any:
-        """What is made here is of today's version."""
-        return {"schema_version": cls.VERSION} | fields if isinstance(fields, dict) else fields
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -63,7 +58,8 @@ class Document(Part):
 
     def write(self, path: Path) -> None:
         """Write strict JSON, whole or not at all; parents are made."""
-        text = json.dumps(self.model_dump(mode="json"), indent=1, allow_nan=False)
+        body = self.model_dump(mode="json") | {"schema_version": self.VERSION}
+        text = json.dumps(body, indent=1, allow_nan=False)
         write_atomically(path, text + "\n")
 
 

@@ -6,12 +6,13 @@ from pathlib import Path
 
 from stepladder.display.terminal import plain, show
 from stepladder.ladder.plan import Plan
-from stepladder.report.render.typst import typeset
 from stepladder.report.sections import plan as section
 
 
 def build_plan_pdf(plan: Plan, out: Path) -> Path:
     """Write the plan as a PDF of a page or two; returns `out`."""
+    from stepladder.report.render.typst import typeset  # what is printed needs no Typst
+
     return typeset("plan.typ", section.plan_context(plan), {}, out)
 
 
