@@ -199,8 +199,9 @@ def _hashable(table: pd.DataFrame) -> pd.DataFrame:
     """The table with lists, arrays and mappings as text: a table of runs has them in columns of its own."""
     mixed = [
         name
-        for name in table.select_dtypes("object")
-        if not table[name].map(lambda value: value is None or isinstance(value, str)).all()
+        for name in table
+        if pd.api.types.is_object_dtype(table[name])
+        and not table[name].map(lambda value: value is None or isinstance(value, str)).all()
     ]
     return table.assign(**{name: table[name].map(str) for name in mixed})
 
