@@ -203,7 +203,10 @@ def _hashable(table: pd.DataFrame) -> pd.DataFrame:
         if pd.api.types.is_object_dtype(table[name])
         and not table[name].map(lambda value: value is None or isinstance(value, str)).all()
     ]
-    return table.assign(**{name: table[name].map(str) for name in mixed})
+    plain = table.copy(deep=False)
+    for name in mixed:
+        plain[name] = table[name].map(str)
+    return plain
 
 
 def _refuse_units(result: pd.DataFrame) -> None:
