@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 from golden import GOLDEN
+from pydantic import BaseModel
 
+from stepladder.decision.axis_fit import AxisFit
+from stepladder.decision.comparison import Comparison
+from stepladder.decision.prediction_record import PredictionRecord
+from stepladder.ladder.plan import Plan
+from stepladder.laws.envelope import EnvelopeFit
+from stepladder.laws.isoflop import IsoflopFit
+from stepladder.laws.law_fit import LawFit
 from stepladder.record.describe import columns_of, fields_of, page
 from stepladder.record.events import StepRecord, read_steps
+from stepladder.record.learning_rates import Tuning
 from stepladder.record.result import COLUMN_PREFIX, Result
 
 PAGE = Path(__file__).parents[2] / "docs" / "results.md"
@@ -20,8 +31,40 @@ def test_the_page_is_as_the_types():
     assert page(text) == text, f"run: python -m stepladder.record.describe {PAGE}"
 
 
-def test_every_field_says_what_it_means():
-    for field in (*fields_of(Result), *columns_of(StepRecord)):
+def models_in(kind: Any) -> Iterator[type[BaseModel]]:
+    """The models that a type is made of, parts of parts and of tuples included."""
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        yield kind
+        for info in kind.model_fields.values():
+            yield from models_in(info.annotation)
+    for inner in get_args(kind):
+        yield from models_in(inner)
+
+
+DOCUMENTS = [
+    Result,
+    Comparison,
+    AxisFit,
+    LawFit,
+    IsoflopFit,
+    EnvelopeFit,
+    Tuning,
+    Plan,
+    PredictionRecord,
+]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.__name__)
+def test_every_field_says_what_it_means(document):
+    for model in set(models_in(document)):
+        for name, info in model.model_fields.items():
+            assert (info.description or "").strip(), f"{model.__name__}.{name}"
+
+
+def test_every_column_of_a_step_says_what_it_means():
+    for field in columns_of(StepRecord):
+        assert field.meaning, field.name
+    for field in fields_of(Result):
         assert field.meaning, field.name
 
 

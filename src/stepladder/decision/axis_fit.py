@@ -42,7 +42,9 @@ class FittedCell(Part):
     """One variant at one rung and budget, beside its law."""
 
     rung: str
+    """Label of the rung."""
     budget: str
+    """Multiple of 20 tokens per parameter (1x), or steps."""
     label: str
     """The rung, with the budget where the ladder has several."""
     cost: float
@@ -61,11 +63,13 @@ class Curve(Part):
     """A law from below its ladder's cheapest cell to beyond the dearest."""
 
     cost: tuple[float, ...]
+    """In the axis' unit, ascending."""
     loss: tuple[float, ...]
     """Nats/token."""
     low: tuple[float, ...] | None = None
     """Ends of the pointwise interval; null without a noise estimate."""
     high: tuple[float, ...] | None = None
+    """The upper ends."""
 
 
 class VariantLaw(Part):
@@ -74,20 +78,26 @@ class VariantLaw(Part):
     reason: str | None
     """Why the law cannot be inverted, or null."""
     parameters: PerParameter[float]
+    """Estimates."""
     standard_errors: PerParameter[float] | None
     """Half of the central 68.27 % of the draws; null without a noise estimate."""
     intervals: PerParameter[Interval] | None
+    """At the confidence of the fit; null without a noise estimate."""
     cells: tuple[FittedCell, ...]
     """Smallest first."""
     curve: Curve
+    """The law as it is drawn."""
 
 
 class CellPrediction(Part):
     """The loss that other rungs predict for a cell."""
 
     variant: str
+    """Whose law predicts."""
     rung: str
+    """Label of the rung."""
     budget: str
+    """Multiple of 20 tokens per parameter (1x), or steps."""
     label: str
     """The rung, with the budget where the ladder has several."""
     cost: float
@@ -115,15 +125,18 @@ class HeldOut(Part):
     """Rungs that were left out of a fit and predicted by it."""
 
     rungs: tuple[str, ...]
+    """Labels of the rungs."""
     reason: str | None
     """Why the other rungs do not predict them, or null."""
     predictions: tuple[HeldOutPrediction, ...]
+    """One for every cell of those rungs."""
 
 
 class FloorChoice(Part):
     """The laws under one assumption about the floor."""
 
     floor: Floor
+    """The assumption."""
     reason: str | None
     """Why there are no laws under it, or null."""
     objective: float | None
@@ -162,6 +175,7 @@ class MadeFrom(Part):
     """What a fit was made from: a comparison refuses one that was made otherwise."""
 
     runs: int
+    """Rows of the table."""
     draws: int
     """Bootstrap draws that were asked for."""
     seed: int
@@ -174,15 +188,21 @@ class AxisFit(Document):
     REMEDY: ClassVar[str] = "run snakemake again, or `stepladder fit RUNS --out FILE`"
 
     axis: Axis
+    """The cost axis."""
     floor: Floor
+    """What is assumed of E."""
     huber_delta: float
     """Residual of log loss from which cells count linearly."""
     confidence: float
     """Coverage of all intervals."""
     n_runs: int
+    """Runs that were fitted."""
     made_from: MadeFrom
+    """The table and the draws that it was made with."""
     n_cells: int
+    """Cells that those runs make."""
     noise: NoiseFound
+    """Seed noise of the runs."""
     reason: str | None
     """Why there is no fit, or null. Then there are no laws, and all that is said of the fit is null."""
     misfit: Misfit | None = None
@@ -192,11 +212,13 @@ class AxisFit(Document):
     objective: float | None = None
     """Huber loss on log residuals, summed over cells."""
     converged: bool | None = None
+    """Whether the search for the laws did."""
     starts: int | None = None
     """Starts that were polished."""
     starts_agreeing: int | None = None
     """Starts that ended at the best objective."""
     bootstrap_draws: int | None = None
+    """Draws that were made; 0 without a noise estimate."""
     bootstrap_converged: float | None = None
     """Share of the draws whose fit converged; null without draws."""
     laws: dict[str, VariantLaw] = Field(default_factory=dict)

@@ -24,22 +24,27 @@ class VariantNoise(Part):
     dof: int
     """Degrees of freedom."""
     runs: int
+    """Runs of the variant."""
 
 
 class RankAgreement(Part):
     """Whether the variants rank at one rung as they do at the largest."""
 
     rung: str
+    """Label of the rung."""
     largest: str
+    """Label of the largest rung."""
     tau: float | None
     """Kendall's tau of the two orders by loss; null where all losses of a rung are the same."""
     n_variants: int
+    """Variants that ran at both."""
 
 
 class SeedTest(Part):
     """Paired t-test of log loss over the (rung, seed) pairs that both variants have."""
 
     pairs: int
+    """Pairs of runs with the same seed at the same place."""
     rungs: int
     """Rungs, or pairs of rung and budget, that have such pairs."""
     dof: int
@@ -47,6 +52,7 @@ class SeedTest(Part):
     mean_log_difference: float | None
     """Of candidate less reference; below 0 the candidate is better. Null without a pair."""
     sd_log_difference: float | None = None
+    """Standard deviation of the difference of one pair."""
     effect_size: float | None = None
     """Improvement of log loss in standard deviations."""
     p_better: float | None = None
@@ -61,9 +67,11 @@ class PairsNeeded(Part):
     """Pairs of runs that would show the wanted gain at one rung."""
 
     label: str
+    """The rung, with the budget where the ladder has several."""
     log_difference: float
     """Difference of log loss that the wanted gain makes there."""
     pairs: int
+    """Pairs that it needs there."""
     had: int
     """Seeds of the reference there."""
     accelerator_hours: float | None
@@ -84,6 +92,7 @@ class SeedsNeeded(Part):
     log_difference: float
     """Difference of log loss that the wanted gain makes at the largest rung."""
     rungs: tuple[PairsNeeded, ...]
+    """The same for every rung alone."""
 
 
 class Criterion(Part):
@@ -94,25 +103,33 @@ class Criterion(Part):
     value: bool | int | float | None
     """What was found; null where it is not known, or infinite."""
     threshold: bool | int | float
+    """What it must reach, or true where it must hold."""
     passed: bool
+    """Whether it is met."""
 
 
 class Decision(Part):
     """The rule applied to one comparison."""
 
     verdict: Outcome
+    """What to do with the candidate."""
     because: str
     """What decided."""
     criteria: tuple[Criterion, ...]
+    """Every condition, in the order of the rule."""
 
 
 class PairComparison(Decision):
     """One candidate against one reference."""
 
     candidate: str
+    """Variant that is judged."""
     reference: str
+    """Variant that it is judged against."""
     gains: dict[Axis, AxisGain]
+    """By cost axis."""
     seed_test: SeedTest
+    """Over the seeds that both have."""
     seeds_needed: SeedsNeeded | None
     """Null without a fit or a noise estimate."""
     next_runs: NextRuns | None
@@ -123,15 +140,19 @@ class Interaction(Part):
     """Whether a recipe saves as much on another architecture as on the baseline's: the ratio of its gains."""
 
     recipe: str
+    """The recipe that saves."""
     architecture: str
+    """The other architecture."""
     variants: tuple[str, str, str, str]
     """Recipe and baseline's recipe there, then the same on the baseline's architecture."""
     axis: Axis
+    """Cost axis of the gains."""
     reason: str | None
     """Why there is no ratio, or null."""
     pooled: PooledGain | None = None
     """Geometric mean of the ratio over the places that both gains have; at 1 the savings multiply."""
     at_largest: PlacedGain | None = None
+    """The ratio at the largest place that both gains have."""
 
 
 class Comparison(Document):
@@ -146,11 +167,15 @@ class Comparison(Document):
     rule: VerdictRule
     """As the ladder file has it."""
     n_runs: int
+    """Runs that it rests on."""
     noise: dict[str, VariantNoise]
     """Seed noise by variant."""
     ranks: tuple[RankAgreement, ...]
+    """One for every rung but the largest, smallest first."""
     comparisons: tuple[PairComparison, ...]
+    """Every candidate against each of its references."""
     interactions: tuple[Interaction, ...]
+    """Of every recipe with each other architecture, by axis."""
     prediction_record: RecordCheck | None = None
     """What was predicted before the largest rungs ran; null where nothing was."""
     warnings: tuple[str, ...]

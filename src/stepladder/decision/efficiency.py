@@ -58,6 +58,7 @@ class RungGain(Gain):
     """The gain at one of the candidate's cells, by its measured loss."""
 
     rung: str
+    """Label of the rung."""
     label: str
     """The rung, with the budget where the ladder has several."""
     cost: float
@@ -65,6 +66,7 @@ class RungGain(Gain):
     law_gain: float | None
     """The gain by the candidate's law in place of its loss."""
     law_interval: Interval | None
+    """Of `law_gain`; null without a noise estimate."""
     n: int
     """Seeds of the candidate."""
     n_reference: int
@@ -97,6 +99,7 @@ class PlacedGain(Gain):
     """A gain at a named place of the ladder."""
 
     label: str
+    """The rung, with the budget where the ladder has several."""
 
 
 class Trend(Part):
@@ -111,6 +114,7 @@ class Trend(Part):
     undefined_share: float | None
     """Share of the draws without a slope."""
     n_rungs: int
+    """Rungs, or pairs of rung and budget, that the line goes through."""
 
 
 class Crossover(Part):
@@ -134,6 +138,7 @@ class FloorGain(Part):
     """The gain at the largest rung under one assumption about the floor."""
 
     floor: Floor
+    """What is assumed of E."""
     gain: float | None
     """Null where it is infinite, or where there is a `reason`."""
     alpha: float | None
@@ -146,6 +151,7 @@ class AxisGain(Part):
     """The gains of one candidate over one reference on one cost axis."""
 
     axis: Axis
+    """The cost axis."""
     reason: str | None
     """Why there are none, or null."""
     converged: bool | None = None
@@ -153,11 +159,14 @@ class AxisGain(Part):
     rungs: tuple[RungGain, ...] = ()
     """The gain at every cell of the candidate, smallest first."""
     pooled: PooledGain | None = None
+    """Over all rungs."""
     trend: Trend | None = None
     """Null with fewer than two cells."""
     at_largest: LargestGain | None = None
+    """At the candidate's largest cell."""
     at_target: TargetGain | None = None
     """Null where the ladder names no target."""
     crossover: Crossover | None = None
+    """Where the laws of both cross."""
     sensitivity: tuple[FloorGain, ...] = ()
     """The gain under every assumption about the floor, in the order of the fit's `sensitivity`."""

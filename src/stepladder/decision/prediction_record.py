@@ -37,6 +37,7 @@ class PredictionRecord(Document):
     rungs: tuple[str, ...]
     """The rungs that are predicted."""
     axis: Literal["flops"] = "flops"
+    """Cost axis of the laws that predict."""
     confidence: float
     """Coverage of the intervals."""
     settings: dict[str, JsonValue]
@@ -48,6 +49,7 @@ class PredictionRecord(Document):
     inputs: dict[str, RestsOn]
     """Those runs by id."""
     predictions: tuple[CellPrediction, ...]
+    """One for every cell of the predicted rungs."""
     sha256: str
     """Digest of all else; shows accidents, not forgers."""
 
@@ -76,6 +78,7 @@ class RecordCheck(Part):
     made_at: str
     """ISO 8601."""
     sha256: str
+    """The record's digest."""
     whole: bool
     """Whether the record is as it was made."""
     inputs_changed: tuple[str, ...]
@@ -89,5 +92,6 @@ class RecordCheck(Part):
     rungs: tuple[str, ...]
     """The rungs that were predicted."""
     predictions: tuple[CheckedPrediction, ...]
+    """Every cell that was predicted, beside what came."""
     came_true: bool | None
     """Whether all observed losses lie in their intervals; null where that is not to be said."""

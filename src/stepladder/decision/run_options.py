@@ -25,13 +25,16 @@ class RunOption(Part):
     narrowing: float
     """Share by which the interval of ln EG would be narrower."""
     narrowing_per_hour: float
+    """`narrowing` by accelerator-hours."""
 
 
 class ChosenRun(Part):
     """A step of the plan."""
 
     rung: str
+    """Label of the rung, or where a new one would be."""
     flops: float
+    """What one run costs."""
     runs: dict[str, int]
     """How many runs, by variant."""
 
@@ -40,7 +43,9 @@ class SpendingPlan(Part):
     """The best option per hour, again and again, while the budget lasts."""
 
     steps: tuple[ChosenRun, ...]
+    """In the order in which they are chosen."""
     accelerator_hours: float
+    """What all steps cost."""
     interval_factor_after: float
     """The interval would be the gain times or divided by this."""
     narrowing: float
@@ -51,13 +56,17 @@ class NextRuns(Part):
     """Options by what they would tell of the gain at the target, per accelerator-hour."""
 
     axis: Literal["flops"] = "flops"
+    """Cost axis of the gain."""
     candidate: str
+    """Variant that is judged."""
     reference: str
+    """Variant that it is judged against."""
     target_flops: float
     """Where the gain matters."""
     hours: float
     """Accelerator-hours that may be spent."""
     confidence: float
+    """Coverage of the intervals."""
     sd_log_gain: float
     """Standard deviation of ln EG at the target now."""
     interval_factor_now: float
@@ -69,3 +78,4 @@ class NextRuns(Part):
     unaffordable: int
     """Options that cost more than the budget."""
     plan: SpendingPlan
+    """What the budget would best be spent on."""

@@ -108,9 +108,11 @@ class PlannedRun(Part):
     variant: str
     """architecture-recipe."""
     rung: str
+    """Label of the rung."""
     budget: str
     """Multiple of 20 tokens per parameter (1x), or steps; `trunk` for a segment of one."""
     seed: int
+    """Seed of the run."""
     depth: int
     """Transformer layers."""
     d_model: int
@@ -126,6 +128,7 @@ class PlannedRun(Part):
     batch_sequences: int
     """Sequences per step of the last phase."""
     steps: int
+    """Optimizer steps."""
     positions: int
     """Positions trained on; a bag of tokens is one."""
     tokens: int
@@ -162,11 +165,13 @@ class Totals(Part):
     tokens: int
     """Raw tokens read."""
     accelerator_hours: float
+    """Wall time times accelerators."""
     wall_hours: float
     """Hours on the clock, with `Assumptions.parallel_runs` at a time."""
     price: float | None
     """None where no price is set."""
     price_currency: str
+    """Currency of all prices."""
     disk_bytes: int
     """Of the checkpoints that are kept."""
 
@@ -206,8 +211,11 @@ class Plan(Document):
     stepladder: str
     """Version of Stepladder that made the plan."""
     runs: tuple[PlannedRun, ...]
+    """Every job."""
     totals: Totals
+    """Over all jobs."""
     assumptions: Assumptions
+    """What times and prices rest on."""
 
     @property
     def over_limit(self) -> str | None:

@@ -29,6 +29,7 @@ class Stretch(Part):
     flops_range: tuple[float, float]
     """First and last budget, FLOPs."""
     bins: int
+    """Bins that the size wins."""
 
 
 class Envelope(Part):
@@ -37,11 +38,13 @@ class Envelope(Part):
     bins: int
     """FLOP bins from the smallest to the largest budget."""
     bins_used: int
+    """Bins whose winner the power laws go through."""
     bins_censored: int
     """Bins won by the smallest or largest size there: the best size may lie beyond."""
     bins_empty: int
     """Bins without any run."""
     runs: int
+    """Training curves."""
     sizes: int
     """Sizes that win a bin that is used."""
     winners: tuple[Stretch, ...]
@@ -52,7 +55,9 @@ class EnvelopeFit(FrontierFit):
     """Approach 1."""
 
     method: Literal["envelope"] = "envelope"
+    """Which approach it is."""
     envelope: Envelope
+    """What won where."""
 
 
 def envelope(

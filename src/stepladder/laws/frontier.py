@@ -61,9 +61,11 @@ class FrontierTarget(Part):
     parameters: float | None
     """N*; null where it is infinite."""
     parameters_interval: Interval | None
+    """Of N*; an end that is null is infinite or unknown."""
     tokens: float | None
     """D*."""
     tokens_interval: Interval | None
+    """Of D*; an end that is null is infinite or unknown."""
 
 
 class PowerLaws(Part):
@@ -74,12 +76,15 @@ class PowerLaws(Part):
     standard_errors: dict[str, float | None] | None
     """Standard deviations over the draws; null with fewer than two draws."""
     intervals: dict[str, Interval | None] | None
+    """Percentile intervals; null with fewer than two draws."""
     confidence: float
+    """Coverage of the intervals."""
     draws: int
     """Bootstrap draws."""
     draws_failed: int
     """Draws without a fit, which count in nothing."""
     targets: tuple[FrontierTarget, ...]
+    """Sizes at the budgets that were asked for."""
 
 
 class FrontierFit(PowerLaws, TableFit):

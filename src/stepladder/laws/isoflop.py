@@ -35,6 +35,7 @@ class ProfileFit(Part):
     flops: float
     """Geometric mean of the rows' budgets, FLOPs."""
     flops_range: tuple[float, float]
+    """Smallest and largest of them, FLOPs."""
     n: int
     """Rows."""
     sizes: int
@@ -63,9 +64,11 @@ class IsoflopFit(FrontierFit):
     """Approach 2."""
 
     method: Literal["isoflop"] = "isoflop"
+    """Which approach it is."""
     profiles: tuple[ProfileFit, ...]
     """Every budget, smallest first."""
     profiles_used: int
+    """Those that the power laws go through."""
     residual_sd: float | None
     """Standard deviation of log N* about its power law; null with two profiles."""
 

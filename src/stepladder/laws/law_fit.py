@@ -14,6 +14,7 @@ class Refits(Part):
     scheme: str
     """What was resampled, in words."""
     draws: int
+    """Fits to resampled rows."""
     clusters: int
     """Clusters that are drawn as wholes."""
     converged: float
@@ -34,6 +35,7 @@ class Uncertainty(Part):
     intervals_bca: dict[str, Interval | None] | None = None
     """Bias-corrected and accelerated interval of each parameter."""
     bootstrap: Refits | None = None
+    """How the draws were made."""
 
 
 class Residuals(Part):
@@ -49,14 +51,18 @@ class AllocationErrors(Part):
     """Standard deviations over the bootstrap draws."""
 
     a: float | None
+    """Of the exponent of parameters."""
 
 
 class AllocationIntervals(Part):
     """Percentile intervals of `Allocation`'s numbers."""
 
     a: Interval | None
+    """Of the exponent of parameters."""
     b: Interval | None
+    """Of the exponent of tokens."""
     G: Interval | None
+    """Of the coefficient."""
 
 
 class Allocation(Part):
@@ -67,8 +73,11 @@ class Allocation(Part):
     b: float | None
     """Exponent of tokens."""
     G: float | None
+    """Coefficient: N* in parameters, C in FLOPs."""
     standard_errors: AllocationErrors | None = None
+    """Null without a bootstrap."""
     intervals: AllocationIntervals | None = None
+    """Null without a bootstrap."""
 
 
 class PinnedFloor(Part):
@@ -77,7 +86,9 @@ class PinnedFloor(Part):
     E: float
     """The floor, nats/token."""
     objective: float
+    """Summed over the rows."""
     converged: bool
+    """Whether the fit did."""
     parameters: dict[str, float | None]
     """Estimates of the others."""
 
@@ -88,6 +99,7 @@ class LawFit(Uncertainty, TableFit):
     law: str
     """Name of the law, a key of `forms.LAWS`."""
     formula: str
+    """The law in symbols."""
     source: str
     """Where the law is from."""
     groups: tuple[str, ...]
@@ -109,14 +121,17 @@ class LawFit(Uncertainty, TableFit):
     objective: float
     """Summed over the rows."""
     converged: bool
+    """Whether the best start did."""
     starts: int
     """Starts that were screened."""
     starts_polished: int
+    """The best of those, and some others, that were searched from."""
     starts_agreeing: int
     """Polished starts that ended at the best objective."""
     condition: float
     """Condition number of the problem at its optimum."""
     residuals: Residuals
+    """What the law leaves."""
     range: dict[str, tuple[float, float]]
     """Smallest and largest value of every input of the law."""
     allocation: Allocation | None

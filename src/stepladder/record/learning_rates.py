@@ -30,6 +30,7 @@ class BowlPoint(Part):
     factor: float
     """On the ruled rate."""
     learning_rate: float
+    """The peak rate itself."""
     losses: tuple[float, ...]
     """One per seed, nats/token."""
 
@@ -40,6 +41,7 @@ class BestRate(Part):
     factor: float
     """On the bowl's `base_rate`."""
     learning_rate: float
+    """The peak rate itself."""
     interval: Interval | None
     """Of `learning_rate`, by Fieller's theorem; None where the noise is unknown."""
     se_log_rate: float | None
@@ -56,7 +58,9 @@ class SweptBowl(Part):
     """Loss against learning rate of one variant, rung and batch."""
 
     variant: str
+    """architecture-recipe."""
     rung: str
+    """Label of the rung."""
     batch_factor: float
     """On the ruled batch."""
     batch_sequences: int
@@ -74,6 +78,7 @@ class SweptBowl(Part):
     n: int
     """Runs that the parabola is fitted to."""
     optimum: BestRate | None
+    """Where the parabola is lowest; None where it is not inside the sweep."""
     reason: str | None
     """Why there is no optimum, and what to add; None where there is one."""
 
@@ -97,7 +102,9 @@ class RateLaw(Part):
     method: Literal["own", "shared", "rule"]
     """Exponents: one per variant, one for all, or the rule's."""
     in_words: str
+    """The method, as the report says it."""
     variants: dict[str, RateExponent]
+    """By variant."""
     scatter: float | None
     """Chi-square per degree of freedom of the optima about the law; None without one."""
     widened: bool
@@ -129,8 +136,11 @@ class RungRate(Part):
     """The rate of one variant, rung and budget."""
 
     variant: str
+    """architecture-recipe."""
     rung: str
+    """Label of the rung."""
     budget: str
+    """Multiple of 20 tokens per parameter (1x), or steps."""
     quantity: float
     """Value of the measure of scale, see `Tuning.quantity`."""
     rule_rate: float
@@ -169,6 +179,7 @@ class Tuning(Document):
     noise: dict[str, LossNoise | None]
     """By rung; None where nothing tells it."""
     bowls: tuple[SweptBowl, ...]
+    """One for every variant, rung and batch that was swept."""
     law: RateLaw | None
     """None without an optimum."""
     rates: tuple[RungRate, ...]
