@@ -114,6 +114,27 @@ def test_every_law_and_option(table, reached, tmp_path, option, law):
     assert not reached and not out.exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--pin", "E=nan"], "--pin E=nan: E must be a finite number"),
+        (["--delta", "inf"], "'--delta': inf is not a finite number"),
+        (["--confidence", "1"], "'--confidence': 1.0 is not between 0 and 1"),
+        (["--confidence", "nan"], "'--confidence': nan is not between 0 and 1"),
+        (["--plot", "fit.xyz"], "--plot fit.xyz: a figure is .png, .svg, .pdf"),
+    ],
+)
+def test_values_that_no_fit_takes(table, reached, tmp_path, words, said):
+    shown = stepladder("fit", table, "--law", "compute", *words, "--out", tmp_path / "o.json", code=2)
+    assert said in " ".join(shown.replace("│", "").split()) and not reached
+
+
+def test_limits_are_the_schemas():
+    """The option takes what --settings takes."""
+    limits = {type(limit).__name__: limit for limit in AnalysisConfig.model_fields["confidence"].metadata}
+    assert OPTIONS["confidence"].between == (limits["Gt"].gt, limits["Lt"].lt)
+
+
 def test_several_at_once(table, tmp_path):
     words = ("--pin", "E=1", "--share", "E", "--drop-highest", 0, "--out", tmp_path / "o.json")
     said = stepladder("fit", table, *words, code=2)
@@ -231,6 +252,8 @@ def test_compare_with_fits_and_another_baseline(ladder):
         (["--settings", '{"huber_delta": 0.5}', "flops.json"], "was made with huber_delta 0.01", 2),
         (["--settings", '{"floor": "free"}', "flops.json"], "was made with floor shared", 2),
         (["--settings", '{"verdict": 3}', "--axis", "flops"], "verdict = 3", 2),
+        (["--any-units"], "--any-units does not apply", 2),
+        (["--target", "inf"], "'--target': inf is not a finite number", 2),
     ],
 )
 def test_compare_refuses(ladder, monkeypatch, words, said, code):
@@ -258,6 +281,7 @@ def test_next_refuses(ladder):
     assert "--target" in plan_next(ladder, "--target", 0, code=2)
     assert "huber_delta" in plan_next(ladder, "--settings", '{"huber_delta": 0.5}', code=2)
     assert "--columns does not apply" in plan_next(ladder, "--columns", "loss=x", code=2)
+    assert "'--hours': inf is not a finite number" in plan_next(ladder, "--hours", "inf", code=2)
 
 
 @pytest.mark.parametrize(
@@ -266,6 +290,7 @@ def test_next_refuses(ladder):
         ([], "say where", 2),
         (["--at", "flops"], "NAME=NUMBER", 2),
         (["--at", "flops=1,flops=2"], "twice", 2),
+        (["--at", "flops=inf"], "--at flops=inf: flops must be a finite number", 2),
         (["--at", "flops=1e14,tokens=3e9", "--variant", "dense-tst"], "leave out tokens", 1),
         (["--at", "flops=1e14"], "name one with --variant", 1),
         (["--at", "tokens=1e14", "--variant", "dense-tst"], "give flops", 1),
@@ -299,6 +324,14 @@ def test_predict_of_a_table(tmp_path):
         (
             ["data", '{"source": 1, "tokenizer": 1, "validation_fraction": 0.1}', "--out", "x.json"],
             "manifest",
+        ),
+        (
+            ["data", '{"source": 1, "degenrate": "drop"}', "--out", "manifest.json"],
+            "did you mean degenerate?",
+        ),
+        (
+            ["train", "{}", "--manifest", "m", "--out", "result.json", "--checkpoint-seconds", 30],
+            """write --engine '{"checkpoint_seconds": 30}'""",
         ),
     ],
 )

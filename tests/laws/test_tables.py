@@ -135,3 +135,21 @@ def test_names_may_be_numbers_but_not_missing():
     assert list(select(table, ["loss", "variant"], {})["variant"]) == list("111222")
     with pytest.raises(ValueError, match="variant is missing in line 3"):
         select(table.assign(variant=["a", None, "a", "b", "b", "b"]), ["loss", "variant"], {})
+
+
+def test_lists_in_other_columns_are_no_error():
+    """health_notes and warnings of a runs.parquet are arrays, which cannot be hashed."""
+    notes = [np.array(["slow"]), [], {"a": 1}, None, "fast", np.array([])]
+    table = GOOD.assign(warnings=pd.Series(notes, dtype=object))
+    pd.testing.assert_frame_equal(select(table, NEEDED, {}), GOOD)
+    with pytest.raises(ValueError, match="lines 2, 8 are the same in every column"):
+        select(pd.concat([table, table.head(1)], ignore_index=True), NEEDED, {})
+
+
+def test_a_wide_table_is_not_listed_as_a_whole():
+    wide = GOOD.drop(columns="parameters").assign(
+        parameters_total=1.0, **{f"lineage_{i}": i for i in range(80)}
+    )
+    with pytest.raises(ValueError, match="of the 84 that there are the nearest are: ") as refused:
+        select(wide, NEEDED, {})
+    assert "parameters_total" in str(refused.value) and len(str(refused.value)) < 400

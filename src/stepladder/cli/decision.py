@@ -20,6 +20,7 @@ from stepladder.cli.words import (
     Table,
     TargetFlops,
     analysis,
+    finite,
     read_runs,
     settings_object,
 )
@@ -122,7 +123,9 @@ def compare(
 def next_runs(
     runs: Table,
     fit: Annotated[Path, typer.Argument(help="Ladder fit of these runs on FLOPs: fits/flops.json.")],
-    hours: Annotated[float, typer.Option(min=0, help="Accelerator-hours that may be spent.")],
+    hours: Annotated[
+        float, typer.Option(min=0, callback=finite, help="Accelerator-hours that may be spent.")
+    ],
     baseline: Annotated[str, typer.Option(help="Variant to compare with.")],
     candidate: Annotated[str, typer.Option(help="Variant that is judged.")],
     target: TargetFlops = None,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import typer
 
 from stepladder.cli.errors import Misuse
+from stepladder.cli.words import finite
 
 LADDER = "ladder"
 FORMULAS = ("compute", "chinchilla", "overtraining", "sparsity")
@@ -30,6 +31,8 @@ class LawOption:
     """What to do instead where the law is `ladder` and has no such option."""
     least: float | None = None
     most: float | None = None
+    between: tuple[float, float] | None = None
+    """Limits that the value itself must not reach."""
 
 
 OPTIONS: dict[str, LawOption] = {
@@ -41,7 +44,7 @@ OPTIONS: dict[str, LawOption] = {
         least=0,
     ),
     "confidence": LawOption(
-        LAWS, "Coverage of the intervals.", "0.95", setting="confidence", least=0.5, most=0.999
+        LAWS, "Coverage of the intervals.", "0.95", setting="confidence", between=(0.0, 1.0)
     ),
     "seed": LawOption(LAWS, "Seed of the bootstrap.", "0", setting="seed"),
     "delta": LawOption(
@@ -124,8 +127,21 @@ def law_option(name: str) -> Any:
         show_default=option.default,
         min=option.least,
         max=option.most,
+        callback=_checked(option),
         rich_help_panel=panel,
     )
+
+
+def _checked(option: LawOption) -> Callable[[Any], Any]:
+    """What looks at the option's value before the command runs."""
+
+    def checked(value: Any) -> Any:
+        if value is not None and option.between and not option.between[0] < value < option.between[1]:
+            low, high = option.between
+            raise typer.BadParameter(f"{value} is not between {low:g} and {high:g}.")
+        return finite(value)
+
+    return checked
 
 
 def refuse_foreign(law: str, given: Mapping[str, object]) -> None:

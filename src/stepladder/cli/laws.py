@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from stepladder.laws.law_fit import LawFit
     from stepladder.laws.table_fit import Options
 
+PLOTS = (".png", ".svg", ".pdf")
+"""Suffixes of the figures that `fit --plot` draws."""
+
 Given = dict[str, Any]
 """Options that the command line has, by their name in `OPTIONS`."""
 
@@ -83,6 +86,8 @@ def fit(
         raise Misuse(f"--law {law}: no law {law!r}; there are: {', '.join(LAWS)}")
     refuse_foreign(law, given)
     ready(out, plot)
+    if plot and plot.suffix.lower() not in PLOTS:
+        raise Misuse(f"--plot {plot}: a figure is {', '.join(PLOTS)}; name it {plot.with_suffix('.png')}")
     if law == LADDER:
         _fit_ladder(table, columns, any_units, given).write(out)
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +12,9 @@ import typer
 from stepladder.cli.errors import Misuse, naming
 from stepladder.cli.files import json_argument, read_object, ready, roomy, write_json
 from stepladder.cli.words import Out, one_of
+
+DATA_SETTINGS = ("source", "tokenizer", "validation_fraction", "degenerate")
+"""What `stepladder data` reads of a ladder's section `data:`."""
 
 Threads = Annotated[int, typer.Option(min=1, help="CPU threads.")]
 
@@ -36,7 +40,11 @@ def data(
 
     example = '{"source": ..., "tokenizer": ..., "validation_fraction": 0.1}'
     values = json_argument("SETTINGS", settings, example)
-    if missing := [key for key in ("source", "tokenizer", "validation_fraction") if key not in values]:
+    if unknown := [key for key in values if key not in DATA_SETTINGS]:
+        near = difflib.get_close_matches(unknown[0], DATA_SETTINGS, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise Misuse(f"SETTINGS: no setting {unknown[0]!r}; there are {', '.join(DATA_SETTINGS)}{hint}")
+    if missing := [key for key in DATA_SETTINGS if key != "degenerate" and key not in values]:
         raise Misuse(f"SETTINGS {settings:.80}: give {', '.join(missing)} as well, as in {example}")
     degenerate, fraction = values.get("degenerate", "count"), values["validation_fraction"]
     if degenerate not in ("count", "drop"):
@@ -100,6 +108,9 @@ def train(
             show_default="none",
         ),
     ] = "",
+    checkpoint_seconds: Annotated[
+        str, typer.Option(hidden=True, help="Now in --engine, which says how to write it.")
+    ] = "",
 ) -> None:
     """Train one run, evaluate it, write result.json last. Goes on from its checkpoint if it has one.
 
@@ -115,6 +126,11 @@ def train(
     from stepladder.record.spec import RunSpec
     from stepladder.schema.execution import EngineOptions
 
+    if checkpoint_seconds:
+        raise Misuse(
+            "--checkpoint-seconds is an engine option: write --engine "
+            f"'{{\"checkpoint_seconds\": {checkpoint_seconds}}}'"
+        )
     one_of("--device", device.partition(":")[0], ("auto", "cpu", "cuda"))
     _named(out, "result.json")
     ready(out)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -16,6 +17,21 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from stepladder.schema.analysis import AnalysisConfig
+
+T = TypeVar("T")
+
+
+def finite(value: T) -> T:
+    """An option's number as it is: nan and inf, which a terminal can say too, are refused.
+
+    Raises:
+        typer.BadParameter: naming the option.
+    """
+    for number in value if isinstance(value, list) else [value]:
+        if isinstance(number, float) and not math.isfinite(number):
+            raise typer.BadParameter(f"{number} is not a finite number.")
+    return value
+
 
 Out = Annotated[Path, typer.Option(help="File to write; its folder is made.")]
 AlsoJson = Annotated[Path | None, typer.Option(help="Also write it as JSON, to this file.")]
@@ -45,6 +61,7 @@ TargetFlops = Annotated[
     float | None,
     typer.Option(
         min=1.0,
+        callback=finite,
         help="FLOPs of the training run that the decision is about.",
         show_default="target_flops of --settings",
     ),
@@ -75,7 +92,8 @@ def read_runs(path: Path, columns: str, any_units: bool) -> pd.DataFrame:
     """Runs of a ladder: a runs.parquet as it is, or anyone's table with what it lacks filled in.
 
     Raises:
-        Misuse: columns of a runs.parquet are named: it has names of its own.
+        Misuse: columns of a runs.parquet are named, or its units not to be looked at: it has names and units
+            of its own.
         ValueError: the table cannot be used.
     """
     from stepladder.decision.foreign import as_runs
@@ -84,8 +102,10 @@ def read_runs(path: Path, columns: str, any_units: bool) -> pd.DataFrame:
     named, table = parse_columns(columns), read_table(path)
     with naming(path):
         runs = as_runs(table, named, any_units)
-    if runs is table and named:
-        raise Misuse(f"--columns does not apply to {path}: it is the runs.parquet of a ladder")
+    if runs is table:
+        for option, given in (("--columns", named), ("--any-units", any_units)):
+            if given:
+                raise Misuse(f"{option} does not apply to {path}: it is the runs.parquet of a ladder")
     return runs
 
 
@@ -98,7 +118,7 @@ def numbers(text: str, option: str) -> dict[str, float]:
     """ "E=1.7,alpha=0.3" to {"E": 1.7, "alpha": 0.3}.
 
     Raises:
-        Misuse: an item is malformed, or a name is there twice.
+        Misuse: an item is malformed or not finite, or a name is there twice.
     """
     found: dict[str, float] = {}
     for item in names(text):
@@ -107,6 +127,8 @@ def numbers(text: str, option: str) -> dict[str, float]:
             number = float(value)
         except ValueError:
             raise Misuse(f"{option} {item}: write NAME=NUMBER, several with commas") from None
+        if not math.isfinite(number):
+            raise Misuse(f"{option} {item}: {name} must be a finite number")
         if name in found:
             raise Misuse(f"{option} {text}: {name} is there twice")
         found[name] = number

@@ -68,10 +68,11 @@ def interval(value: float | None, low: float | None, high: float | None, decimal
 
 
 def bounds(ends: Sequence[float | None] | None, digits: int = 3) -> str:
-    """Ends of an interval: `[0.0098, 0.0149]`. An end that is None is infinite; None is no interval."""
+    """Ends of an interval: `[0.0098, 0.0149]`. A low end that is None is not known, a high end that is None
+    infinite; None is no interval."""
     if ends is None:
         return MISSING
-    low, high = ("∞" if end is None else general(end, digits) for end in ends)
+    low, high = general(ends[0], digits), "∞" if ends[1] is None else general(ends[1], digits)
     return f"[{low}, {high}]"
 
 
@@ -103,7 +104,7 @@ def rate(value: float | None) -> str:
 
 
 def count(value: float | None) -> str:
-    """Tokens or parameters: 201k, 7.10M, 1.05T; exact below a thousand."""
+    """Tokens or parameters: 201k, 7.10M, 1.05T; exact below a thousand, a power of ten from 10¹⁵ on."""
     if is_number(value) and abs(value) < 1000 and float(value).is_integer():
         return _minus(str(int(value)))
     return _prefixed(value, _COUNTS, "", "")
@@ -134,6 +135,11 @@ def percent(share: float | None, decimals: int = 0) -> str:
     return f"{fixed(100 * share, decimals)} %" if is_number(share) else MISSING
 
 
+def level(confidence: float | None) -> str:
+    """Coverage of an interval, never rounded up to all: 95 %, 97.5 %, 99.9 %."""
+    return f"{100 * confidence:.10g} %" if is_number(confidence) else MISSING
+
+
 def money(value: float | None, currency: str | None) -> str:
     """12.30 USD."""
     return f"{value:,.2f} {currency or ''}".strip() if is_number(value) else MISSING
@@ -155,7 +161,9 @@ def _prefixed(value: float | None, prefixes: list[str], gap: str, unit: str) -> 
     if value == 0:
         return f"0{gap}{unit}".strip()
     power = min(max(math.floor(math.log10(abs(value)) / 3), 0), len(prefixes) - 1)
-    if abs(float(f"{value / 1000.0**power:.3g}")) >= 1000 and power < len(prefixes) - 1:
+    if abs(float(f"{value / 1000.0**power:.3g}")) >= 1000:
+        if power == len(prefixes) - 1:
+            return f"{general(value)}{gap}{unit}"
         power += 1
     return f"{significant(value / 1000.0**power)}{gap}{prefixes[power]}{unit}"
 

@@ -40,6 +40,9 @@ experts explain less."""
 
 SHOWN = 5
 
+NEAREST = 8
+"""Columns of a wide table that a message names: those whose names are nearest to what was asked for."""
+
 
 def read_table(path: Path) -> pd.DataFrame:
     """Read .csv, .csv.gz, .tsv or .parquet.
@@ -138,13 +141,15 @@ def rows_of(bad: pd.Series) -> str:
 
 def _missing(name: str, column: str, there: list[str]) -> str:
     lower = {other.lower(): other for other in there}
+    ranked = difflib.get_close_matches(column.lower(), lower, n=NEAREST, cutoff=0.0)
     near = [lower[m] for m in difflib.get_close_matches(column.lower(), lower, n=2, cutoff=0.5)]
     hint = f"; did you mean {' or '.join(near)}?" if near else "."
     unit, example = CANONICAL.get(name, "as named"), near[0] if near else "COLUMN"
-    return (
-        f"no column {column!r} for {name} ({unit}); there are: {', '.join(there)}{hint} "
-        f"Name it with --columns {name}={example}"
-    )
+    listed = f"there are: {', '.join(there)}"
+    if len(there) > NEAREST:
+        nearest = [lower[match] for match in ranked]
+        listed = f"of the {len(there)} that there are the nearest are: {', '.join(nearest)}"
+    return f"no column {column!r} for {name} ({unit}); {listed}{hint} Name it with --columns {name}={example}"
 
 
 def _numbers(values: pd.Series, name: str) -> pd.Series:
@@ -176,7 +181,7 @@ def _names(values: pd.Series, name: str) -> pd.Series:
 def _refuse_duplicates(result: pd.DataFrame, table: pd.DataFrame) -> None:
     keys = [name for name in IDENTITY if name in result]
     for repeated, what in (
-        (table.duplicated(keep=False), "in every column"),
+        (_hashable(table).duplicated(keep=False), "in every column"),
         (
             result.duplicated(keys, keep=False)
             if {"variant", "rung", "seed"} <= set(keys)
@@ -188,6 +193,17 @@ def _refuse_duplicates(result: pd.DataFrame, table: pd.DataFrame) -> None:
             raise ValueError(
                 f"{rows_of(repeated)} are the same {what}: a run must be there once, remove the copies"
             )
+
+
+def _hashable(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with lists, arrays and mappings as text: a table of runs has them in columns of its own."""
+    mixed = [
+        name
+        for name in table
+        if pd.api.types.is_object_dtype(table[name])
+        and not table[name].map(lambda value: value is None or isinstance(value, str)).all()
+    ]
+    return table.assign(**{name: table[name].map(str) for name in mixed})
 
 
 def _refuse_units(result: pd.DataFrame) -> None:

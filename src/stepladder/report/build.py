@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from stepladder.display.numbers import percent
+from stepladder.display.numbers import level
 from stepladder.ladder.plan import Plan
 from stepladder.report.figures.laws import gain_figure, loss_figure
 from stepladder.report.figures.running import mfu_figure, time_figure, training_figure
@@ -81,7 +81,7 @@ def report_context(
         "version": str(ladder.version),
         "question": ladder.question,
         "stamp": str(finished)[:10] if finished else "",
-        "confidence": percent(comparison.confidence),
+        "confidence": level(comparison.confidence),
         "n_judged": str(len(results.judged)),
         "peaks": ledger.peaks(runs),
         "headline": findings.headline(comparison),
@@ -100,7 +100,7 @@ def report_context(
         "left_out": beyond.left_out_table(fit),
         "beyond": beyond.beyond_table(comparison),
         "settle": beyond.settle_table(comparison),
-        "wanted": beyond.wanted(comparison),
+        "wanted": findings.wanted(comparison),
         "next": beyond.next_table(comparison),
         "sensitivity": findings.sensitivity_table(comparison, fit),
         "noise": findings.noise_table(comparison),

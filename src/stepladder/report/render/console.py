@@ -9,10 +9,11 @@ from stepladder.decision.prediction import Prediction
 from stepladder.decision.run_options import NextRuns
 from stepladder.display.terminal import plain, show, warn
 from stepladder.record.learning_rates import Tuning
+from stepladder.report.sections.axes import axes_table, outcomes_table, rungs_table
 from stepladder.report.sections.fits import TableFit, fit_sentences, parameters_table
 from stepladder.report.sections.outlook import options_table, predictions_table, spending_sentences
 from stepladder.report.sections.tuning import law_sentences, optima_table, rates_table
-from stepladder.report.sections.verdict import gains_table, trend_sentences, verdict_table
+from stepladder.report.sections.verdict import trend_sentences
 
 
 def print_fit(fit: TableFit) -> None:
@@ -23,7 +24,8 @@ def print_fit(fit: TableFit) -> None:
 def print_comparison(result: Comparison) -> None:
     """The verdicts, every gain, what they do with scale, then warnings."""
     trends = trend_sentences(result) if all("flops" in pair.gains for pair in result.comparisons) else []
-    show(verdict_table(result), gains_table(result), *map(plain, trends), *map(warn, result.warnings))
+    show(outcomes_table(result), axes_table(result), rungs_table(result))
+    show(*map(plain, trends), *map(warn, result.warnings))
 
 
 def print_predictions(rows: Sequence[Prediction]) -> None:

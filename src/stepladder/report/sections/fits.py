@@ -27,7 +27,7 @@ def parameters_table(fit: TableFit) -> Table:
         for name, value in fit.parameters.items()
     ]
     head = fit.formula if isinstance(fit, LawFit) else fit.method
-    level = f"{fmt.percent(fit.confidence)} interval"
+    level = f"{fmt.level(fit.confidence)} interval"
     return table(
         ["<Parameter", "Estimate", "Standard error", level, "<Unit"], rows, title=f"{head}, n = {fit.n} rows"
     )

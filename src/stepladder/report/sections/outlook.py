@@ -32,7 +32,7 @@ def beyond_table(comparison: Comparison) -> Table:
                 f"{c.candidate} / {c.reference}",
                 eg(target),
                 fmt.flops(target.cost) if target else fmt.MISSING,
-                f"{fmt.significant(target.beyond)} ×" if target else fmt.MISSING,
+                f"{fmt.general(target.beyond)} ×" if target else fmt.MISSING,
                 _crossing(crossing),
                 fmt.percent(crossing.share) if crossing.share is not None else fmt.MISSING,
             ]
@@ -122,12 +122,6 @@ def _pairs(row: PairsNeeded | None) -> str:
     return f"{fmt.whole(row.pairs)} ({fmt.significant(hours)} h)" if hours else fmt.whole(row.pairs)
 
 
-def wanted(comparison: Comparison) -> str:
-    """The gain of `settle_table`: 1.01."""
-    found = [c.seeds_needed for c in comparison.comparisons if c.seeds_needed]
-    return f"{found[0].gain:g}" if found else fmt.MISSING
-
-
 def next_table(comparison: Comparison) -> Table:
     """The runs that would narrow the gain's interval most per accelerator-hour."""
     rows = []
@@ -149,8 +143,7 @@ def next_table(comparison: Comparison) -> Table:
 def options_table(found: NextRuns, shown: int) -> Table:
     """The first runs of a ranking, and by how much an accelerator-hour on them narrows the interval."""
     rows = [
-        [*_option(row), f"{fmt.signed(-100 * row.narrowing_per_hour, 1)} %"]
-        for row in found.candidates[:shown]
+        [*_option(row), f"{fmt.general(-100 * row.narrowing_per_hour)} %"] for row in found.candidates[:shown]
     ]
     return table([*OPTION, "Per hour"], rows)
 
@@ -161,7 +154,7 @@ def spending_sentences(found: NextRuns) -> list[str]:
     chosen = ", ".join(f"{n} × {place}" for place, n in counts.items()) or "nothing that would help"
     sentences = [
         f"EG of {found.candidate} over {found.reference} at {fmt.flops(found.target_flops)} is known to "
-        f"× or ÷ {fmt.fixed(found.interval_factor_now, 3)} ({fmt.percent(found.confidence)}).",
+        f"× or ÷ {fmt.fixed(found.interval_factor_now, 3)} ({fmt.level(found.confidence)}).",
         f"With {found.hours:g} accelerator-hours: {chosen}; {fmt.significant(found.plan.accelerator_hours)} "
         f"hours, then × or ÷ {fmt.fixed(found.plan.interval_factor_after, 3)}.",
     ]
@@ -174,8 +167,8 @@ def predictions_table(rows: Sequence[Prediction]) -> Table:
     """Predicted losses, one line per point."""
     cells = []
     for row in rows:
-        at = ", ".join(f"{name} {fmt.count(value)}" for name, value in row.at.items())
-        beyond = [f"{name} × {fmt.significant(value)}" for name, value in row.beyond.items() if value > 1]
+        at = ", ".join(f"{name} {_input(name, value)}" for name, value in row.at.items())
+        beyond = [f"{name} × {fmt.general(value)}" for name, value in row.beyond.items() if value > 1]
         cells.append(
             [
                 f"{row.variant}: {at}" if row.variant else at,
@@ -189,6 +182,14 @@ def predictions_table(rows: Sequence[Prediction]) -> Table:
         ["<At", "Loss (nats/token)", "Interval of the law", "Interval of a run", "<<Beyond the data"], cells
     )
 
+
+def _input(name: str, value: float) -> str:
+    """A number that was asked for: 7.00B parameters, but 1.00 × 10²¹ FLOPs."""
+    return fmt.count(value) if name in COUNTED else fmt.general(value)
+
+
+COUNTED = ("parameters", "tokens")
+"""Inputs of laws that are counts."""
 
 OPTION = ("<Rung", "FLOPs", "<<Runs", "Acc.-hours", "Then", "Interval")
 """Columns of `_option`."""

@@ -28,7 +28,7 @@ def sweep_context(tuning: Tuning, plan: Plan) -> dict[str, Any]:
         "law": [*law_sentences(tuning), *tuning.warnings],
         "optima": optima_table(tuning),
         "rates": rates_table(tuning),
-        "confidence": fmt.percent(tuning.confidence),
+        "confidence": fmt.level(tuning.confidence),
         "quantity": QUANTITIES[tuning.quantity],
         "budget": tuning.budget,
     }
@@ -121,7 +121,7 @@ def optima_table(tuning: Tuning) -> Table:
             *(["<<No optimum because"] if refused else []),
         ],
         rows,
-        note=f"n: runs that the parabola rests on. Best rate: with its {fmt.percent(tuning.confidence)} "
+        note=f"n: runs that the parabola rests on. Best rate: with its {fmt.level(tuning.confidence)} "
         "interval, by Fieller's theorem. Lowest loss: nats/token at the best rate, ± standard error. "
         "Curvature: nats/token per squared e-fold of the rate.",
     )
@@ -163,7 +163,7 @@ def rates_table(tuning: Tuning) -> Table:
             *("~Cost", "~n", "<<Note"),
         ],
         rows,
-        note=f"Predicted: by the law, with its {fmt.percent(tuning.confidence)} interval (delta method, "
+        note=f"Predicted: by the law, with its {fmt.level(tuning.confidence)} interval (delta method, "
         "Student's t). Beyond sweep: how many times larger or smaller than the swept rungs. Cost: nats/token "
         "that the rate trained at is estimated to lose against the best, by the rung's own bowl or, where it "
         "was not swept, by the law and the mean curvature of the n runs' bowls. Off its optimum: outside the "

@@ -90,7 +90,7 @@ def _sign(row: Gain) -> str:
 
 def verdict_table(comparison: Comparison) -> Table:
     """Candidate by reference: verdict, gains at the largest rung, trend, n, what decided."""
-    axes = _axes(comparison)
+    axes = axes_of(comparison)
     rows = []
     for c in comparison.comparisons:
         main = c.gains[axes[0]]
@@ -103,7 +103,7 @@ def verdict_table(comparison: Comparison) -> Table:
     )
 
 
-def _axes(comparison: Comparison) -> list[Axis]:
+def axes_of(comparison: Comparison) -> list[Axis]:
     """The cost axes that were compared, FLOPs first where they are among them."""
     return [axis for axis in AXES if all(axis in c.gains for c in comparison.comparisons)]
 
@@ -176,7 +176,7 @@ def _n(gain: AxisGain) -> str:
 
 def gains_table(comparison: Comparison) -> Table:
     """Every gain on every axis, per rung and pooled."""
-    axes = _axes(comparison)
+    axes = axes_of(comparison)
     rows = []
     for c in comparison.comparisons:
         pair, gains = f"{c.candidate} / {c.reference}", [c.gains[axis] for axis in axes]
@@ -321,7 +321,7 @@ def _sensitive(row: FloorGain) -> str:
 
 
 def seeds_table(comparison: Comparison) -> Table:
-    """Paired test over (rung, seed), and how many pairs a gain of 1 % would need."""
+    """Paired test over (rung, seed), and how many pairs the wanted gain would need."""
     rows = []
     for c in comparison.comparisons:
         test, needed = c.seed_test, c.seeds_needed
@@ -345,11 +345,17 @@ def seeds_table(comparison: Comparison) -> Table:
             "sd",
             "p (better)",
             "Detectable",
-            "Pairs for EG 1.01",
+            f"Pairs for EG {wanted(comparison)}",
             "<<Note",
         ],
         rows,
     )
+
+
+def wanted(comparison: Comparison) -> str:
+    """The gain that the numbers of pairs are for, `analysis.wanted_gain`: 1.01."""
+    found = [c.seeds_needed for c in comparison.comparisons if c.seeds_needed]
+    return f"{found[0].gain:g}" if found else fmt.MISSING
 
 
 def noise_table(comparison: Comparison) -> Table:
