@@ -203,7 +203,7 @@ def _hashable(table: pd.DataFrame) -> pd.DataFrame:
         if pd.api.types.is_object_dtype(table[name])
         and not table[name].map(lambda value: value is None or isinstance(value, str)).all()
     ]
-    return table.assign(**{name: table[name].map(str) for name in mixed})
+    return table.assign(**{str(name): table[name].map(str) for name in mixed})
 
 
 def _refuse_units(result: pd.DataFrame) -> None:
