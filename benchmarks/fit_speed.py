@@ -177,7 +177,7 @@ def large_table(rows: int) -> dict[str, Any]:
     found = fit_table(table, chinchilla(), Options())
     spent = {"seconds": time.perf_counter() - start, "cpu_seconds": time.process_time() - cpu}
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"rows": rows, **spent, "peak_mib": peak, "starts_agreeing": found["starts_agreeing"]}
+    return {"rows": rows, **spent, "peak_mib": peak, "starts_agreeing": found.starts_agreeing}
 
 
 def in_a_process(rows: int) -> dict[str, Any]:

@@ -182,6 +182,11 @@ def climbed(tmp_path_factory: pytest.TempPathFactory) -> Climbed:
         base = base.parent
     with (base / "climb.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        failed = base / "climb.failed"
+        if failed.exists():
+            pytest.fail(f"the smoke ladder could not be climbed: {failed.read_text()}")
         if not (base / "climbed").exists():
+            failed.write_text("another worker has the error")
             climb(base / "climbing").rename(base / "climbed")
+            failed.unlink()
     return Climbed(base / "climbed")

@@ -109,6 +109,33 @@ def test_the_arrow_ends_where_the_dense_solver_does(seed, floor):
     assert (drawn.objective <= theirs.objective * (1 + 1e-9)).all()
 
 
+def rungs(seed, noise):
+    """Three rungs, four variants, 64 replicates: many have several optima, some none but at infinity."""
+    generator = np.random.default_rng(seed)
+    cost, variant = np.tile(np.geomspace(1e18, 4e19, 3), 4), np.repeat(np.arange(4), 3)
+    A, alpha = generator.uniform(0.5, 1.5, 4), generator.uniform(0.1, 0.3, 4)
+    loss = compute_loss(1.5, A[variant], alpha[variant], cost, 1e19)
+    return cost, variant, np.log(loss) + noise * generator.standard_normal((64, len(cost)))
+
+
+@pytest.mark.parametrize(
+    ("seed", "noise"), [(5, 0.03), (7, 0.03), (9, 0.03), (11, 0.03), (12, 0.03), (15, 0.01)]
+)
+def test_no_replicate_of_a_small_ladder_misses_what_the_dense_solver_finds(seed, noise):
+    """Sets in some of whose replicates other starts end lower."""
+    cost, variant, log_loss = rungs(seed, noise)
+    point = fit_laws(cost, log_loss[:1], variant, "shared", 0.01)
+    drawn = fit_laws(cost, log_loss, variant, "shared", 0.01, near=point)
+    design = dense(cost, variant, "shared")
+    A, alpha = point.A[0] * point.unit ** point.alpha[0], point.alpha[0]
+    theta = design.solver(np.concatenate([point.E[0, :1], A, alpha]))
+    theirs = search_nearby(design, log_loss, Robust(0.01), theta)
+    # Where a variant's law is a step, the search towards it ends nowhere in particular.
+    above = np.where(drawn.converged, 1e-9, 1e-6)
+    assert (drawn.objective <= theirs.objective * (1 + above)).all()
+    assert drawn.starts in (1, 9) and drawn.converged.mean() > 0.8
+
+
 def test_the_objective_is_that_of_the_laws_returned():
     cost, variant, log_loss = ragged(0)
     fits = fit_laws(cost, log_loss, variant, "shared", 0.01)

@@ -9,12 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
-from stepladder.laws.bootstrap import bca_interval
+from stepladder.laws.bootstrap import bca_interval, forget_untold
 from stepladder.laws.design import make_design
 from stepladder.laws.forms import LAWS
 from stepladder.laws.identify import NotIdentified
-from stepladder.laws.solve import Robust, derivatives, objective, slopes, solve
-from stepladder.laws.starts import search
+from stepladder.laws.large import LargeTable
+from stepladder.laws.solve import Robust, Solution, derivatives, objective, slopes, solve
+from stepladder.laws.starts import DISTINCT, search, search_nearby
 from stepladder.laws.table_fit import Options, fit_table, inputs_of
 
 TRUE = {
@@ -345,3 +346,134 @@ def test_rows_in_blocks_are_the_rows_at_once(monkeypatch):
     whole = fit_table(table, law, options)
     monkeypatch.setattr("stepladder.laws.design.ROWS", 400)
     assert fit_table(table, law, options).parameters == pytest.approx(whole.parameters, rel=1e-6)
+
+
+def large(table, cluster):
+    """Chinchilla's law fitted to a table of more than 2,000 rows, ready to be resampled."""
+    law = LAWS["chinchilla"]()
+    design, y = make_design(law, inputs_of(law, table)), np.log(table["loss"].to_numpy())
+    return LargeTable(design, y, search(design, y, Robust()), Robust(), cluster)
+
+
+def refitted(fit, draws):
+    """Every draw fitted in full, plainly."""
+    counts = np.concatenate([counts for _, counts in fit.blocks_of_counts(draws, 0)])
+    start = np.repeat(fit.found.theta[None], draws, axis=0)
+    return solve(fit.design, fit.log_loss, start, fit.robust, counts[:, fit.cluster])
+
+
+def heavy(table):
+    """Noise with a long tail on top: steps from the optimum may then lead anywhere."""
+    return table.assign(
+        loss=table["loss"] * np.exp(0.02 * np.random.default_rng(5).standard_t(2, len(table)))
+    )
+
+
+@pytest.mark.parametrize("clusters", [12, 30])
+def test_few_clusters_are_refitted_however_many_their_rows(clusters):
+    """Clusters of sizes, as rungs are: a draw lacks a third of the range. Single steps are far off."""
+    table = heavy(many(2400))
+    fit = large(table, pd.qcut(table["parameters"], clusters, labels=False).to_numpy(np.int64))
+    drawn, _ = fit.draw(100, 0)
+    theirs = refitted(fit, 100)
+    assert len(drawn.converged) == 100, "all are fitted in full"
+    assert (drawn.objective <= theirs.objective * (1 + 1e-9)).all()
+    same = drawn.objective >= theirs.objective * (1 - 1e-6)
+    assert same.mean() > 0.9
+    np.testing.assert_allclose(drawn.theta[same], theirs.theta[same], rtol=1e-3, atol=1e-3)
+    assert fit.left_out().shape == (clusters, 5)
+
+
+def test_many_clusters_move_by_steps_that_refits_confirm():
+    fit = large(many(12_000), np.arange(12_000))
+    drawn, _ = fit.draw(150, 0)
+    theirs = refitted(fit, 150)
+    error = theirs.theta.std(axis=0)
+    assert len(drawn.converged) < 30 and drawn.converged.all(), "only some are known"
+    assert (np.abs(drawn.theta - theirs.theta).max(axis=0) < 0.4 * error).all()
+    np.testing.assert_allclose(drawn.theta.std(axis=0), error, rtol=0.05)
+
+
+def test_one_step_that_flies_off_is_seen(monkeypatch):
+    """Among the draws checked it condemns all steps; elsewhere the draw is refitted."""
+    fit = large(many(12_000), np.arange(12_000))
+    theirs, plain = refitted(fit, 60), LargeTable._steps
+
+    def spoilt(draw, believed):
+        def steps(self, draws, seed):
+            theta, value, trust = plain(self, draws, seed)
+            theta[draw, 3] += 30 * theirs.theta[:, 3].std()
+            trust[draw] = believed
+            return theta, value, trust
+
+        return steps
+
+    for draw, believed in ((5, True), (50, False)):
+        monkeypatch.setattr(LargeTable, "_steps", spoilt(draw, believed))
+        drawn, _ = fit.draw(60, 0)
+        assert len(drawn.converged) == (60 if believed else 17)
+        np.testing.assert_allclose(drawn.theta[draw], theirs.theta[draw], rtol=1e-4, atol=1e-5)
+
+
+def test_steps_that_do_not_descend_are_not_believed():
+    table = heavy(many(2400))
+    fit = large(table, np.arange(2400))
+    _, _, believed = fit._steps(100, 0)
+    assert 0.3 < believed.mean() < 0.95
+    drawn, _ = fit.draw(100, 0)
+    theirs = refitted(fit, 100)
+    assert len(drawn.converged) == 100
+    np.testing.assert_allclose(drawn.theta.std(axis=0), theirs.theta.std(axis=0), rtol=0.02)
+
+
+@pytest.mark.parametrize("clusters", [12, 2400])
+def test_bootstrap_fits_that_do_not_converge_are_told(clusters, monkeypatch):
+    def lost(*arguments):
+        found = solve(*arguments)
+        return Solution(found.theta, found.objective, np.zeros(len(found.theta), dtype=bool))
+
+    monkeypatch.setattr("stepladder.laws.large.solve", lost)
+    table = many(2400).assign(cluster=lambda t: t.index % clusters)
+    found = fit_table(table, LAWS["chinchilla"](), Options(draws=40, clusters=("cluster",)))
+    assert found.bootstrap.converged == 0
+    assert "0.0% of the bootstrap fits converged" in found.warnings
+
+
+def test_starts_of_a_large_table_are_counted_where_they_end():
+    """48 are polished on a sample; what is said to agree has been fitted to all rows."""
+    found = fit_table(many(2400), LAWS["chinchilla"](), Options(draws=0))
+    assert 1 <= found.starts_agreeing <= found.starts_polished <= DISTINCT
+    law, table = LAWS["chinchilla"](), many(2400)
+    searched = search(make_design(law, inputs_of(law, table)), np.log(table["loss"].to_numpy()), Robust())
+    assert searched.sampled == 48 and searched.sampled_agreeing > 12
+
+
+def test_blocks_of_weights_change_nothing(monkeypatch):
+    """Memory is bounded by rows, not by clusters; few draws at a time are the draws all at once."""
+    table = many(2400, groups=2)
+    fit = large(table, np.arange(2400) % 30)
+    whole = fit.draw(20, 0)[0].theta
+    monkeypatch.setattr("stepladder.laws.large.DRAWN", 3 * 2400)
+    assert max(len(counts) for _, counts in fit.blocks_of_counts(20, 0)) == 3
+    np.testing.assert_allclose(fit.draw(20, 0)[0].theta, whole, rtol=1e-6)
+    weight = np.concatenate([counts for _, counts in fit.blocks_of_counts(6, 0)])[:, fit.cluster]
+    near = search_nearby(fit.design, fit.log_loss, fit.robust, fit.found.theta[None], weight)
+    monkeypatch.setattr("stepladder.laws.starts.REPLICATED", 2 * 2400)
+    few_at_once = search_nearby(fit.design, fit.log_loss, fit.robust, fit.found.theta[None], weight)
+    np.testing.assert_allclose(few_at_once.theta, near.theta, rtol=1e-6)
+
+
+def test_what_a_draw_does_not_tell_is_counted_in_rows():
+    """Against the weights of the rows written out."""
+    table, law = many(60, groups=2), LAWS["chinchilla"]()
+    names, group = ["v0", "v1"], np.arange(60) % 2
+    design = make_design(law, inputs_of(law, table), group, names, ["E"])
+    cluster = np.arange(60) // 2 * (group == 0) + (30 + np.arange(60) // 20) * (group == 1)
+    cluster = np.unique(cluster, return_inverse=True)[1]
+    counts = np.random.default_rng(0).integers(0, 2, (200, cluster.max() + 1)) * (
+        np.random.default_rng(1).uniform(size=(200, 1)) < 0.3
+    )
+    theta = forget_untold(design, np.zeros((200, len(design.names))), counts, cluster, group, names)
+    for g, name in enumerate(names):
+        untold = (counts[:, cluster][:, group == g] > 0).sum(axis=1) < 4
+        np.testing.assert_array_equal(np.isnan(theta[:, design.names.index(f"alpha[{name}]")]), untold)

@@ -40,6 +40,7 @@ def test_killed_training_ends_with_the_same_bits(climbed):
     assert resumed["losses"] == undisturbed["losses"]
     assert resumed["bits_per_byte_by_domain"] == undisturbed["bits_per_byte_by_domain"]
     assert resumed["restarts"] >= 1
+    climbed.snakemake()  # tables and report follow
 
 
 def _wait_for(events, moment: bytes, process) -> bool:

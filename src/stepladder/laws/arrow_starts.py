@@ -8,6 +8,8 @@ Shapes: N starts, V variants, M cells, P = 1 + 2V parameters, R exponents of the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -24,12 +26,16 @@ EXPONENTS = 32
 CLOSEST = 2e-3
 """The smallest distance between a start's floor and the smallest loss, as a share of it."""
 
-NEARBY = (1.0, 0.5, 1.8)
+FIRST = (0.5, 1.8)
 """A replicate starts from the point estimate; if checked, also with all its exponents times these."""
 
-CHECKED, CHECKED_LEAST = 0.05, 40
-"""Share of the replicates that are checked, and the least number of them. If that finds a better optimum in
-one of them, all are."""
+FURTHER = (0.75, 1.3, 0.25, 3.0, 0.1, 5.0)
+"""If that finds a better optimum anywhere, all replicates start with all exponents times these as well."""
+
+CHECKED, CHECKED_LEAST, CHECKED_CELLS = 0.05, 40, 6000
+"""Share of the replicates that are checked, the least number of them, and the least number of their cells:
+small ladders, whose replicates have several optima more often, are checked in most. If that finds a better
+optimum in one of them, all are, and from more starts."""
 
 LOWER = 1e-9
 """An optimum lower by this share is a better one."""
@@ -108,20 +114,29 @@ def search_nearby(arrow: Arrow, log_loss: Array, point: Array, robust: Robust) -
     and from how many."""
     N = log_loss.shape[1]
     found = minimise(arrow, log_loss, np.arange(N), np.repeat(point[:, None], N, axis=1), robust)
-    count = min(N, max(CHECKED_LEAST, int(CHECKED * N)))
+    count = min(N, max(CHECKED_LEAST, int(CHECKED * N), CHECKED_CELLS // len(arrow.x)))
     checked = np.linspace(0, N - 1, count).astype(int)
-    if not improve(arrow, log_loss, found, checked, point, robust):
+    if not improve(arrow, log_loss, found, checked, point, robust, FIRST):
         return found, 1
-    improve(arrow, log_loss, found, np.setdiff1d(np.arange(N), checked), point, robust)
-    return found, len(NEARBY)
+    others = np.setdiff1d(np.arange(N), checked)
+    improve(arrow, log_loss, found, others, point, robust, FIRST)
+    improve(arrow, log_loss, found, np.arange(N), point, robust, FURTHER)
+    return found, 1 + len(FIRST) + len(FURTHER)
 
 
 def improve(
-    arrow: Arrow, log_loss: Array, found: Ends, columns: npt.NDArray[np.int64], point: Array, robust: Robust
+    arrow: Arrow,
+    log_loss: Array,
+    found: Ends,
+    columns: npt.NDArray[np.int64],
+    point: Array,
+    robust: Robust,
+    factors: Sequence[float],
 ) -> bool:
-    """Search replicates `columns` from the other starts too, keep what is better, and say whether any was."""
+    """Search replicates `columns` from the starts that `factors` on the point's exponents make, keep what is
+    better, and say whether any was."""
     any_lower = False
-    for factor in NEARBY[1:] if len(columns) else ():
+    for factor in factors if len(columns) else ():
         start = nearby(arrow, log_loss[:, columns], point, factor)
         other = minimise(arrow, log_loss, columns, start, robust)
         before = found.objective[columns]

@@ -18,7 +18,7 @@ class Refits(Part):
     clusters: int
     """Clusters that are drawn as wholes."""
     converged: float
-    """Share of the draws whose fit converged."""
+    """Share of the draws whose fit converged, of those that were fitted in full (`scheme` says how many)."""
     other_optima: float
     """Share of the draws that were searched from other starts in which one of these ended lower."""
 
@@ -125,9 +125,9 @@ class LawFit(Uncertainty, TableFit):
     starts: int
     """Starts that were screened."""
     starts_polished: int
-    """The best of those, and some others, that were searched from."""
+    """Searches on all rows; of a table of more than 2,000 one from each of the best optima of a sample."""
     starts_agreeing: int
-    """Polished starts that ended at the best objective."""
+    """Of `starts_polished`, those that ended at the best objective."""
     condition: float
     """Condition number of the problem at its optimum."""
     residuals: Residuals

@@ -48,6 +48,9 @@ DISTINCT = 2
 SCREENED = 200_000
 """Rows times starts that are screened at once."""
 
+REPLICATED = 1_000_000
+"""Rows times replicates that are searched nearby at once."""
+
 
 @dataclass(frozen=True)
 class Found:
@@ -58,42 +61,52 @@ class Found:
     objective: float
     converged: bool
     agreeing: int
-    """Polished starts that ended at the best objective."""
+    """Of `polished`, those that ended at the best objective."""
     polished: int
+    """Searches on all rows: of a large table, one from each of the best optima of a sample of its rows."""
+    sampled: int = 0
+    """Searches on the sample; 0 where all were on all rows."""
+    sampled_agreeing: int = 0
+    """Of `sampled`, those that ended at the sample's best objective."""
 
 
 def search(design: Design, log_loss: Array, robust: Robust, candidates: int = CANDIDATES) -> Found:
     """The law's global optimum on log_loss (M,), as far as many starts can tell."""
-    found = (
-        _search_sample(design, log_loss, robust, candidates)
-        if len(log_loss) > MANY
-        else solve(design, log_loss, screen(design, log_loss, robust, candidates), robust)
-    )
+    sampled = sampled_agreeing = 0
+    if len(log_loss) > MANY:
+        starts, sampled, sampled_agreeing = _search_sample(design, log_loss, robust, candidates)
+    else:
+        starts = screen(design, log_loss, robust, candidates)
+    found = solve(design, log_loss, starts, robust)
     best = int(found.objective.argmin())
-    value = float(found.objective[best])
-    agreeing = int((found.objective <= value * (1 + AGREE) + 1e-18).sum())
-    return Found(found.theta[best], value, bool(found.converged[best]), agreeing, len(found.theta))
+    return Found(
+        found.theta[best],
+        float(found.objective[best]),
+        bool(found.converged[best]),
+        _agreeing(found.objective),
+        len(starts),
+        sampled,
+        sampled_agreeing,
+    )
 
 
-def _search_sample(design: Design, log_loss: Array, robust: Robust, candidates: int) -> Solution:
-    """Where starts end that are polished on a sample, then on all rows. Those that end together on the sample
-    go on as one; those that end high there go no further and count as not agreeing."""
+def _agreeing(objective: Array) -> int:
+    """How many of the objectives (S,) are as good as the best."""
+    return int((objective <= objective.min() * (1 + AGREE) + 1e-18).sum())
+
+
+def _search_sample(
+    design: Design, log_loss: Array, robust: Robust, candidates: int
+) -> tuple[Array, int, int]:
+    """The best optima of a sample of the rows (up to `DISTINCT`, P), how many starts were polished there, and
+    how many of them ended at the best."""
     rows = sample(design)
     part, y = design.at(rows), log_loss[rows]
     near = solve(part, y, screen(part, y, robust, candidates), robust)
     order = np.argsort(near.objective, kind="stable")
     value = near.objective[order]
     fresh = np.r_[True, value[1:] > value[:-1] * (1 + AGREE) + 1e-18]
-    chosen = order[fresh][:DISTINCT]
-    full = solve(design, log_loss, near.theta[chosen], robust)
-    theta, objective = near.theta.copy(), np.full(len(order), np.inf)
-    converged = np.zeros(len(order), dtype=bool)
-    goes_on = np.cumsum(fresh) - 1
-    for i, start in enumerate(order):
-        if (end := goes_on[i]) < len(chosen):
-            theta[start], objective[start] = full.theta[end], full.objective[end]
-            converged[start] = full.converged[end]
-    return Solution(theta, objective, converged)
+    return near.theta[order[fresh][:DISTINCT]], len(order), _agreeing(near.objective)
 
 
 def sample(design: Design, seed: int = 0) -> npt.NDArray[np.int64]:
@@ -115,16 +128,29 @@ def search_nearby(
 ) -> Solution:
     """The best of a few starts around theta (P,) in each replicate: log_loss or weight is (B, M), or both."""
     B = max(len(np.atleast_2d(x)) for x in (log_loss, 1.0 if weight is None else weight))
-    y = np.broadcast_to(log_loss, (B, design.matrix.shape[1]))
+    M = design.matrix.shape[1]
+    y, w = (np.broadcast_to(x, (B, M)) for x in (log_loss, 1.0 if weight is None else weight))
+    size = max(1, REPLICATED // M)
+    parts = [
+        _search_nearby(design, y[i : i + size], robust, theta, w[i : i + size]) for i in range(0, B, size)
+    ]
+    best, objective, converged = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return Solution(best, objective, converged)
+
+
+def _search_nearby(
+    design: Design, y: Array, robust: Robust, theta: Array, weight: Array
+) -> tuple[Array, Array, npt.NDArray[np.bool_]]:
+    """`search_nearby` for replicates that are searched at once: y and weight are (B, M)."""
+    B = len(y)
     point = np.repeat(np.atleast_2d(theta), B, axis=0)
     starts = [point]
     for factor in NEARBY[1:]:
         starts.append(regress(design, np.where(design.is_log, 0.0, point * factor), y))
     S = len(starts)
-    weights = weight if weight is None or np.ndim(weight) < 2 else np.tile(weight, (S, 1))
-    found = solve(design, np.tile(y, (S, 1)), np.concatenate(starts), robust, weights)
+    found = solve(design, np.tile(y, (S, 1)), np.concatenate(starts), robust, np.tile(weight, (S, 1)))
     best = found.objective.reshape(S, B).argmin(axis=0) * B + np.arange(B)
-    return Solution(found.theta[best], found.objective[best], found.converged[best])
+    return found.theta[best], found.objective[best], found.converged[best]
 
 
 def screen(

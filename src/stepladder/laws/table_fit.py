@@ -169,7 +169,11 @@ def _uncertainty(
         },
         bootstrap=Refits(
             scheme="clusters drawn with replacement, all parameters "
-            + ("moved by one Newton step, checked against refits" if drawn.single_steps else "refitted"),
+            + (
+                f"moved by one Newton step, {len(drawn.converged)} draws refitted"
+                if drawn.single_steps
+                else "refitted"
+            ),
             draws=len(values),
             clusters=int(drawn.cluster.max()) + 1,
             converged=float(drawn.converged.mean()),
@@ -244,6 +248,11 @@ def _warnings(design: Design, found: Found, drawn: Bootstrap | None) -> list[str
         warnings.append(
             f"only {found.agreeing} of {found.polished} polished starts ended at the best objective: "
             f"other optima are near"
+        )
+    if found.sampled_agreeing < found.sampled / 4:
+        warnings.append(
+            f"only {found.sampled_agreeing} of {found.sampled} starts polished on a sample of the rows ended "
+            "at its best objective: other optima are near"
         )
     if drawn is None:
         warnings.append("no bootstrap: none was asked for, or there are no more clusters than parameters")
