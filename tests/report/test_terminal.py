@@ -12,7 +12,7 @@ from stepladder.decision.prediction import Prediction
 from stepladder.display.table import Table
 from stepladder.display.terminal import MIN_WIDTH, Shown
 from stepladder.report.sections.axes import axes_table, rungs_table
-from stepladder.report.sections.outlook import predictions_table
+from stepladder.report.sections.outlook import options_table, predictions_table
 from stepladder.report.sections.verdict import eg, seeds_table, trend
 from stepladder.schema.analysis import AXES
 
@@ -86,3 +86,10 @@ def test_inputs_of_a_prediction_are_no_counts_of_trillions() -> None:
     (cells,) = predictions_table([row]).rows
     assert cells[0] == "flops 1.00 × 10²¹, parameters 7.00B, tokens 3.00 × 10¹⁵"
     assert cells[2] == "[—, 2.200]" and cells[4] == "flops × 2.00 × 10⁹"
+
+
+def test_a_small_narrowing_is_not_printed_as_none(comparison: Comparison) -> None:
+    found = next(pair.next_runs for pair in comparison.comparisons if pair.next_runs)
+    slow = found.candidates[0].model_copy(update={"narrowing_per_hour": 1.234e-4})
+    (cells,) = options_table(found.model_copy(update={"candidates": (slow,)}), 5).rows
+    assert cells[-1] == "−0.0123 %"
