@@ -67,7 +67,7 @@ def _version(content: bytes, unnamed: int) -> object:
     """The schema version that a file names, `unnamed` if it names none; None if it is no JSON object."""
     try:
         found = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return found.get("schema_version", unnamed) if isinstance(found, dict) else None
 
