@@ -386,8 +386,8 @@ def test_few_clusters_are_refitted_however_many_their_rows(clusters):
 
 def test_many_clusters_move_by_steps_that_refits_confirm():
     fit = large(many(12_000), np.arange(12_000))
-    drawn, _ = fit.draw(150, 0)
-    theirs = refitted(fit, 150)
+    drawn, _ = fit.draw(80, 0)
+    theirs = refitted(fit, 80)
     error = theirs.theta.std(axis=0)
     assert len(drawn.converged) < 30 and drawn.converged.all(), "only some are known"
     assert (np.abs(drawn.theta - theirs.theta).max(axis=0) < 0.4 * error).all()
@@ -397,7 +397,7 @@ def test_many_clusters_move_by_steps_that_refits_confirm():
 def test_one_step_that_flies_off_is_seen(monkeypatch):
     """Among the draws checked it condemns all steps; elsewhere the draw is refitted."""
     fit = large(many(12_000), np.arange(12_000))
-    theirs, plain = refitted(fit, 60), LargeTable._steps
+    theirs, plain = refitted(fit, 40), LargeTable._steps
 
     def spoilt(draw, believed):
         def steps(self, draws, seed):
@@ -408,10 +408,10 @@ def test_one_step_that_flies_off_is_seen(monkeypatch):
 
         return steps
 
-    for draw, believed in ((5, True), (50, False)):
+    for draw, believed in ((5, True), (30, False)):
         monkeypatch.setattr(LargeTable, "_steps", spoilt(draw, believed))
-        drawn, _ = fit.draw(60, 0)
-        assert len(drawn.converged) == (60 if believed else 17)
+        drawn, _ = fit.draw(40, 0)
+        assert len(drawn.converged) == (40 if believed else 17)
         np.testing.assert_allclose(drawn.theta[draw], theirs.theta[draw], rtol=1e-4, atol=1e-5)
 
 

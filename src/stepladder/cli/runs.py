@@ -16,6 +16,9 @@ from stepladder.cli.words import Out, one_of
 DATA_SETTINGS = ("source", "tokenizer", "validation_fraction", "degenerate")
 """What `stepladder data` reads of a ladder's section `data:`."""
 
+OF_THE_WORKFLOW = ("code",)
+"""What the workflow writes beside them, so that it notices changes: the fingerprint of the code."""
+
 Threads = Annotated[int, typer.Option(min=1, help="CPU threads.")]
 
 
@@ -40,7 +43,7 @@ def data(
 
     example = '{"source": ..., "tokenizer": ..., "validation_fraction": 0.1}'
     values = json_argument("SETTINGS", settings, example)
-    if unknown := [key for key in values if key not in DATA_SETTINGS]:
+    if unknown := [key for key in values if key not in (*DATA_SETTINGS, *OF_THE_WORKFLOW)]:
         near = difflib.get_close_matches(unknown[0], DATA_SETTINGS, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise Misuse(f"SETTINGS: no setting {unknown[0]!r}; there are {', '.join(DATA_SETTINGS)}{hint}")
