@@ -14,13 +14,13 @@ from pydantic import BaseModel
 from stepladder.decision.axis_fit import AxisFit
 from stepladder.decision.comparison import Comparison
 from stepladder.decision.prediction_record import PredictionRecord
-from stepladder.ladder.plan import Plan
 from stepladder.laws.envelope import EnvelopeFit
 from stepladder.laws.isoflop import IsoflopFit
 from stepladder.laws.law_fit import LawFit
 from stepladder.record.describe import columns_of, fields_of, page
 from stepladder.record.events import StepRecord, read_steps
 from stepladder.record.learning_rates import Tuning
+from stepladder.record.plan import Plan
 from stepladder.record.result import COLUMN_PREFIX, Result
 
 PAGE = Path(__file__).parents[2] / "docs" / "results.md"

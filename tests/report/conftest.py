@@ -11,7 +11,7 @@ from report_results import LADDER, MANIFEST, plan_of, runs_table, steps_table
 
 from stepladder.decision.compare import compare
 from stepladder.decision.fit import fit
-from stepladder.ladder.plan import Plan
+from stepladder.record.plan import Plan
 from stepladder.schema.analysis import AXES, AnalysisConfig
 from stepladder.schema.ladder import Ladder
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stepladder.ladder.plan import Assumptions, Plan, PlannedRun, Totals
+from stepladder.record.plan import Assumptions, Plan, PlannedRun, Totals
 from stepladder.schema.ladder import Ladder
 
 VARIANTS = ["dense-baseline", "dense-tst", "moe-baseline", "moe-tst"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from stepladder.documents.document import DocumentError
-from stepladder.ladder.plan import Plan
+from stepladder.record.plan import Plan
 from stepladder.report.render.plan import build_plan_pdf, print_plan
 from stepladder.report.sections.plan import plan_context, rungs_table, totals_table
 

@@ -10,7 +10,7 @@ import pytest
 from report_results import plan_of, runs_table
 
 from stepladder.decision.axis_fit import AxisFit
-from stepladder.ladder.plan import Plan
+from stepladder.record.plan import Plan
 from stepladder.report.build import build_report, draw, report_context
 from stepladder.report.figures.running import training_figure
 from stepladder.report.figures.style import variant_styles

@@ -11,8 +11,8 @@ import pytest
 from report_results import FLOPS, VARIANTS, plan_of
 
 from stepladder.display.terminal import MIN_WIDTH, fitting
-from stepladder.ladder.plan import Plan
 from stepladder.record.learning_rates import Tuning
+from stepladder.record.plan import Plan
 from stepladder.report.build import build_report, draw, report_context
 from stepladder.report.render.console import print_tuning
 from stepladder.report.render.typst import context_json

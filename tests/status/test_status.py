@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from snakemake_executor_plugin_submitit.states import State
-from stepladder.ladder.plan import PlannedRun
 from stepladder.record.events import EventLog
 from stepladder.record.paths import RunFolder
+from stepladder.record.plan import PlannedRun
 from stepladder.status.files import read_log, read_result
 from stepladder.status.judge import judge
 from stepladder.status.model import STATES, Facts, Job, Log, RunStatus

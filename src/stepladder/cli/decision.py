@@ -167,8 +167,8 @@ def preregister(ladder: LadderName, results: Folder, out: Out) -> None:
     from stepladder.decision.preregistration import planned_runs
     from stepladder.decision.preregistration import preregister as make_record
     from stepladder.ladder.climb import Climb
-    from stepladder.ladder.plan import Plan
     from stepladder.record.paths import LadderFolder
+    from stepladder.record.plan import Plan
     from stepladder.record.tables import read_runs
 
     climb = Climb.open(ladder)

@@ -65,7 +65,7 @@ def plan(
 
     Example: stepladder plan results/smoke/plan.json
     """
-    from stepladder.ladder.plan import Plan
+    from stepladder.record.plan import Plan
     from stepladder.report.render.plan import print_plan
 
     print_plan(Plan.read(path))

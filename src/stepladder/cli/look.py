@@ -78,8 +78,8 @@ def report(ladder: LadderName, results: Folder, out: Out) -> None:
     Example: stepladder report smoke --results results/smoke --out results/smoke/report.pdf
     """
     from stepladder.ladder.climb import Climb
-    from stepladder.ladder.plan import Plan
     from stepladder.record.paths import LadderFolder
+    from stepladder.record.plan import Plan
     from stepladder.report.build import build_report
 
     climb = Climb.open(ladder)

@@ -184,8 +184,8 @@ def collect(
 
     Example: stepladder collect results/smoke/plan.json --runs runs.parquet --steps steps.parquet
     """
-    from stepladder.ladder.plan import Plan
     from stepladder.record.paths import LadderFolder
+    from stepladder.record.plan import Plan
     from stepladder.record.tables import collect as collect_results
 
     ready(runs, steps)

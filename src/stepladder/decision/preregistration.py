@@ -13,7 +13,7 @@ from stepladder.decision.axis_fit import CellPrediction
 from stepladder.decision.cells import make_cells
 from stepladder.decision.heldout import by_size, predict_rungs
 from stepladder.decision.prediction_record import CheckedPrediction, PredictionRecord, RecordCheck, RestsOn
-from stepladder.ladder.plan import Plan
+from stepladder.record.plan import Plan
 from stepladder.schema.analysis import AnalysisConfig
 
 SAME_COST = 0.01

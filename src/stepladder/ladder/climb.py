@@ -12,7 +12,7 @@ from typing import Any
 
 from stepladder.ladder.expand import expand
 from stepladder.ladder.load import LadderError, find_ladder, load_ladder
-from stepladder.ladder.plan import JobCost, Plan, make_plan
+from stepladder.ladder.plan import JobCost, make_plan
 from stepladder.ladder.sweep import (
     SweepRun,
     read_rates,
@@ -25,6 +25,7 @@ from stepladder.ladder.trunk import Trunks, find_trunks
 from stepladder.record.cost import training_flops
 from stepladder.record.fingerprint import analysis_fingerprint, preparation_fingerprint
 from stepladder.record.paths import LadderFolder
+from stepladder.record.plan import Plan
 from stepladder.record.spec import RunSpec
 from stepladder.schema.accelerators import Accelerator, accelerators
 from stepladder.schema.execution import Execution

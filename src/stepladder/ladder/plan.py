@@ -1,15 +1,13 @@
-"""What a ladder would cost, before anything runs: the document plan.json."""
+"""What a ladder would cost, before anything runs."""
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from stepladder import __version__
-from stepladder.documents.document import Document, Part
 from stepladder.record.cost import FLOPS_FORMULA, parameters, training_flops
+from stepladder.record.plan import Assumptions, Plan, PlannedRun, Totals
 from stepladder.record.spec import TRUNK, RunSpec
 from stepladder.schema.accelerators import Accelerator
 from stepladder.schema.execution import Execution
@@ -98,142 +96,6 @@ class JobCost:
     """Whether it is of the sweep alone, and in no law."""
     tuned: bool = False
     """Whether its learning rate waits for the sweep."""
-
-
-class PlannedRun(Part):
-    """One job of the ladder and its price. Counts are those of `stepladder.record.cost`."""
-
-    id: str
-    """variant/rung/budget/seed<k>, the run's folder below runs/ (or trunks/)."""
-    variant: str
-    """architecture-recipe."""
-    rung: str
-    """Label of the rung."""
-    budget: str
-    """Multiple of 20 tokens per parameter (1x), or steps; `trunk` for a segment of one."""
-    seed: int
-    """Seed of the run."""
-    depth: int
-    """Transformer layers."""
-    d_model: int
-    """Features."""
-    parameters_total: int
-    """All parameters, embedding and head included."""
-    parameters_active: int
-    """Parameters that one token uses."""
-    parameters_active_non_embedding: int
-    """The same without embedding and head: N."""
-    learning_rate: float | None
-    """Peak rate; None where the sweep predicts it."""
-    batch_sequences: int
-    """Sequences per step of the last phase."""
-    steps: int
-    """Optimizer steps."""
-    positions: int
-    """Positions trained on; a bag of tokens is one."""
-    tokens: int
-    """Raw tokens read."""
-    flops: float
-    """Model FLOPs of all steps from the first on."""
-    flops_trained: float
-    """Model FLOPs that this job trains: less where it goes on from a trunk."""
-    accelerators: int
-    """Devices that train it together."""
-    seconds: float
-    """Wall time at the assumed speed, with overhead."""
-    accelerator_hours: float
-    """Wall time times accelerators."""
-    price: float | None
-    """In `Totals.price_currency`; None where no price is set."""
-    disk_bytes: int
-    """Of the checkpoints that are kept."""
-    trunk: bool
-    """Whether it is a segment of a trunk."""
-    sweep: bool
-    """Whether it is of the sweep alone, and in no law."""
-
-
-class Totals(Part):
-    """Sums over all jobs of a plan."""
-
-    runs: int
-    """Jobs."""
-    flops: float
-    """Model FLOPs that are trained."""
-    flops_if_independent: float
-    """Model FLOPs if no run went on from a trunk."""
-    tokens: int
-    """Raw tokens read."""
-    accelerator_hours: float
-    """Wall time times accelerators."""
-    wall_hours: float
-    """Hours on the clock, with `Assumptions.parallel_runs` at a time."""
-    price: float | None
-    """None where no price is set."""
-    price_currency: str
-    """Currency of all prices."""
-    disk_bytes: int
-    """Of the checkpoints that are kept."""
-
-
-class Assumptions(Part):
-    """What a plan's times and prices rest on."""
-
-    accelerator: str
-    """Name in configs/hardware.yaml, or cpu."""
-    accelerators_per_run: dict[str, int]
-    """Rung to devices."""
-    parallel_runs: int
-    """Runs at a time."""
-    speed: str
-    """Model FLOP/s of one accelerator, in words."""
-    flops_formula: str
-    """Version of the count."""
-    overhead_seconds_per_run: float
-    """Start-up and evaluation."""
-    price_per_accelerator_hour: float | None
-    """USD; None if unset."""
-    max_accelerator_hours: float
-    """The owner's limit: a dearer ladder is not started."""
-
-
-class Plan(Document):
-    """What a ladder would run, and what that would cost: plan.json."""
-
-    REMEDY = "run `snakemake plan`, which makes it anew"
-
-    ladder: str
-    """The ladder's name."""
-    version: int
-    """Of the ladder."""
-    question: str
-    """What the ladder is to answer."""
-    stepladder: str
-    """Version of Stepladder that made the plan."""
-    runs: tuple[PlannedRun, ...]
-    """Every job."""
-    totals: Totals
-    """Over all jobs."""
-    assumptions: Assumptions
-    """What times and prices rest on."""
-
-    @property
-    def over_limit(self) -> str | None:
-        """The guard: what to tell the owner if the plan is dearer than allowed, else None."""
-        hours, limit = self.totals.accelerator_hours, self.assumptions.max_accelerator_hours
-        if hours <= limit:
-            return None
-        return (
-            f"ladder {self.ladder!r} needs {hours:,.2f} accelerator-hours, its plan.max_accelerator_hours is "
-            f"{limit:g}: make it smaller (rungs, budgets, seeds), or raise plan.max_accelerator_hours"
-        )
-
-    def write_table(self, path: Path) -> None:
-        """Write the runs as TSV, one row each, a column per field of `PlannedRun`."""
-        with path.open("w", newline="", encoding="utf-8") as file:
-            rows = csv.DictWriter(file, list(PlannedRun.model_fields), delimiter="\t")
-            rows.writeheader()
-            rows.writerows(run.model_dump() for run in self.runs)
 
 
 def _row(job: JobCost, overhead: float, rate: float, price: float | None, execution: Execution) -> PlannedRun:

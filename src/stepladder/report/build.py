@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from stepladder.display.numbers import level
-from stepladder.ladder.plan import Plan
+from stepladder.record.plan import Plan
 from stepladder.report.figures.laws import gain_figure, loss_figure
 from stepladder.report.figures.running import mfu_figure, time_figure, training_figure
 from stepladder.report.figures.style import save_svg, variant_styles

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from stepladder.documents.document import DocumentError
 from stepladder.ladder.climb import Climb
-from stepladder.ladder.plan import Plan, PlannedRun
 from stepladder.ladder.sweep import with_rate
 from stepladder.record.paths import LadderFolder, RunFolder
+from stepladder.record.plan import Plan, PlannedRun
 from stepladder.record.spec import RunSpec
 from stepladder.schema.accelerators import accelerators
 from stepladder.status.files import is_of, read_log, read_result

@@ -6,7 +6,7 @@ from typing import Any
 
 from snakemake_executor_plugin_submitit.payload import EXIT_SAVED, EXIT_STALLED
 from snakemake_executor_plugin_submitit.states import EXPLAINED, INTERRUPTED
-from stepladder.ladder.plan import PlannedRun
+from stepladder.record.plan import PlannedRun
 from stepladder.record.spec import RecipeSpec, RunSpec
 from stepladder.status.model import Facts, Job, Log, RunState, RunStatus
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from stepladder.display.terminal import plain, show
-from stepladder.ladder.plan import Plan
+from stepladder.record.plan import Plan
 from stepladder.report.sections import plan as section
 
 

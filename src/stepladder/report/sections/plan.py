@@ -7,7 +7,7 @@ from typing import Any
 
 from stepladder.display import numbers as fmt
 from stepladder.display.table import Table, table
-from stepladder.ladder.plan import Plan, PlannedRun
+from stepladder.record.plan import Plan, PlannedRun
 
 
 def plan_context(plan: Plan) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from stepladder.display import numbers as fmt
 from stepladder.display.table import Table, table
-from stepladder.ladder.plan import Plan
+from stepladder.record.plan import Plan
 from stepladder.schema.ladder import Ladder, Overrides
 from stepladder.schema.rules import ConstantBatch, ConstantRate, PowerRate
 

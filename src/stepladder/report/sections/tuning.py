@@ -7,8 +7,8 @@ from typing import Any
 
 from stepladder.display import numbers as fmt
 from stepladder.display.table import Table, table
-from stepladder.ladder.plan import Plan
 from stepladder.record.learning_rates import BestRate, SweptBowl, Tuning
+from stepladder.record.plan import Plan
 
 QUANTITIES = {
     "n": "active non-embedding parameters N",
