@@ -31,7 +31,7 @@ TRAIN = (
     "stepladder train {params.spec:q} --manifest {input.manifest} --out {output.result}"
     " --machine '{input.machine}' --fork '{input.fork}'"
     f" --device {'cpu' if CLIMB.ladder.execution.accelerator == 'cpu' else 'cuda'}"
-    " --threads {threads} --ranks {resources.tasks} --engine {resources.engine:q}"
+    " --threads {threads} --ranks {resources.tasks} --engine '{resources.engine}'"
     " --compile-cache {RESULTS}/compiled"
 )
 MACHINE = (
