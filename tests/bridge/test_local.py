@@ -84,7 +84,7 @@ def start(folder, snakefile, *arguments):
 
 def run(folder, snakefile, *arguments):
     """Exit status and all that was printed."""
-    status = start(folder, snakefile, *arguments).wait(timeout=120)
+    status = start(folder, snakefile, *arguments).wait(timeout=400)
     return status, (folder / "log").read_text()
 
 

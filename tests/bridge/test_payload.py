@@ -33,7 +33,7 @@ def start(tmp_path, script, **fields):
 
 def run(tmp_path, script, **fields):
     process = start(tmp_path, script, **fields)
-    _, error = process.communicate(timeout=30)
+    _, error = process.communicate(timeout=150)
     return process.returncode, error
 
 
@@ -74,7 +74,7 @@ def test_a_late_input_is_found(tmp_path):
     process = start(tmp_path, "cat late.txt", inputs=["late.txt"], latency_wait=20)
     time.sleep(1)
     (tmp_path / "late.txt").write_text("here")
-    process.communicate(timeout=30)
+    process.communicate(timeout=150)
     assert process.returncode == 0
 
 
@@ -108,7 +108,7 @@ def test_two_attempts_never_run_at_once(tmp_path):
         time.sleep(0.05)
     second = start(tmp_path, "echo two >> log")
     for process in (first, second):
-        process.communicate(timeout=30)
+        process.communicate(timeout=150)
     assert (tmp_path / "log").read_text() == "one\n"
 
 
@@ -119,7 +119,7 @@ def test_a_changed_command_waits_for_the_old_one(tmp_path):
     time.sleep(1)
     assert not (tmp_path / "ran").exists()
     lock.close()
-    process.communicate(timeout=30)
+    process.communicate(timeout=150)
     assert process.returncode == 0 and (tmp_path / "ran").exists()
 
 
@@ -131,7 +131,7 @@ def test_what_saves_on_sigterm_is_waited_for(tmp_path):
     while not (tmp_path / "up").exists():
         time.sleep(0.05)
     _signal_children(process.pid, signal.SIGTERM)
-    process.communicate(timeout=30)
+    process.communicate(timeout=150)
     assert process.returncode == EXIT_SAVED
     assert (tmp_path / "saved").exists()
 

@@ -66,7 +66,7 @@ def test_the_ladder_climbs_through_chaos(cluster, calm, tmp_path):
     shutil.copy(calm / "results" / "machine.json", folder / "results")
     storm = Chaos(cluster, folder, seed=int(time.time()))
     try:
-        storm.climb(faults=6, seconds=400)
+        storm.climb(faults=6, seconds=1000)
     finally:
         print((folder / "head.log").read_text())
         storm.resume()
@@ -99,6 +99,6 @@ def test_a_job_trains_what_it_was_submitted_with(cluster, calm, tmp_path):
         ladder.write_text(ladder.read_text().replace("value: 0.0075", "value: 0.1"))
     finally:
         cluster.run("scontrol", "update", "partitionname=main", "state=up")
-    assert head.wait(timeout=120) == 0
+    assert head.wait(timeout=400) == 0
     same = [json.loads((Path(root) / target).read_text())["losses"] for root in (calm, folder)]
     assert same[0] == same[1]

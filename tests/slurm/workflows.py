@@ -78,7 +78,7 @@ class Workflow:
                 preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
 
-    def until(self, condition, what: str, seconds: float = 60) -> None:
+    def until(self, condition, what: str, seconds: float = 240) -> None:
         """Wait for a condition; the test fails if it does not come true while the head runs."""
         end = time.monotonic() + seconds
         while not condition():
@@ -86,7 +86,7 @@ class Workflow:
             assert not ended and time.monotonic() < end, f"waited for {what}; the head said:\n{self.log}"
             time.sleep(0.1)
 
-    def wait(self, seconds: float = 180) -> int:
+    def wait(self, seconds: float = 600) -> int:
         """Exit status of the head; the test fails with its log if it takes longer."""
         try:
             return self.head.wait(timeout=seconds)
@@ -122,7 +122,7 @@ class Workflow:
         raise KeyError(name)
 
 
-def until(condition, what: str, seconds: float = 60) -> None:
+def until(condition, what: str, seconds: float = 240) -> None:
     """Wait for a condition; the test fails if it does not come true."""
     end = time.monotonic() + seconds
     while not condition():

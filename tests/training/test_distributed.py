@@ -43,10 +43,10 @@ def train_slow_rank(environment: dict[str, str], *arguments):
     """A rank whose program is held up once, for half a second, between two steps."""
     take_step = lifecycle.take_step
 
-    def held_up(attempt, batches, meter, place):
+    def held_up(trainer, batches, meter, place):
         if place.step == 80:
             time.sleep(0.5)
-        take_step(attempt, batches, meter, place)
+        take_step(trainer, batches, meter, place)
 
     lifecycle.take_step = held_up
     train_rank(environment, *arguments)
@@ -71,7 +71,7 @@ def start(spec: RunSpec, manifest: Path, folder: Path, *own: dict, targets=(trai
     return ranks
 
 
-def end(ranks: list[multiprocessing.Process], seconds: float = 60) -> list[int | None]:
+def end(ranks: list[multiprocessing.Process], seconds: float = 300) -> list[int | None]:
     """Exit statuses; a rank that has not ended in time is killed and has None."""
     deadline = time.monotonic() + seconds
     for process in ranks:
@@ -90,7 +90,7 @@ def sharded(kind: str, ranks: int = 2) -> tuple[dict, ...]:
 def wait_for_steps(folder: Path, count: int) -> None:
     """Until so many steps are logged."""
     log = folder / "events.jsonl"
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 150
     while not log.exists() or len(read_steps(log)) < count:
         assert time.monotonic() < deadline
         time.sleep(0.005)
