@@ -67,9 +67,9 @@ def test_a_changed_command_is_not_taken_over(work):
     work.start()
     work.until(lambda: len(work.starts()) == 4, "the jobs to start")
     work.kill_head()
-    assert work.run("--config", "factor=0.5") == 0
+    assert work.run("--config", "factor=1.1") == 0
     assert "earlier jobs whose command or resources have changed" in work.log
-    assert (work.folder / "out" / "slow0.txt").read_text() == "35\n"
+    assert (work.folder / "out" / "slow0.txt").read_text() == "77\n"
 
 
 def test_ctrl_c_cancels_the_jobs(work, cluster):
