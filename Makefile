@@ -3,6 +3,8 @@
 #   make test     linters, the arrows between rooms, types, tests
 PYTHON ?= python3
 BIN := .venv/bin
+# Every test starts many processes; without byte code each would compile torch and pandas anew, for 6 s.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: ladder test setup clean
 ladder: setup
