@@ -1,240 +1,74 @@
-"""How surely two laws tell the gain at the target, and how much surer more runs would make it.
+"""Two laws linearised around their fit: how their losses and the gain answer to the parameters.
 
-The laws are linearised around their fit. Cells carry seed noise, which more seeds average out, and misfit,
-which they do not: with F = J' W J the information of all cells, the variance of ln EG at the target is g'
-F^-1 g (c-optimal design; Atkinson, Donev & Tobias 2007, "Optimum Experimental Designs", chapter 10).
-
-Shapes: M cells, P parameters.
+Shapes: P parameters.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 
 import numpy as np
 
-from stepladder.decision.axis_fit import AxisFit, Floor
-from stepladder.decision.cells import Cells, SeedNoise
-from stepladder.decision.extrapolate import log_gain, target_cost
-from stepladder.decision.run_options import ChosenRun, RunOption, SpendingPlan
+from stepladder.decision.axis_fit import Floor
+from stepladder.decision.extrapolate import log_gain
 from stepladder.laws.forms import Array
 from stepladder.laws.invert import ComputeLaw, predict
-
-LEAST_MISFIT = 1 / 3
-"""Misfit is taken to be at least this share of seed noise, however small the residuals: without it a thousand
-seeds of the smallest rung would seem to settle what happens at the target."""
-
-PRIOR = 2.0
-"""Standard deviation of a vague prior on log A and log alpha and, in nats/token, on E: keeps what few rungs
-leave open from being infinite."""
-
-LEAST = 1e-3
-"""A run that narrows the interval by less is not worth planning."""
 
 STEP = 1e-5
 """Step of numerical derivatives with respect to log A, log alpha and E."""
 
-HOUR = 3600.0
-"""Seconds."""
-
 
 @dataclass(frozen=True)
-class LadderPlace:
-    """One rung and budget, there or new, with the runs of the two variants."""
+class LawPair:
+    """Two laws and how log loss and log gain answer to their parameters.
 
-    label: str
-    flops: float
-    runs: tuple[int, int]
-    """Runs of the reference and of the candidate."""
-    both: int = 0
-    """Seeds that both ran."""
-    new: bool = False
+    Derivatives are at the point estimate, so that each is formed once however many ladders are weighed.
+    """
 
-
-@dataclass(frozen=True)
-class Problem:
-    """The linearised comparison of two variants."""
-
-    places: tuple[LadderPlace, ...]
     laws: tuple[ComputeLaw, ComputeLaw]
     """Reference's, candidate's."""
-    names: tuple[str, str]
-    """Reference, candidate."""
-    covariance: Array
-    """(2, 2) of one seed's log losses."""
-    misfit: float
-    """Standard deviation of a cell's log loss that no number of seeds averages out."""
+    floor: Floor
     target: float
     """FLOPs at which the gain matters."""
-    floor: Floor
-    hours_law: dict[str, tuple[float, float]]
-    """Variant to (slope, intercept) of log hours on log FLOPs."""
+    _known: dict[float, Array] = field(default_factory=dict, repr=False, compare=False)
 
-    @classmethod
-    def of(
-        cls, cells: Cells, noise: SeedNoise, fit: AxisFit, candidate: str, reference: str, target: float
-    ) -> Problem:
-        """The problem of these two variants of a ladder, by the laws of `fit`."""
-        misfit = fit.misfit.sd_log_loss if fit.misfit else 0.0
-        names = (reference, candidate)
-        index = [cells.variants.index(name) for name in names]
-        table = cells.table[cells.table["variant"].isin(names)]
-        wide = table.pivot_table(index="step", columns="variant", values="n", aggfunc="sum").fillna(0)
-        flops = table.groupby("step")["flops"].mean()
-        labels = table.drop_duplicates("step").set_index("step")["label"]
-        seeds: dict[str, dict[int, set[int]]] = {name: {} for name in names}
-        for cell, owner, step in zip(table.index.to_list(), table["variant"], table["step"], strict=True):
-            seeds[owner][step] = set(cells.seeds[cell].tolist())
-        empty: set[int] = set()
-        places = tuple(
-            LadderPlace(
-                labels[step],
-                float(flops[step]),
-                (int(wide.loc[step, reference]), int(wide.loc[step, candidate])),
-                len(seeds[reference].get(step, empty) & seeds[candidate].get(step, empty)),
-            )
-            for step in flops.index
-        )
-        covariance = noise.covariance[np.ix_(index, index)]
-        hours_law = {}
-        for name in names:
-            mine = cells.of(name)
-            seconds = [target_cost(cells, "seconds", name, f) for f in mine["flops"]]
-            slope, intercept = np.polyfit(np.log(mine["flops"]), np.log(np.array(seconds) / HOUR), 1)
-            hours_law[name] = (float(slope), float(intercept))
-        return cls(
-            places=places,
-            laws=(fit.law(reference), fit.law(candidate)),
-            names=names,
-            covariance=covariance,
-            misfit=max(misfit, LEAST_MISFIT * float(np.diag(covariance).mean()) ** 0.5),
-            target=target,
-            floor=fit.floor,
-            hours_law=hours_law,
-        )
-
-    def hours(self, place: LadderPlace, added: tuple[int, int]) -> float:
-        """Accelerator-hours of `added` runs at a place."""
-        total = 0.0
-        for name, count in zip(self.names, added, strict=True):
-            slope, intercept = self.hours_law[name]
-            total += count * float(np.exp(intercept + slope * np.log(place.flops)))
-        return total
-
-    def sd(self, places: tuple[LadderPlace, ...]) -> float:
-        """Standard deviation of ln EG at the target, were these the ladder's runs."""
-        point = self._vector()
-        P = len(point)
-        information = np.eye(P) / PRIOR**2
-        for place in places:
-            present = [v for v in (0, 1) if place.runs[v] > 0]
-            if not present:
-                continue
-            counts = np.array([place.runs[v] for v in present], dtype=float)
-            overlap = np.full((len(present), len(present)), float(place.both))
-            np.fill_diagonal(overlap, counts)
-            together = overlap / np.outer(counts, counts)
-            seeds = self.covariance[np.ix_(present, present)] * together
-            omega = seeds + (self.misfit**2 + 1e-16) * np.eye(len(present))
-            J = np.stack([self._slope(v, place.flops) for v in present])
-            information += J.T @ np.linalg.solve(omega, J)
-        g = self._derivative(self._log_gain)
-        return float(np.sqrt(g @ np.linalg.solve(information, g)))
-
-    def options(self, target: float) -> list[tuple[LadderPlace, tuple[int, int]]]:
-        """One more seed of either variant or of both at every place, and at new rungs: between the two
-        largest, above the largest by the ladder's own ratio, and at the target."""
-        sizes = sorted({place.flops for place in self.places})
-        ratio = float(np.exp(np.mean([np.log(b / a) for a, b in pairwise(sizes)]))) if len(sizes) > 1 else 4.0
-        top = sizes[-1]
-        new = [("between the two largest", float(np.sqrt(sizes[-2] * top)))] if len(sizes) > 1 else []
-        new.append(("one rung up", top * ratio))
-        if target > top * 1.5 and abs(np.log(target / (top * ratio))) > 0.2:
-            new.append(("at the target", target))
-        fresh = [LadderPlace(label, flops, (0, 0), new=True) for label, flops in new]
-        return [
-            (place, added)
-            for place in [*self.places, *fresh]
-            for added in ((1, 1), (1, 0), (0, 1))
-            if not place.new or added == (1, 1)
-        ]
-
-    def with_runs(self, place: LadderPlace, added: tuple[int, int]) -> tuple[LadderPlace, ...]:
-        """All places after `added` runs at one of them."""
-        # A single run takes a seed that the other variant has already, where there is one left.
-        unpaired = place.runs[added.index(0)] > place.both if 0 in added else True
-        runs = (place.runs[0] + added[0], place.runs[1] + added[1])
-        more = replace(place, runs=runs, both=place.both + int(unpaired), new=False)
-        others = tuple(p for p in self.places if p is not place)
-        return (*others, more)
-
-    def describe(self, option: tuple[LadderPlace, tuple[int, int]], now: float, quantile: float) -> RunOption:
-        """What one option costs and brings."""
-        place, added = option
-        after = self.sd(self.with_runs(place, added))
-        hours = self.hours(place, added)
-        narrowing = 1 - after / now
-        return RunOption(
-            rung=place.label,
-            flops=place.flops,
-            new=place.new,
-            runs={name: count for name, count in zip(self.names, added, strict=True) if count},
-            accelerator_hours=hours,
-            interval_factor_after=float(np.exp(quantile * after)),
-            narrowing=narrowing,
-            narrowing_per_hour=narrowing / hours,
-        )
-
-    def fill(self, target: float, hours: float, quantile: float) -> SpendingPlan:
-        """The best option per hour, again and again, while the budget lasts and the interval gets
-        narrower."""
-        problem, spent = self, 0.0
-        chosen: list[ChosenRun] = []
-        start = self.sd(self.places)
-        while len(chosen) < 100:
-            now = problem.sd(problem.places)
-            rows = [(problem.describe(option, now, quantile), option) for option in problem.options(target)]
-            left = hours - spent
-            rows = [r for r in rows if r[0].accelerator_hours <= left and r[0].narrowing > LEAST]
-            if not rows:
-                break
-            row, (place, added) = max(rows, key=lambda pair: pair[0].narrowing_per_hour)
-            problem = replace(problem, places=problem.with_runs(place, added))
-            spent += row.accelerator_hours
-            chosen.append(ChosenRun(rung=row.rung, flops=row.flops, runs=row.runs))
-        after = problem.sd(problem.places)
-        return SpendingPlan(
-            steps=chosen,
-            accelerator_hours=spent,
-            interval_factor_after=float(np.exp(quantile * after)),
-            narrowing=1 - after / start,
-        )
-
-    def _vector(self) -> Array:
+    @cached_property
+    def point(self) -> Array:
         """Parameters: per variant log A and log alpha, then one E or one per variant."""
         logs = [np.log(value) for law in self.laws for value in (law.A, law.alpha)]
         free = {"shared": self.laws[:1], "free": self.laws}.get(str(self.floor), ())
         return np.array([*logs, *(law.E for law in free)], dtype=float)
 
-    def _laws(self, vector: Array) -> tuple[ComputeLaw, ComputeLaw]:
-        """The laws of reference and candidate that `_vector` would turn into `vector`."""
+    @cached_property
+    def gain_slope(self) -> Array:
+        """(P,) derivative of ln EG at the target."""
+
+        def gain(vector: Array) -> float:
+            reference, candidate = self._at(vector)
+            return float(log_gain(candidate, reference, self.target))
+
+        return self._derivative(gain)
+
+    def loss_slopes(self, flops: float) -> Array:
+        """(2, P) derivative of both variants' log loss at a cost."""
+
+        def loss(v: int, vector: Array) -> float:
+            return float(np.log(predict(self._at(vector)[v], flops)))
+
+        if flops not in self._known:
+            self._known[flops] = np.stack([self._derivative(partial(loss, v)) for v in (0, 1)])
+        return self._known[flops]
+
+    def _at(self, vector: Array) -> tuple[ComputeLaw, ComputeLaw]:
+        """The laws of reference and candidate whose `point` would be `vector`."""
         floors = (vector[4], vector[-1]) if len(vector) > 4 else (law.E for law in self.laws)
         A, alpha = np.exp(vector[[0, 2]]), np.exp(vector[[1, 3]])
         first, second = (ComputeLaw(E, A[v], alpha[v], self.laws[v].unit) for v, E in enumerate(floors))
         return first, second
 
-    def _log_gain(self, vector: Array) -> float:
-        reference, candidate = self._laws(vector)
-        return float(log_gain(candidate, reference, self.target))
-
-    def _slope(self, v: int, flops: float) -> Array:
-        """Derivative of the log loss of variant `v` at a cost."""
-        return self._derivative(lambda vector: float(np.log(predict(self._laws(vector)[v], flops))))
-
     def _derivative(self, function: Callable[[Array], float]) -> Array:
         """Central differences at the point estimate."""
-        point = self._vector()
-        steps = np.eye(len(point)) * STEP
-        return np.array([(function(point + s) - function(point - s)) / (2 * STEP) for s in steps])
+        steps = np.eye(len(self.point)) * STEP
+        return np.array([(function(self.point + s) - function(self.point - s)) / (2 * STEP) for s in steps])

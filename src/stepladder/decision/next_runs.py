@@ -8,8 +8,8 @@ from scipy import stats
 
 from stepladder.decision.axis_fit import AxisFit
 from stepladder.decision.cells import make_cells, measure_noise
-from stepladder.decision.linearised import Problem
 from stepladder.decision.run_options import NextRuns
+from stepladder.decision.spending import Problem
 from stepladder.schema.analysis import AnalysisConfig
 
 UNKNOWN = 20.0
