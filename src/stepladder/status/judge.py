@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
 from snakemake_executor_plugin_submitit.payload import EXIT_SAVED, EXIT_STALLED
 from snakemake_executor_plugin_submitit.states import EXPLAINED, INTERRUPTED
 from stepladder.record.plan import PlannedRun
+from stepladder.record.result import Result
 from stepladder.record.spec import RecipeSpec, RunSpec
 from stepladder.status.model import Facts, Job, Log, RunState, RunStatus
 
@@ -25,21 +26,19 @@ def judge(spec: RunSpec, planned: PlannedRun, facts: Facts, now: float) -> RunSt
         now: Unix seconds.
     """
     state, reason = _state(spec, facts, now)
-    common: dict[str, Any] = {
-        "id": spec.id,
-        "rung": spec.rung,
-        "variant": spec.variant,
-        "state": state,
-        "reason": reason,
-        "planned_hours": planned.accelerator_hours,
-        "accelerators": planned.accelerators,
-        "steps": spec.recipe.steps,
-    }
-    if state == "done":
-        own = _of_result(spec, facts, planned.accelerators)
-    else:
-        own = _of_log(spec, facts, planned.accelerators, state) | _of_job(facts, state)
-    return RunStatus(**common | own)
+    run = RunStatus(
+        id=spec.id,
+        rung=spec.rung,
+        variant=spec.variant,
+        state=state,
+        reason=reason,
+        planned_hours=planned.accelerator_hours,
+        accelerators=planned.accelerators,
+        steps=spec.recipe.steps,
+    )
+    if facts.result is not None and state == "done":
+        return _with_result(run, facts.result)
+    return _with_job(_with_log(run, spec, facts.log), facts)
 
 
 def _state(spec: RunSpec, facts: Facts, now: float) -> tuple[RunState, str]:
@@ -140,55 +139,55 @@ def _why_not_begun(facts: Facts) -> str:
     return "; ".join(notes)
 
 
-def _of_result(spec: RunSpec, facts: Facts, accelerators: int) -> dict[str, Any]:
-    result = facts.result
-    assert result is not None
-    return {
-        "used_hours": result.seconds.total * accelerators / 3600,
-        "share_done": 1.0,
-        "steps_done": spec.recipe.steps,
-        "tokens_per_second": result.tokens_per_second,
-        "mfu": result.mfu and result.mfu.median,
-        "loss": result.loss,
-        "restarts": result.restarts,
-    }
+def _with_result(run: RunStatus, result: Result) -> RunStatus:
+    """What the run cost and reached."""
+    return replace(
+        run,
+        used_hours=result.seconds.total * run.accelerators / 3600,
+        share_done=1.0,
+        steps_done=run.steps,
+        tokens_per_second=result.tokens_per_second,
+        mfu=result.mfu.median if result.mfu else None,
+        loss=result.loss,
+        restarts=result.restarts,
+    )
 
 
-def _of_log(spec: RunSpec, facts: Facts, accelerators: int, state: RunState) -> dict[str, Any]:
+def _with_log(run: RunStatus, spec: RunSpec, log: Log | None) -> RunStatus:
     """Progress, rates and time used of a run that is not done; nothing of one that will start over."""
-    log = facts.log
-    if log is None or state == "stale" or log.last == "end":
-        return {"used_hours": 0.0, "share_done": 0.0}
+    if log is None or run.state == "stale" or log.last == "end":
+        return run
     positions = positions_of(spec.recipe, log.steps_done)
-    running = state == "running"
+    running = run.state == "running"
     rate = log.positions_per_second if running else None
-    return {
-        "used_hours": log.seconds * accelerators / 3600,
-        "share_done": positions / spec.recipe.positions,
-        "steps_done": log.steps_done,
-        "tokens_per_second": log.tokens_per_second if running else None,
-        "mfu": log.mfu if running else None,
-        "eta_seconds": (spec.recipe.positions - positions) / rate if rate else None,
-        "restarts": log.resumes,
-        "last_event": log.time,
-    }
+    return replace(
+        run,
+        used_hours=log.seconds * run.accelerators / 3600,
+        share_done=positions / spec.recipe.positions,
+        steps_done=log.steps_done,
+        tokens_per_second=log.tokens_per_second if running else None,
+        mfu=log.mfu if running else None,
+        eta_seconds=(spec.recipe.positions - positions) / rate if rate else None,
+        restarts=log.resumes,
+        last_event=log.time,
+    )
 
 
-def _of_job(facts: Facts, state: RunState) -> dict[str, Any]:
+def _with_job(run: RunStatus, facts: Facts) -> RunStatus:
     """Where it runs or ran, and how that ended."""
     job = facts.job
     if job is None:
-        return {}
+        return run
     resumes = facts.log.resumes if facts.log is not None else 0
-    failed = state == "failed"
-    return {
-        "node": (job.state.node if job.state is not None else "") or job.node,
-        "job": job.id,
-        "slurm_state": job.state.name if job.state is not None else None,
-        "restarts": max(job.starts - 1, resumes, 0),
-        "exit_status": _exit_status(job) if failed else None,
-        "log": job.log or None,
-    }
+    return replace(
+        run,
+        node=(job.state.node if job.state is not None else "") or job.node,
+        job=job.id,
+        slurm_state=job.state.name if job.state is not None else None,
+        restarts=max(job.starts - 1, resumes, 0),
+        exit_status=_exit_status(job) if run.state == "failed" else None,
+        log=job.log or None,
+    )
 
 
 def positions_of(recipe: RecipeSpec, steps: int) -> int:

@@ -78,11 +78,11 @@ class RunStatus:
     reason: str
     """Why it waits, stopped or failed; empty if there is nothing to say."""
     planned_hours: float
-    used_hours: float
-    share_done: float
-    """Of the run's positions, 0 to 1."""
     accelerators: int
     steps: int
+    used_hours: float = 0.0
+    share_done: float = 0.0
+    """Of the run's positions, 0 to 1."""
     steps_done: int = 0
     tokens_per_second: float | None = None
     mfu: float | None = None
