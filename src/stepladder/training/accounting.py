@@ -119,7 +119,7 @@ class Throughput:
         }
 
 
-def check_mfu(records: list[dict[str, Any]], hardware: Hardware) -> None:
+def check_mfu(records: Sequence[StepRecord], hardware: Hardware) -> None:
     """Refuse a peak that is too low.
 
     Raises:

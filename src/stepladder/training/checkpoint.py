@@ -27,6 +27,7 @@ from stepladder.documents.files import sync_folder
 from stepladder.record.checkpoints import (
     MANIFEST,
     STATE,
+    CheckpointState,
     checkpoint_path,
     newest_first,
     partial_path,
@@ -44,7 +45,7 @@ class Checkpoint(NamedTuple):
     """One that was found whole."""
 
     path: Path
-    state: dict[str, Any]
+    state: CheckpointState
 
 
 class Outcome(NamedTuple):
@@ -71,7 +72,7 @@ class Saver:
         self._pending: Future[Outcome] | None = None
         self._host: dict[str, Tensor] = {}
 
-    def start(self, step: int, tensors: dict[str, Tensor], state: dict[str, Any]) -> Outcome | None:
+    def start(self, step: int, tensors: dict[str, Tensor], state: CheckpointState) -> Outcome | None:
         """Copy the tensors to the host and begin to write; returns how the save before it ended.
 
         Waits for the save before it, and for the copy: what is written afterwards may change.
@@ -97,7 +98,7 @@ class Saver:
             return tensor.detach().to("cpu", copy=True)
         return kept.copy_(tensor.detach())
 
-    def _write(self, step: int, state: dict[str, Any]) -> Outcome:
+    def _write(self, step: int, state: CheckpointState) -> Outcome:
         from torch.distributed.checkpoint import CheckpointException
 
         start, problem = perf_counter(), None
@@ -115,7 +116,7 @@ class Saver:
         """The checkpoints' folder, or what is there of its path."""
         return next(path for path in (self._folder, *self._folder.parents) if path.exists())
 
-    def _save(self, step: int, state: dict[str, Any]) -> None:
+    def _save(self, step: int, state: CheckpointState) -> None:
         from torch.distributed import checkpoint as dcp
 
         partial = partial_path(self._folder, step)

@@ -7,10 +7,12 @@ deviations (1.4826 times the median absolute deviation), which one outlier more 
 from __future__ import annotations
 
 from collections import deque
-from typing import NamedTuple, TypedDict
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from stepladder.record.checkpoints import HealthTally
 
 WINDOW = 64
 """Steps that a value is compared with; the first ones of a phase are not judged."""
@@ -28,19 +30,6 @@ LEAST_SCALE = 1e-3
 
 SLOW, LEAST_EXCESS = 3.0, 0.05
 """A slow step takes more than SLOW times the median, and more than LEAST_EXCESS seconds longer than it."""
-
-
-class HealthTally(TypedDict):
-    """What stood out in a run so far, over all its attempts; see `record.result.Health`."""
-
-    spikes: int
-    """Steps whose loss or gradient norm stood far above those before."""
-    skipped_steps: int
-    """Steps that changed nothing, because loss or gradient were not finite."""
-    slow_steps: int
-    """Steps that took far longer than usual, counted once per rank."""
-    notes: list[str]
-    """The first of all these in words."""
 
 
 def nothing_found() -> HealthTally:

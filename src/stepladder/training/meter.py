@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 
 from stepladder.data.batches import Corpus
+from stepladder.record.checkpoints import HealthTally
 from stepladder.record.cost import flops_until
+from stepladder.record.events import StepRecord
 from stepladder.training.accounting import (
     STEP_CAUSES,
     Mark,
@@ -20,7 +22,6 @@ from stepladder.training.accounting import (
 from stepladder.training.feed import Place
 from stepladder.training.health import (
     GRADIENT_FACTOR,
-    HealthTally,
     SlowStep,
     SlowStepDetector,
     Spike,
@@ -142,10 +143,10 @@ class Meter:
         if records:
             self.journal.say(progress_line(records[-1], self.spec.recipe))
 
-    def record(self, place: Place, measured: Metrics, seconds: dict[str, float]) -> dict[str, Any]:
+    def record(self, place: Place, measured: Metrics, seconds: dict[str, float]) -> StepRecord:
         """Fields of a step record; what was not finite is null."""
         stepping = sum(seconds[cause] for cause in STEP_CAUSES if cause in seconds)
-        return {
+        fields = {
             "step": place.step,
             "phase": place.phase.name,
             "learning_rate": self.trainer.learning_rate(place.step),
@@ -156,6 +157,7 @@ class Meter:
             **self.throughput.of_step(place.phase, stepping),
             **{f"{cause}_seconds": round(value, 6) for cause, value in seconds.items()},
         }
+        return cast("StepRecord", fields)
 
     def skip_non_finite(self, measured: list[Metrics]) -> list[tuple[Place, Metrics]]:
         """Log the steps that the optimizer skipped; returns the others.

@@ -67,35 +67,37 @@ class Optimizer:
         self.groups = sort_parameters(model, spec.name == "muon")
         self.parameters = self.groups[0] | self.groups[1] | self.groups[2]
         self._sum_over_shards = sum_over_shards
-        if sum_over_shards is None:
-            self._flatten()
-        elif spec.name == "muon":
+        if sum_over_shards is not None and spec.name == "muon":
             raise ValueError(
                 "optimizer.name muon needs whole matrices on each rank: set execution.sharding to none"
             )
+        if sum_over_shards is None:
+            self.flat = self._flatten()
+            self.gradient = torch.zeros_like(self.flat)
+            self.weights, self.gradients = self._by_group(self.flat), self._by_group(self.gradient)
         else:
-            self._take_shards()
+            self.weights = [[_local(p.data) for p in group.values()] for group in self.groups]
+            self.gradients = [[torch.zeros_like(t) for t in group] for group in self.weights]
         # torch.optim.AdamW's functional form, because the class would update each parameter by itself
         self.moments = {
             name: [[torch.zeros_like(t) for t in group] for group in self.weights[1:]]
             for name in ("exp_avg", "exp_avg_sq")
         }
         self.counts = [[torch.zeros((), device=t.device) for t in group] for group in self.weights[1:]]
-        self.muon = self._build_muon() if self.groups[0] else None
+        self.momentum = torch.zeros_like(self.weights[0][0]) if self.groups[0] else None
+        self.muon = None if self.momentum is None else self._build_muon(self.momentum)
 
-    def _flatten(self) -> None:
-        """Make the parameters views of one flat tensor, group after group."""
-        sizes = [sum(p.numel() for p in group.values()) for group in self.groups]
-        self.flat = torch.cat([p.detach().reshape(-1) for p in self.parameters.values()])
-        self.gradient = torch.zeros_like(self.flat)
-        for name, view in self._cut(self.flat, self.parameters).items():
+    def _flatten(self) -> Tensor:
+        """Make the parameters views of one flat tensor, group after group; returns it."""
+        flat = torch.cat([p.detach().reshape(-1) for p in self.parameters.values()])
+        for name, view in self._cut(flat, self.parameters).items():
             self.parameters[name].data = view
-        self.weights = [[part] if part.numel() else [] for part in self.flat.split(sizes)]
-        self.gradients = [[part] if part.numel() else [] for part in self.gradient.split(sizes)]
+        return flat
 
-    def _take_shards(self) -> None:
-        self.weights = [[_local(p.data) for p in group.values()] for group in self.groups]
-        self.gradients = [[torch.zeros_like(t) for t in group] for group in self.weights]
+    def _by_group(self, flat: Tensor) -> list[list[Tensor]]:
+        """The part of a flat tensor that is each group's; none where the group is empty."""
+        sizes = [sum(p.numel() for p in group.values()) for group in self.groups]
+        return [[part] if part.numel() else [] for part in flat.split(sizes)]
 
     @torch.no_grad()
     def gather(self) -> None:
@@ -152,23 +154,19 @@ class Optimizer:
                 )
         return norm
 
-    def _build_muon(self) -> torch.optim.Muon:
+    def _build_muon(self, momentum: Tensor) -> torch.optim.Muon:
         """torch's Muon over views of the first group's weights, gradients and momentum."""
-        views = zip(self._split_group(self.flat), self._split_group(self.gradient), strict=True)
-        self.matrices = []
-        for weight, gradient in views:
-            matrix = nn.Parameter(weight)
+        matrices = [nn.Parameter(weight) for weight in self._split_group(self.flat)]
+        for matrix, gradient in zip(matrices, self._split_group(self.gradient), strict=True):
             matrix.grad = gradient
-            self.matrices.append(matrix)
         muon = torch.optim.Muon(
-            self.matrices,
+            matrices,
             lr=self.spec.learning_rate,
             weight_decay=self.spec.weight_decay,
             adjust_lr_fn="match_rms_adamw",
         )
-        self.momentum = torch.zeros_like(self.weights[0][0])
-        for matrix, momentum in zip(self.matrices, self._split_group(self.momentum), strict=True):
-            muon.state[matrix]["momentum_buffer"] = momentum
+        for matrix, buffer in zip(matrices, self._split_group(momentum), strict=True):
+            muon.state[matrix]["momentum_buffer"] = buffer
         return muon
 
     def _split_group(self, flat: Tensor) -> list[Tensor]:
@@ -183,7 +181,7 @@ class Optimizer:
 
     def _step_muon(self, learning_rate: float, found_inf: Tensor) -> None:
         """Muon knows no skipped steps: weights and momentum are put back if the gradient was not finite."""
-        assert self.muon is not None
+        assert self.muon is not None and self.momentum is not None
         kept = [(t, t.clone()) for t in (self.weights[0][0], self.momentum)]
         self.muon.param_groups[0]["lr"] = learning_rate
         self.muon.step()
@@ -197,7 +195,7 @@ class Optimizer:
             for names, tensors in zip(self.groups[1:], groups, strict=True):
                 views = self._views(names, tensors)
                 state |= {f"{name}.{moment}": view for name, view in views.items()}
-        if self.muon is not None:
+        if self.momentum is not None:
             views = self._views(self.groups[0], [self.momentum])
             state |= {f"{name}.momentum": view for name, view in views.items()}
         return state

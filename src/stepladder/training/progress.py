@@ -6,8 +6,8 @@ import copy
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from stepladder.record.checkpoints import CheckpointState, HealthTally
 from stepladder.record.events import read_events, working_seconds
 from stepladder.record.paths import RunFolder
 from stepladder.record.result import Parent
@@ -15,7 +15,7 @@ from stepladder.training.accounting import TimeAccount
 from stepladder.training.attempt import Attempt
 from stepladder.training.checkpoint import Checkpoint, newest_checkpoint, read_tensors
 from stepladder.training.fork import Fork, read_fork
-from stepladder.training.health import HealthTally, nothing_found
+from stepladder.training.health import nothing_found
 
 
 @dataclass
@@ -115,10 +115,11 @@ def load_tensors(attempt: Attempt, checkpoint: Checkpoint) -> None:
     attempt.trainer.load_state(tensors)
 
 
-def checkpoint_state(attempt: Attempt, progress: Progress) -> dict[str, Any]:
+def checkpoint_state(attempt: Attempt, progress: Progress) -> CheckpointState:
     """What a checkpoint holds beside tensors; `resume` reads it."""
     return {
-        **attempt.identity,
+        "spec_sha256": attempt.identity["spec_sha256"],
+        "data_sha256": attempt.identity["data_sha256"],
         "step": progress.step,
         "time": time.time(),
         "started": progress.started,

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from stepladder.record.events import StepRecord
 from stepladder.record.spec import RecipeSpec
 
 
-def progress_line(record: dict[str, Any], recipe: RecipeSpec) -> str:
+def progress_line(record: StepRecord, recipe: RecipeSpec) -> str:
     """A step record as a line for a person. The remaining time assumes this step's pace of positions."""
     done, seconds = record["step"] + 1, record["step_seconds"]
     left = round((recipe.positions - record["positions"]) / record["positions_per_second"])
