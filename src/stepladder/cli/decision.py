@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from stepladder.cli.errors import Misuse, naming
-from stepladder.cli.files import ready, roomy, write_json
+from stepladder.cli.files import ready, write_json
 from stepladder.cli.words import (
     AlsoJson,
     AnyUnits,
@@ -215,6 +215,7 @@ def tune(
     from stepladder.ladder.climb import Climb
     from stepladder.ladder.sweep import quantity_name
     from stepladder.record.paths import LadderFolder
+    from stepladder.record.tables import write_table
     from stepladder.report.render.console import print_tuning
     from stepladder.tuning.tables import sweep_table, targets
     from stepladder.tuning.tune import tune as tune_sweep
@@ -237,7 +238,7 @@ def tune(
         advice = "`sweep.apply: none` trains every rung at its ruled rate and reports the bowls"
         raise ValueError("no rates to train at. " + "; ".join([*found.problems, advice]))
     if table:
-        runs.to_parquet(roomy(table))
+        write_table(runs, table)
     found.write(out)
 
 

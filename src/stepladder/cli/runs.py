@@ -187,14 +187,15 @@ def collect(
     from stepladder.record.paths import LadderFolder
     from stepladder.record.plan import Plan
     from stepladder.record.tables import collect as collect_results
+    from stepladder.record.tables import write_table
 
     ready(runs, steps)
     rows = Plan.read(plan).runs
     planned = {run.id: run.flops for run in rows if not run.sweep and not run.trunk}
     results = [LadderFolder(plan.parent).run(run).result for run in planned]
     runs_table, steps_table = collect_results(results, planned)
-    runs_table.to_parquet(roomy(runs))
-    steps_table.to_parquet(roomy(steps))
+    write_table(runs_table, runs)
+    write_table(steps_table, steps)
 
 
 def _named(path: Path, name: str) -> None:

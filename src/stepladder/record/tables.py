@@ -1,5 +1,7 @@
 """The two tables of a ladder's runs. A missing number stays missing; nothing is grepped from logs.
 
+They are written by `write_table` and read by `read_table`, with a version in their metadata.
+
 runs.parquet has one row per run: the fields of its result, nested names joined by `_` (`Result.row`), and
 `planned_flops`. steps.parquet has one row per logged step: `RUN_COLUMNS`, which say of which run it is, and
 the fields of `StepRecord`.
@@ -11,10 +13,16 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
+from pyarrow import ArrowInvalid
 
+from stepladder.documents.document import FIRST, DocumentError
+from stepladder.documents.files import write_atomically
 from stepladder.record.events import read_steps
 from stepladder.record.paths import RunFolder
 from stepladder.record.result import Result
+
+VERSION = 1
+"""Raise it when a column changes its meaning; columns may come and go without it."""
 
 RUN_COLUMNS = ("id", "variant", "rung", "budget", "seed")
 """Columns of steps.parquet that say which run a step is of, as in runs.parquet."""
@@ -59,3 +67,28 @@ def steps_table(results: Mapping[Path, Result]) -> pd.DataFrame:
         names = {name: getattr(result, name) for name in RUN_COLUMNS}
         rows += [{**names, **step} for step in read_steps(RunFolder.of_result(path).events)]
     return pd.DataFrame(rows)
+
+
+def write_table(table: pd.DataFrame, path: Path) -> None:
+    """Write Parquet with the version of the columns, whole or not at all."""
+    table.attrs = {"schema_version": VERSION}
+    write_atomically(path, table.to_parquet())
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read what `write_table` wrote.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        DocumentError: it is of another version, or no Parquet.
+    """
+    try:
+        table = pd.read_parquet(path)
+    except (ArrowInvalid, ValueError) as error:
+        raise DocumentError(f"{path}: {error}: run snakemake again") from None
+    version = table.attrs.get("schema_version", FIRST)
+    if version != VERSION:
+        raise DocumentError(
+            f"{path}: schema_version {version}, this code reads {VERSION}: run snakemake again"
+        )
+    return table
