@@ -22,6 +22,8 @@ from pathlib import Path
 
 import numpy as np
 
+from stepladder.data.manifest import Manifest
+from stepladder.documents.files import write_atomically
 from stepladder.ladder.climb import Climb
 from stepladder.record.cost import FLOPS_FORMULA, flops_until, parameters, training_flops
 from stepladder.record.paths import LadderFolder, RunFolder
@@ -157,8 +159,25 @@ def write_runs(climb: Climb, lies: LadderFolder) -> None:
         result = make_result(spec, loss)
         result.write(folder.result)
         write_log(spec, result, folder)
-    lies.manifest.parent.mkdir(parents=True, exist_ok=True)
-    lies.manifest.write_text(json.dumps({"domains": {}}))
+    write_atomically(lies.manifest, no_text().model_dump_json())
+
+
+def no_text() -> Manifest:
+    """A manifest of no domains."""
+    return Manifest(
+        sha256="0" * 64,
+        description="no text",
+        source={"kind": "text"},
+        tokenizer={"kind": "byte"},
+        validation_fraction=0.1,
+        vocab_size=257,
+        end_of_document=256,
+        dtype="uint16",
+        duplicates=0,
+        mix={},
+        domains={},
+        other_files=(),
+    )
 
 
 def law(spec: RunSpec) -> float:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from report_results import LADDER, MANIFEST, plan_of, runs_table, steps_table
+from report_results import LADDER, make_manifest, plan_of, runs_table, steps_table
 
 from stepladder.decision.compare import compare
 from stepladder.decision.fit import fit
@@ -24,7 +23,7 @@ def write_results(folder: Path, runs: pd.DataFrame) -> Path:
         fits[axis].write(folder / "fits" / f"{axis}.json")
     compare(runs, fits, config).write(folder / "comparison.json")
     (folder / "data").mkdir()
-    (folder / "data/manifest.json").write_text(json.dumps(MANIFEST))
+    (folder / "data/manifest.json").write_text(make_manifest().model_dump_json())
     runs.to_parquet(folder / "runs.parquet")
     steps_table(runs).to_parquet(folder / "steps.parquet")
     return folder

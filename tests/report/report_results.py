@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from stepladder.data.manifest import Manifest
 from stepladder.record.plan import Assumptions, Plan, PlannedRun, Totals
 from stepladder.schema.ladder import Ladder
 
@@ -227,12 +228,33 @@ def _planned(row: dict[str, Any]) -> PlannedRun:
     )
 
 
-MANIFEST = {
-    "domains": {
+def make_manifest(**changes: object) -> Manifest:
+    """That of two domains."""
+
+    def shard(name: str, tokens: int, documents: int) -> dict[str, object]:
+        file = {"name": name, "size": tokens, "sha256": "0" * 64}
+        counts = {"tokens": tokens, "documents": documents, "bytes": tokens}
+        return counts | {"token_file": file, "document_file": file}
+
+    domains = {
         name: {
-            "train": {"tokens": tokens, "documents": documents, "bytes": tokens},
-            "validation": {"tokens": tokens // 20, "documents": documents // 20, "bytes": tokens // 20},
+            "train": shard(name, tokens, documents),
+            "validation": shard(name, tokens // 20, documents // 20),
         }
         for name, tokens, documents in (("code", 24_600_000, 1_339), ("prose", 3_100_000, 9_212))
     }
-}
+    fields = {
+        "sha256": "0" * 64,
+        "description": "two domains",
+        "source": {"kind": "text"},
+        "tokenizer": {"kind": "byte"},
+        "validation_fraction": 0.05,
+        "vocab_size": 257,
+        "end_of_document": 256,
+        "dtype": "uint16",
+        "duplicates": 0,
+        "mix": {"code": 0.9, "prose": 0.1},
+        "domains": domains,
+        "other_files": [],
+    }
+    return Manifest.model_validate(fields | changes)

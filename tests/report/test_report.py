@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from report_results import plan_of, runs_table
+from report_results import make_manifest, plan_of, runs_table
 
 from stepladder.decision.axis_fit import AxisFit
 from stepladder.record.plan import Plan
@@ -16,7 +16,7 @@ from stepladder.report.figures.running import training_figure
 from stepladder.report.figures.style import variant_styles
 from stepladder.report.render.typst import context_json
 from stepladder.report.results import Results
-from stepladder.report.sections import runs as ledger
+from stepladder.report.sections.provenance import provenance_table
 from stepladder.schema.ladder import Ladder
 
 
@@ -164,8 +164,8 @@ def test_a_sweep_draws_only_the_best_factor(write_results, ladder: Ladder, tmp_p
 
 def test_degenerate_documents_are_listed(runs: pd.DataFrame, ladder: Ladder) -> None:
     def told(**found) -> str | None:
-        manifest = {"degenerate": {"dropped": False, "documents": 2790, "examples": []} | found}
-        rows = ledger.provenance_table(runs, manifest, ladder).rows
+        judged = {"dropped": False, "documents": 2790, "examples": []} | found
+        rows = provenance_table(runs, make_manifest(degenerate=judged), ladder).rows
         return dict(rows).get("Degenerate documents")
 
     assert told(counts={"code": {}, "prose": {}}) == "0 of 2 790 documents"
@@ -177,7 +177,7 @@ def test_degenerate_documents_are_listed(runs: pd.DataFrame, ladder: Ladder) -> 
     )
     many = told(dropped=True, counts={"code": {"repetitive": 9}}, examples=examples[:1] * 9)
     assert "9 of 2 790 documents, left out" in many and many.endswith("; more in data/manifest.json")
-    old = ledger.provenance_table(runs, {"degenerate": None}, ladder).rows
+    old = provenance_table(runs, make_manifest(degenerate=None), ladder).rows
     assert "Degenerate documents" not in dict(old)
 
 

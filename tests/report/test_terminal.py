@@ -12,8 +12,9 @@ from stepladder.decision.prediction import Prediction
 from stepladder.display.table import Table
 from stepladder.display.terminal import MIN_WIDTH, Shown
 from stepladder.report.sections.axes import axes_table, rungs_table
+from stepladder.report.sections.evidence import seeds_table
 from stepladder.report.sections.outlook import options_table, predictions_table
-from stepladder.report.sections.verdict import eg, seeds_table, trend
+from stepladder.report.sections.verdict import eg, trend
 from stepladder.schema.analysis import AXES
 
 

@@ -112,18 +112,27 @@ def describe_file(path: Path) -> File:
     return File(name=path.name, size=path.stat().st_size, sha256=digest)
 
 
+def parse(path: Path) -> Manifest:
+    """Read a manifest alone: its files need not be there.
+
+    Raises:
+        DataError: it is missing or malformed.
+    """
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}: prepare the data first (stepladder data)") from None
+    except ValidationError as error:
+        raise DataError(f"{path}: not a data manifest: {error.errors()[0]['msg']}") from None
+
+
 def read(path: Path) -> Manifest:
     """Read a manifest and check that its files are there, with the sizes that it states.
 
     Raises:
         DataError: the manifest or a file is missing, malformed or of another size.
     """
-    try:
-        manifest = Manifest.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror}: prepare the data first (stepladder data)") from None
-    except ValidationError as error:
-        raise DataError(f"{path}: not a data manifest: {error.errors()[0]['msg']}") from None
+    manifest = parse(path)
     for file in manifest.files:
         shard = path.parent / file.name
         size = shard.stat().st_size if shard.exists() else None

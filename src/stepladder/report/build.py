@@ -15,10 +15,12 @@ from stepladder.report.figures.style import save_svg, variant_styles
 from stepladder.report.figures.tuning import bowls_figure, rates_figure
 from stepladder.report.render.typst import typeset
 from stepladder.report.results import Results
+from stepladder.report.sections import evidence, provenance
 from stepladder.report.sections import outlook as beyond
 from stepladder.report.sections import runs as ledger
 from stepladder.report.sections import verdict as findings
 from stepladder.report.sections.plan import trunk_sentence
+from stepladder.report.sections.rules import rules_table
 from stepladder.report.sections.tuning import off_optimum, sweep_context
 from stepladder.schema.ladder import Ladder
 
@@ -83,36 +85,36 @@ def report_context(
         "stamp": str(finished)[:10] if finished else "",
         "confidence": level(comparison.confidence),
         "n_judged": str(len(results.judged)),
-        "peaks": ledger.peaks(runs),
+        "peaks": provenance.peaks(runs),
         "headline": findings.headline(comparison),
         "findings": findings.findings(comparison),
         "verdicts": findings.verdict_table(comparison),
         "reference": comparison.baseline,
         "trends": findings.trend_sentences(comparison),
-        "gains": findings.gains_table(comparison),
-        "laws": findings.laws_table(fit),
-        "fit": fit.reason or findings.fit_sentence(fit),
+        "gains": evidence.gains_table(comparison),
+        "laws": evidence.laws_table(fit),
+        "fit": fit.reason or evidence.fit_sentence(fit),
         "law_refused": fit.reason,
-        "held_out": findings.held_out_table(fit),
+        "held_out": evidence.held_out_table(fit),
         "predicted": bool(fit.held_out and fit.held_out.predictions),
         "held_out_refused": fit.held_out.reason if fit.held_out else fit.reason or "no rung is held out",
         "record": beyond.record_sentence(comparison),
         "left_out": beyond.left_out_table(fit),
         "beyond": beyond.beyond_table(comparison),
         "settle": beyond.settle_table(comparison),
-        "wanted": findings.wanted(comparison),
+        "wanted": evidence.wanted(comparison),
         "next": beyond.next_table(comparison),
-        "sensitivity": findings.sensitivity_table(comparison, fit),
-        "noise": findings.noise_table(comparison),
+        "sensitivity": evidence.sensitivity_table(comparison, fit),
+        "noise": evidence.noise_table(comparison),
         "noise_unknown": fit.noise.reason,
-        "seeds": findings.seeds_table(comparison),
-        "criteria": findings.criteria_tables(comparison),
+        "seeds": evidence.seeds_table(comparison),
+        "criteria": evidence.criteria_tables(comparison),
         "losses": ledger.losses_table(runs),
         "costs": ledger.costs_table(runs, plan),
-        "provenance": ledger.provenance_table(runs, results.manifest, ladder),
+        "provenance": provenance.provenance_table(runs, results.manifest, ladder),
         "health": ledger.health_table(runs),
         "trunks": trunk_sentence(plan),
-        "rules": ledger.rules_table(ladder),
+        "rules": rules_table(ladder),
         "warnings": ledger.warnings_list(runs, list(comparison.warnings)) + off,
         "sweep": sweep_context(results.tuning, plan) if results.tuning else None,
         "figures": {name: _figure(name, figure, results) for name, figure in drawn.items()},

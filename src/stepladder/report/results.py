@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
+from stepladder.data.manifest import Manifest, parse
 from stepladder.decision.axis_fit import AxisFit
 from stepladder.decision.cells import make_cells
 from stepladder.decision.comparison import Comparison
 from stepladder.record.learning_rates import Tuning
 from stepladder.record.paths import LadderFolder
+from stepladder.record.tables import read_table
 from stepladder.schema.analysis import AXES, Axis
 from stepladder.schema.ladder import Ladder
 
@@ -27,7 +27,7 @@ class Results:
     steps: pd.DataFrame
     fits: dict[Axis, AxisFit]
     comparison: Comparison
-    manifest: dict[str, Any]
+    manifest: Manifest
     tuning: Tuning | None = None
     """learning_rates.json, of a ladder with a sweep."""
 
@@ -41,15 +41,16 @@ class Results:
         Raises:
             FileNotFoundError: a file is missing; all of them are made by the workflow.
             DocumentError: a file is of another version.
+            DataError: the manifest is missing or malformed.
         """
         lies = LadderFolder(folder)
-        runs = pd.read_parquet(lies.runs_table)
+        runs = read_table(lies.runs_table)
         return cls(
             runs=runs.sort_values(["parameters_active_non_embedding", "flops", "id"], kind="stable"),
-            steps=pd.read_parquet(lies.steps_table),
+            steps=read_table(lies.steps_table),
             fits={axis: AxisFit.read(lies.fit(axis)) for axis in AXES},
             comparison=Comparison.read(lies.comparison),
-            manifest=_json(lies.manifest),
+            manifest=parse(lies.manifest),
             tuning=Tuning.read(lies.learning_rates) if sweep else None,
         )
 
@@ -68,8 +69,3 @@ class Results:
         present = list(dict.fromkeys(self.runs["variant"]))
         order = ladder.variants
         return [v for v in order if v in present] + [v for v in present if v not in order]
-
-
-def _json(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return found
