@@ -10,7 +10,9 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
+from stepladder.decision.rule_record import record_rule
 from stepladder.ladder.climb import Climb, LadderError
+from stepladder.record.paths import LadderFolder
 from stepladder.schema.analysis import AXES
 
 min_version("9.13")
@@ -29,6 +31,15 @@ shell.prefix(f"set -euo pipefail; export PATH='{Path(sys.executable).parent}':$P
 wildcard_constraints:
     run="[^/]+/[^/]+/.+",
     axis="|".join(AXES),
+
+
+# What is promoted is decided by the rule that stood before the first result: here it is written down.
+onstart:
+    record_rule(
+        LadderFolder.of(CLIMB.ladder.name).rule,
+        CLIMB.ladder.analysis,
+        [Path(RESULTS, "runs", run, "result.json") for run in CLIMB.runs],
+    )
 
 
 include: "workflow/rules/plan.smk"

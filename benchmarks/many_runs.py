@@ -25,7 +25,8 @@ import numpy as np
 from stepladder.data.manifest import Manifest
 from stepladder.documents.files import write_atomically
 from stepladder.ladder.climb import Climb
-from stepladder.record.cost import FLOPS_FORMULA, flops_until, parameters, training_flops
+from stepladder.record.check import spec_facts
+from stepladder.record.cost import flops_until, training_flops
 from stepladder.record.paths import LadderFolder, RunFolder
 from stepladder.record.result import (
     EngineUsed,
@@ -34,7 +35,6 @@ from stepladder.record.result import (
     Lineage,
     Machine,
     Mfu,
-    ParameterCounts,
     Result,
     Seconds,
 )
@@ -158,6 +158,7 @@ def write_runs(climb: Climb, lies: LadderFolder) -> None:
         loss = law(spec) * float(np.exp(SEED_NOISE * generator.standard_normal()))
         result = make_result(spec, loss)
         result.write(folder.result)
+        folder.spec.write_text(spec.to_json())
         write_log(spec, result, folder)
     write_atomically(lies.manifest, no_text().model_dump_json())
 
@@ -194,31 +195,13 @@ def make_result(spec: RunSpec, loss: float) -> Result:
     causes = dict.fromkeys(Seconds.model_fields, 0.0)
     domains = spec.data.domain_weights
     return Result(
-        id=spec.id,
-        variant=spec.variant,
-        architecture=spec.model.architecture,
-        recipe=spec.recipe.name,
-        rung=spec.rung,
-        depth=spec.model.n_layers,
-        budget=spec.budget,
-        budget_multiple=spec.budget_multiple,
-        seed=spec.seed,
-        learning_rate=spec.optimizer.learning_rate,
-        learning_rate_factor=1.0,
-        spec_sha256=spec.sha256,
-        parameters=ParameterCounts(**parameters(spec.model).as_dict()),
+        **spec_facts(spec),
         loss=loss,
         bits_per_byte=loss / float(np.log(2)),
         losses=dict.fromkeys(domains, loss),
         bits_per_byte_by_domain=dict.fromkeys(domains, loss / float(np.log(2))),
         validation={domain: HeldOutText(tokens=50_000, bytes=50_000, documents=100) for domain in domains},
-        steps=spec.recipe.steps,
-        positions=spec.recipe.positions,
-        tokens=spec.recipe.tokens,
-        flops=flops,
-        flops_palm=training_flops(spec.model, spec.recipe, "palm"),
         hardware_flops=flops,
-        flops_formula=FLOPS_FORMULA,
         accelerator_seconds=seconds,
         median_step_seconds=phases,
         tokens_per_second=spec.recipe.tokens / seconds,
@@ -289,6 +272,7 @@ def write_log(spec: RunSpec, result: Result, folder: RunFolder) -> None:
                 "mfu": MFU,
             }
         )
+    records.append({"event": "evaluation", "time": float(steps), "step": steps, "losses": result.losses})
     records.append({"event": "end", "time": float(steps), **result.ended().model_dump(mode="json")})
     folder.events.write_text("".join(json.dumps(record) + "\n" for record in records))
 

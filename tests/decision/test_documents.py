@@ -60,7 +60,7 @@ def test_a_comparison_is_read_back_as_it_was(law, runs, tmp_path):
     [
         ("[1, 2]", "no law of the loss"),
         ("loss 1.2", "not JSON"),
-        ('{"axis": "flops"}', "floor"),
+        ('{"axis": "flops", "schema_version": 2}', "floor"),
         ('{"method": "isoflop"}', "no law of the loss"),
     ],
 )
@@ -91,7 +91,7 @@ def test_records_made_before_documents_had_a_version_hold():
         seeds={"d1": 2, **dict.fromkeys(FLOPS, 2)},
         rungs={"d1": 8e9, **FLOPS},
     )
-    found = check_record(record, runs.assign(lineage_started="2027-01-01T00:00:00Z"))
+    found = check_record(record, runs.assign(lineage_started="2027-01-01T00:00:00Z"), CONFIG, "code")
     assert found.whole and found.before and found.inputs_changed == ()
     assert None not in [row.observed for row in found.predictions]
 

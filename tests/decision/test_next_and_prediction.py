@@ -157,19 +157,19 @@ def test_a_record_made_before_comes_true_or_not(registered):
     record, runs = registered
     early = record.model_copy(update={"made_at": "2026-01-01T00:00:00+00:00"})
     early = early.model_copy(update={"sha256": early.digest()})
-    found = check_record(early, runs)
+    found = check_record(early, runs, CONFIG, "code")
     assert found.whole and found.before and found.came_true is True
     off = runs.assign(loss=runs["loss"].where(runs["rung"] != "d5", runs["loss"] * 1.2))
-    assert check_record(early, off).came_true is False
+    assert check_record(early, off, CONFIG, "code").came_true is False
 
 
 def test_a_record_that_was_changed_or_came_late_is_found_out(registered):
     record, runs = registered
-    assert check_record(record, runs).before is False, "the runs began in January"
+    assert check_record(record, runs, CONFIG, "code").before is False, "the runs began in January"
     first, *others = record.predictions
     off = first.model_copy(update={"predicted": first.predicted * 1.01})
     changed = record.model_copy(update={"predictions": (off, *others)})
-    assert check_record(changed, runs).whole is False
+    assert check_record(changed, runs, CONFIG, "code").whole is False
 
 
 def test_misfit_is_seen_where_it_is_larger_than_noise():
@@ -230,12 +230,44 @@ def test_who_did_not_run_the_largest_rung_is_not_promoted():
     assert "both ran the ladder's largest rung" in failed and any("held-out" in name for name in failed)
 
 
-def test_fits_of_other_runs_are_refused():
-    runs = runs_table({BASELINE: 1.0, IDEA: 1.5}, sigma=0.001, seeds=TWO_SEEDS)
+OTHER_RUNS = {
+    "loss": lambda runs: runs.assign(loss=runs["loss"] * 1.001),
+    "cost": lambda runs: runs.assign(flops=runs["flops"] * 2),
+    "time": lambda runs: runs.assign(accelerator_seconds=runs["accelerator_seconds"] * 2),
+    "seed": lambda runs: runs.assign(seed=runs["seed"] + 1, id=runs["id"] + "b"),
+    "fewer": lambda runs: runs.iloc[1:],
+}
+OTHER_SETTINGS = {"seed": 7, "bootstrap_draws": 101, "floor": "free", "huber_delta": 0.1, "misfit": 0.01}
+
+
+@pytest.fixture(scope="module")
+def judged_on_flops():
     config = CONFIG.model_copy(update={"verdict": CONFIG.verdict.model_copy(update={"axes": ("flops",)})})
-    law = fit(runs, "flops", config)
-    with pytest.raises(ValueError, match="made from other runs or settings"):
-        compare(runs, {"flops": law}, config.model_copy(update={"seed": 7}))
+    runs = runs_table({BASELINE: 1.0, IDEA: 1.5}, sigma=0.001, seeds=TWO_SEEDS)
+    return runs, fit(runs, "flops", config), config
+
+
+@pytest.mark.parametrize("other", OTHER_RUNS)
+def test_fits_of_other_runs_are_refused(judged_on_flops, other):
+    runs, law, config = judged_on_flops
+    with pytest.raises(ValueError, match=r"made from other runs or settings \(.*rows_sha256"):
+        compare(OTHER_RUNS[other](runs), {"flops": law}, config)
+    with pytest.raises(ValueError, match="made from other runs than these: make it again"):
+        rank_runs(OTHER_RUNS[other](runs), law, IDEA, BASELINE, config, 1.0)
+
+
+@pytest.mark.parametrize("name", OTHER_SETTINGS)
+def test_fits_made_with_other_settings_are_refused_by_name(judged_on_flops, name):
+    runs, law, config = judged_on_flops
+    field = name.removeprefix("bootstrap_")
+    with pytest.raises(ValueError, match=rf"settings \({field} .*, here {OTHER_SETTINGS[name]}\)"):
+        compare(runs, {"flops": law}, config.model_copy(update={name: OTHER_SETTINGS[name]}))
+
+
+def test_the_order_of_rows_and_other_columns_do_not_matter(judged_on_flops):
+    runs, law, _ = judged_on_flops
+    again = runs.sample(frac=1, random_state=0).assign(note="other")
+    assert make_cells(again).rows_sha256 == law.made_from.rows_sha256 == make_cells(runs).rows_sha256
 
 
 @pytest.mark.parametrize(
@@ -251,7 +283,7 @@ def test_fits_of_other_runs_are_refused():
 )
 def test_a_record_is_judged_on_what_it_predicted(registered, change, reason):
     record, runs = registered
-    found = check_record(record, change(runs))
+    found = check_record(record, change(runs), CONFIG, "code")
     assert found.came_true is None
     assert any(re.match(reason, row.reason or "") for row in found.predictions)
 
@@ -259,6 +291,17 @@ def test_a_record_is_judged_on_what_it_predicted(registered, change, reason):
 def test_a_record_rests_on_the_runs_it_was_made_from(registered):
     record, runs = registered
     off = runs.assign(loss=runs["loss"].where(runs["rung"] != "d2", runs["loss"] * 1.3))
-    assert len(check_record(record, off).inputs_changed) == 4
+    assert len(check_record(record, off, CONFIG, "code").inputs_changed) == 4
     unknown = runs.assign(lineage_started=runs["lineage_started"].where(runs["variant"] != IDEA, None))
-    assert check_record(record, unknown).before is None
+    assert check_record(record, unknown, CONFIG, "code").before is None
+
+
+def test_a_record_says_which_settings_and_code_were_others(registered):
+    record, runs = registered
+    same = check_record(record, runs, CONFIG, "code")
+    assert same.settings_changed == () and same.code_changed is False
+    rule = CONFIG.verdict.model_copy(update={"minimal_gain": 1.001})
+    found = check_record(record, runs, CONFIG.model_copy(update={"verdict": rule, "seed": 3}), "other")
+    told = {change.field: (change.then, change.now) for change in found.settings_changed}
+    assert told == {"seed": (0, 3), "verdict.minimal_gain": (CONFIG.verdict.minimal_gain, 1.001)}
+    assert found.code_changed is True

@@ -1,56 +1,149 @@
-"""Results and event logs of runs to the two tables."""
+"""Results, specs and event logs to the two tables; what was edited or is from elsewhere is refused."""
 
 import json
+import shutil
 
 import pandas as pd
 import pytest
-from golden import a_result, golden
+from finished import finish, finish_ladder
+from golden import golden
 
 from stepladder.documents.document import DocumentError
-from stepladder.record.tables import collect, read_runs
+from stepladder.ladder.load import find_ladder, load_ladder
+from stepladder.record.paths import LadderFolder
+from stepladder.record.tables import collect, read_runs, read_table, write_table
 
 
-def write(path, *events):
-    path.write_text("".join(json.dumps(event) + "\n" for event in events))
+@pytest.fixture
+def ladder(tmp_path, make_run):
+    """The folder and the plan of three runs."""
+    folder = LadderFolder(tmp_path)
+    specs = [make_run(), make_run(recipe="tst"), make_run(seed=1)]
+    smoke = load_ladder(find_ladder("smoke"))
+    rungs = [smoke.rungs[0].model_copy(update={"depth": 2, "name": "d2"})]
+    return folder, finish_ladder(folder, smoke.model_copy(update={"rungs": rungs}), specs)
 
 
-def step(number, loss):
-    return {"event": "step", "time": 0.0, "step": number, "loss": loss}
+def edit(path, change, keep_digest=False):
+    """Change the fields of a JSON file; as a file of before documents had digests, unless told otherwise."""
+    fields = json.loads(path.read_text())
+    if not keep_digest:
+        fields.pop("content_sha256", None)
+    change(fields)
+    path.write_text(json.dumps(fields))
 
 
-def test_runs_and_steps_keep_what_is_missing_missing(tmp_path):
-    """Through Parquet and back: a null is not a zero, and no plan is no planned cost."""
-    paths = []
-    for name, mfu in (("a", golden()["mfu"]), ("b", None)):
-        result = a_result(id=f"{name}/d2/1x/seed0", variant=name, losses={"code": 2.0}, mfu=mfu)
-        result.write(path := tmp_path / name / "result.json")
-        write(path.parent / "events.jsonl", step(0, 5.0), step(1, None))
-        paths.append(path)
-    runs, steps = collect(paths)
-    runs.to_parquet(tmp_path / "runs.parquet")
-    first, second = (row for _, row in pd.read_parquet(tmp_path / "runs.parquet").iterrows())
-    assert first["loss_code"] == 2.0 and first["mfu_median"] == golden()["mfu"]["median"]
-    assert pd.isna(second["mfu_median"]) and pd.isna(second["planned_flops"])
-    assert list(steps["variant"]) == ["a", "a", "b", "b"] and pd.isna(steps["loss"].iloc[1])
-    assert read_runs(paths).equals(runs)
+def test_runs_and_steps_keep_what_is_missing_missing(ladder):
+    """Through Parquet and back: a null is not a zero."""
+    folder, plan = ladder
+    spec = json.loads(folder.run(plan.runs[0].id).spec.read_text())
+    edit(folder.run(plan.runs[0].id).result, lambda fields: fields.update(mfu=None))
+    log = folder.run(plan.runs[0].id).events
+    log.write_text(log.read_text().replace('"loss": 5.0,', '"loss": null,'))
+    runs, steps = collect(folder, plan)
+    write_table(runs, folder.runs_table)
+    first, second, _ = (row for _, row in read_table(folder.runs_table).iterrows())
+    assert first["seed"] == spec["seed"] and first["loss_code"] == 2.0
+    assert pd.isna(first["mfu_median"]) and second["mfu_median"] == golden()["mfu"]["median"]
+    assert list(runs["planned_flops"]) == [run.flops for run in plan.runs]
+    assert list(steps["variant"]) == ["dense-baseline"] * 2 + ["dense-tst"] * 4 + ["dense-baseline"] * 2
+    assert pd.isna(steps["loss"].iloc[0])
+    same = read_runs(folder.run(run.id) for run in plan.runs)
+    assert same.equals(runs.drop(columns="planned_flops"))
 
 
-def test_planned_cost_goes_to_its_run(tmp_path):
-    path = tmp_path / "result.json"
-    a_result(id="mine").write(path)
-    write(tmp_path / "events.jsonl", step(0, 5.0))
-    runs, _ = collect([path], {"mine": 3e9, "other": 1.0})
-    assert list(runs["planned_flops"]) == [3e9]
+def test_a_table_of_another_version_is_named(tmp_path):
+    table = pd.DataFrame({"id": ["a"]})
+    write_table(table, tmp_path / "runs.parquet")
+    assert read_table(tmp_path / "runs.parquet").equals(table)
+    table.attrs["schema_version"] = 99
+    table.to_parquet(tmp_path / "later.parquet")
+    with pytest.raises(DocumentError, match=r"later.parquet: schema_version 99, this code reads 1: run"):
+        read_table(tmp_path / "later.parquet")
+    (tmp_path / "none.parquet").write_text("no table")
+    with pytest.raises(DocumentError, match=r"none.parquet: .*run snakemake again"):
+        read_table(tmp_path / "none.parquet")
 
 
-def test_a_broken_result_is_named(tmp_path):
-    (tmp_path / "result.json").write_text('{"id": ')
+EDITS = {
+    "id": lambda r: r.update(id="dense-baseline/d2/1x/seed7"),
+    "variant": lambda r: r.update(variant="moe-baseline"),
+    "seed": lambda r: r.update(seed=5),
+    "learning_rate": lambda r: r.update(learning_rate=0.5),
+    "spec_sha256": lambda r: r.update(spec_sha256="0" * 64),
+    "parameters": lambda r: r["parameters"].update(active_non_embedding=10),
+    "flops": lambda r: r.update(flops=r["flops"] / 2),
+    "tokens": lambda r: r.update(tokens=r["tokens"] + 1),
+    "loss": lambda r: r.update(loss=r["loss"] - 0.01),
+    "losses": lambda r: r["losses"].update(code=1.9),
+    "bits_per_byte": lambda r: r.update(bits_per_byte=1.0),
+    "bits_per_byte_by_domain.web": lambda r: r["bits_per_byte_by_domain"].update(web=1.0),
+    "accelerator_seconds": lambda r: r.update(accelerator_seconds=r["accelerator_seconds"] / 2),
+    "tokens_per_second": lambda r: r.update(tokens_per_second=1e9),
+    "lineage.code_fingerprint": lambda r: r["lineage"].update(code_fingerprint="f" * 16),
+    "lineage.data_sha256": lambda r: r["lineage"].update(data_sha256="f" * 64),
+}
+
+
+@pytest.mark.parametrize("field", EDITS)
+def test_an_edited_result_is_refused_by_field(field, ladder):
+    folder, plan = ladder
+    path = folder.run(plan.runs[1].id).result
+    edit(path, EDITS[field])
+    with pytest.raises(
+        ValueError, match=f"{field} = .*(says|but).*remove it and run snakemake again"
+    ) as raised:
+        collect(folder, plan)
+    assert str(path) in str(raised.value)
+
+
+@pytest.mark.parametrize("field", ["health", "goodput", "restarts", "peak_memory_bytes"])
+def test_an_edit_of_what_nothing_else_tells_shows_in_the_digest(field, ladder):
+    folder, plan = ladder
+    path = folder.run(plan.runs[0].id).result
+    value = {"spikes": 9, "skipped_steps": 0, "slow_steps": 0, "notes": []} if field == "health" else 1
+    edit(path, lambda fields: fields.update({field: value}), keep_digest=True)
+    with pytest.raises(DocumentError, match=r"result.json: changed since it was written.*remove it"):
+        collect(folder, plan)
+
+
+def test_a_result_of_another_plan_is_refused(ladder, make_run):
+    """The same id, another learning rate: whole in itself, and not what is planned."""
+    folder, plan = ladder
+    other = make_run(learning_rate=0.02)
+    finish(folder.run(other.id), other)
+    with pytest.raises(ValueError, match=r"spec.json: sha256 = .* the plan says"):
+        collect(folder, plan)
+
+
+def test_a_result_in_another_runs_folder_is_refused(ladder):
+    folder, plan = ladder
+    shutil.copytree(folder.run(plan.runs[2].id).path, folder.run(plan.runs[0].id).path, dirs_exist_ok=True)
+    with pytest.raises(ValueError, match=r"spec.json: id = dense-baseline/d2/1x/seed1, but the plan says"):
+        collect(folder, plan)
+
+
+def test_runs_of_other_data_are_refused(ladder, make_run):
+    folder, plan = ladder
+    lineage = golden()["lineage"] | {"data_sha256": "a" * 64, "code_fingerprint": "0" * 16}
+    finish(folder.run(plan.runs[2].id), make_run(seed=1), lineage=lineage)
+    with pytest.raises(ValueError, match=r"lineage.data_sha256 = aaaa.* says"):
+        collect(folder, plan)
+    with pytest.raises(ValueError, match=r"lineage.data_sha256 = .* but data/manifest.json says bbbb"):
+        collect(folder, plan, "b" * 64)
+
+
+@pytest.mark.parametrize("text", [None, "{", "[]", '{"id": 3}'])
+def test_a_spec_that_is_none_is_named(text, ladder):
+    folder, plan = ladder
+    path = folder.run(plan.runs[0].id).spec
+    path.unlink() if text is None else path.write_text(text)
+    with pytest.raises(ValueError, match=r"spec.json: the file = .*every result"):
+        collect(folder, plan)
+
+
+def test_a_broken_result_is_named(ladder):
+    folder, plan = ladder
+    folder.run(plan.runs[0].id).result.write_text('{"id": ')
     with pytest.raises(DocumentError, match=r"result.json: .*Invalid JSON.*run snakemake again"):
-        collect([tmp_path / "result.json"])
-
-
-def test_a_broken_log_is_named(tmp_path):
-    a_result().write(tmp_path / "result.json")
-    (tmp_path / "events.jsonl").write_text('{"event": "start"}\n{"ev\n')
-    with pytest.raises(ValueError, match=r"events.jsonl, line 2"):
-        collect([tmp_path / "result.json"])
+        collect(folder, plan)

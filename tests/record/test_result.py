@@ -42,6 +42,7 @@ def test_what_is_written_is_what_was_read(name, tmp_path):
     found.write(tmp_path / "result.json")
     written = json.loads((tmp_path / "result.json").read_text())
     assert written.pop("schema_version") == 1
+    assert written.pop("content_sha256") == found.content_sha256()
     assert written == golden(name)
     assert list(written) == list(golden(name))
     assert Result.read(tmp_path / "result.json") == found

@@ -67,4 +67,4 @@ rule compare:
         record_digest=file_digest(RECORD),
     shell:
         "stepladder compare {input.runs} {input.fits} --settings {params.settings:q}"
-        " --record '{params.record}' --out {output}"
+        " --record '{params.record}' --rule {RESULTS}/rule.json --out {output}"

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
     from stepladder.decision.axis_fit import AxisFit
     from stepladder.decision.prediction_record import RecordCheck
-    from stepladder.schema.analysis import Axis
+    from stepladder.decision.rule_record import RuleCheck
+    from stepladder.schema.analysis import AnalysisConfig, Axis
 
 MADE_WITH = ("confidence", "huber_delta", "floor")
 """Settings that a fit was made with and holds."""
@@ -68,6 +69,14 @@ def compare(
         typer.Option(
             help="Predictions that `stepladder preregister` wrote before the largest rungs ran, to be "
             "judged; '' for none.",
+            show_default="none",
+        ),
+    ] = "",
+    rule: Annotated[
+        str,
+        typer.Option(
+            help="The rule on record, rule.json of a ladder: the verdict says what was changed since; '' for "
+            "none.",
             show_default="none",
         ),
     ] = "",
@@ -112,7 +121,9 @@ def compare(
         kept = tuple(pair for pair in result.comparisons if pair.candidate in candidate)
         result = result.model_copy(update={"comparisons": kept})
     if record:
-        result = result.model_copy(update={"prediction_record": _judged(Path(record), table)})
+        result = result.model_copy(update={"prediction_record": _judged(Path(record), table, config)})
+    if rule:
+        result = result.model_copy(update={"rule_check": _kept(Path(rule), table, config)})
     result.write(out)
     if not fits:
         from stepladder.report.render.console import print_comparison
@@ -184,7 +195,7 @@ def preregister(ladder: LadderName, results: Folder, out: Out) -> None:
         )
     plan = Plan.read(folder.plan)
     files = {run: folder.run(run).result for run in climb.runs if run not in held}
-    done = read_runs(files.values())
+    done = read_runs(folder.run(run) for run in files)
     with naming(results):
         planned = planned_runs(plan, held)
         record = make_record(done, planned, climb.ladder.analysis, climb.analysis_code, files)
@@ -281,11 +292,24 @@ def _read_fit(path: Path, given: dict[str, Any]) -> AxisFit:
     return fit
 
 
-def _judged(path: Path, runs: pd.DataFrame) -> RecordCheck:
+def _judged(path: Path, runs: pd.DataFrame, config: AnalysisConfig) -> RecordCheck:
     """A prediction record, compared with what came."""
     from stepladder.decision.prediction_record import PredictionRecord
     from stepladder.decision.preregistration import check_record
+    from stepladder.record.fingerprint import analysis_fingerprint
 
     record = PredictionRecord.read(path)
     with naming(path):
-        return check_record(record, runs)
+        return check_record(record, runs, config, analysis_fingerprint())
+
+
+def _kept(path: Path, runs: pd.DataFrame, config: AnalysisConfig) -> RuleCheck:
+    """The rule on record, compared with that of now; a record that is missing is said to be."""
+    from stepladder.decision.rule_record import RuleRecord, check_rule
+
+    record = RuleRecord.read(path) if path.exists() else None
+    finished: list[str] = []
+    if "lineage_finished" in runs:
+        finished = runs["lineage_finished"].dropna().astype(str).to_list()
+    with naming(path):
+        return check_rule(record, config, finished)

@@ -180,20 +180,21 @@ def collect(
 ) -> None:
     """Gather the results of all planned runs into two tables. Those of a sweep stay out: `tune` has them.
 
-    Reads PLAN, and result.json and events.jsonl of every run in it; writes RUNS and STEPS.
+    Reads PLAN, and spec.json, result.json and events.jsonl of every run in it; writes RUNS and STEPS. A
+    result that these, or the data's manifest, disagree with is an error that names the field.
 
     Example: stepladder collect results/smoke/plan.json --runs runs.parquet --steps steps.parquet
     """
+    from stepladder.data.manifest import parse
     from stepladder.record.paths import LadderFolder
     from stepladder.record.plan import Plan
     from stepladder.record.tables import collect as collect_results
     from stepladder.record.tables import write_table
 
     ready(runs, steps)
-    rows = Plan.read(plan).runs
-    planned = {run.id: run.flops for run in rows if not run.sweep and not run.trunk}
-    results = [LadderFolder(plan.parent).run(run).result for run in planned]
-    runs_table, steps_table = collect_results(results, planned)
+    ladder = LadderFolder(plan.parent)
+    data = parse(ladder.manifest).sha256 if ladder.manifest.exists() else None
+    runs_table, steps_table = collect_results(ladder, Plan.read(plan), data)
     write_table(runs_table, runs)
     write_table(steps_table, steps)
 

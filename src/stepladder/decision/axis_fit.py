@@ -11,11 +11,11 @@ from typing import ClassVar, Generic, Literal, TypeVar
 import numpy as np
 from pydantic import Field
 
-from stepladder.decision.cells import Misfit
+from stepladder.decision.cells import Cells, Misfit
 from stepladder.documents.document import Document, Part
 from stepladder.laws.invert import ComputeLaw
 from stepladder.laws.numbers import Interval
-from stepladder.schema.analysis import Axis
+from stepladder.schema.analysis import AnalysisConfig, Axis
 
 Floor = Literal["shared", "free"] | float
 """Floor E of the variants: one for all, one each, or the value (nats/token) that it is pinned at."""
@@ -172,21 +172,57 @@ class NoiseFound(Part):
 
 
 class MadeFrom(Part):
-    """What a fit was made from: a comparison refuses one that was made otherwise."""
+    """What a fit was made from: who compares or plans with it refuses one that was made otherwise."""
 
     runs: int
     """Rows of the table."""
+    rows_sha256: str
+    """Digest of what of these rows determines laws: see `Cells.rows_sha256`."""
     draws: int
     """Bootstrap draws that were asked for."""
     seed: int
     """Seed of the bootstrap."""
+    confidence: float
+    """Coverage of all intervals."""
+    huber_delta: float
+    """Residual of log loss from which cells count linearly."""
+    floor: Floor
+    """What is assumed of E."""
+    misfit: Literal["estimated"] | float
+    """Standard deviation of log loss about any smooth law: as given, or from the residuals."""
+    holdout_rungs: int
+    """Largest rungs that were left out and predicted."""
+
+    @classmethod
+    def of(cls, cells: Cells, config: AnalysisConfig) -> MadeFrom:
+        """What a fit of these cells by this analysis section is made from."""
+        return cls(
+            runs=len(cells.runs),
+            rows_sha256=cells.rows_sha256,
+            draws=config.bootstrap_draws,
+            seed=config.seed,
+            confidence=config.confidence,
+            huber_delta=config.huber_delta,
+            floor=config.floor,
+            misfit=config.misfit,
+            holdout_rungs=config.holdout_rungs,
+        )
+
+    def differences(self, other: MadeFrom) -> str:
+        """In which fields another is different, with both values: `seed 0, here 1`; empty if in none."""
+        here = dict(other)
+        parts = [f"{name} {value}, here {here[name]}" for name, value in self if value != here[name]]
+        return "; ".join(parts)
 
 
 class AxisFit(Document):
     """The laws of all variants of a ladder on one cost axis."""
 
+    VERSION: ClassVar[int] = 2
     REMEDY: ClassVar[str] = "run snakemake again, or `stepladder fit RUNS --out FILE`"
 
+    schema_version: int = VERSION
+    """version of these fields"""
     axis: Axis
     """The cost axis."""
     floor: Floor
@@ -242,6 +278,17 @@ class AxisFit(Document):
             return None
         E, A, alpha = (np.array(values) for _, values in self.draws.laws[variant].items())
         return ComputeLaw(E, A, alpha, self.draws.unit_cost)
+
+    def check_made_from(self, cells: Cells, config: AnalysisConfig) -> None:
+        """Whether it is the fit of these runs by this analysis section.
+
+        Raises:
+            ValueError: it was made from other runs, or with other settings; the message names them.
+        """
+        if found := self.made_from.differences(MadeFrom.of(cells, config)):
+            raise ValueError(
+                f"the fit on {self.axis} was made from other runs or settings ({found}): make it again"
+            )
 
     def why_not(self, *variants: str) -> str | None:
         """Why the laws of these variants cannot be inverted: there are none, or one does not fall."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +16,13 @@ from stepladder.documents.document import Part
 from stepladder.laws.forms import Array
 from stepladder.laws.numbers import MISFIT_LEVEL
 from stepladder.schema.analysis import AXES
+
+DECISIVE = (
+    *("id", "variant", "architecture", "recipe", "rung", "depth", "budget", "budget_multiple", "seed"),
+    *("learning_rate_factor", "parameters_active_non_embedding", "loss"),
+    *(axis.column for axis in AXES.values()),
+)
+"""Columns of the table of runs that laws, gains and verdicts rest on."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,13 @@ class Cells:
         places = self.runs.groupby(["variant", "rung", "budget"])["seed"].unique()
         keys = zip(self.table["variant"], self.table["rung"], self.table["budget"], strict=True)
         return [np.sort(np.asarray(places[key], dtype=np.int64)) for key in keys]
+
+    @cached_property
+    def rows_sha256(self) -> str:
+        """Digest of all that laws, gains and verdicts read of the runs, whatever their order."""
+        columns = [name for name in DECISIVE if name in self.runs]
+        rows = sorted(map(repr, self.runs[columns].itertuples(index=False, name=None)))
+        return hashlib.sha256("\n".join([repr(columns), *rows]).encode()).hexdigest()
 
     def of(self, variant: str) -> pd.DataFrame:
         """The cells of one variant, smallest first; the index is the cell's number."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
-from stepladder.decision.axis_fit import AxisFit, MadeFrom
+from stepladder.decision.axis_fit import AxisFit
 from stepladder.decision.cells import Cells, draw_losses, make_cells, measure_noise
 from stepladder.decision.comparison import Comparison, PairComparison, RankAgreement
 from stepladder.decision.gain import gain
@@ -30,14 +30,16 @@ def compare(runs: pd.DataFrame, fits: Mapping[Axis, AxisFit], config: AnalysisCo
         fits: the fit on every cost axis, made with the same `config`.
 
     Raises:
-        ValueError: the baseline or a reference has no runs, or the verdict rule needs an axis that was not
-            fitted.
+        ValueError: the baseline or a reference has no runs, the verdict rule needs an axis that was not
+            fitted, or a fit was made from other runs or with other settings.
     """
     if missing := set(config.verdict.axes) - set(fits):
         raise ValueError(f"the verdict rule needs fits on {', '.join(sorted(missing))} as well")
     cells = make_cells(runs)
     if config.baseline not in cells.variants:
         raise ValueError(f"baseline {config.baseline!r} has no runs; there are: {', '.join(cells.variants)}")
+    for fit in fits.values():
+        fit.check_made_from(cells, config)
     replicates = {axis: redraw(cells, fit, config) for axis, fit in fits.items()}
     if unknown := set(config.references) - set(cells.variants):
         raise ValueError(f"references without runs: {', '.join(sorted(unknown))}")
@@ -45,6 +47,7 @@ def compare(runs: pd.DataFrame, fits: Mapping[Axis, AxisFit], config: AnalysisCo
     results = [_compare_pair(cells, replicates, fits, c, r, config) for c, r in pairs]
     ranks = rank_agreement(cells)
     return Comparison(
+        fits={axis: fit.content_sha256() for axis, fit in fits.items()},
         baseline=config.baseline,
         confidence=config.confidence,
         rule=config.verdict,
@@ -63,19 +66,9 @@ def primary_axis(fits: Mapping[Axis, AxisFit]) -> Axis:
 
 
 def redraw(cells: Cells, fit: AxisFit, config: AnalysisConfig) -> Array | None:
-    """The replicates (B, M) that `fit` was bootstrapped on; None where it was not.
-
-    Raises:
-        ValueError: it was made from other runs, or with other settings.
-    """
+    """The replicates (B, M) that `fit`, a fit of these cells, was bootstrapped on; None where it was not."""
     if fit.misfit is None:
         return None
-    made_from = MadeFrom(runs=len(cells.runs), draws=config.bootstrap_draws, seed=config.seed)
-    if fit.made_from != made_from or list(fit.laws) != cells.variants:
-        raise ValueError(
-            f"the fit on {fit.axis} was made from other runs or settings ({fit.made_from}, here "
-            f"{made_from}): make it again"
-        )
     return draw_losses(cells, measure_noise(cells), config.bootstrap_draws, config.seed, fit.misfit)
 
 

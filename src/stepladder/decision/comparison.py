@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 
 from stepladder.decision.efficiency import AxisGain, PlacedGain, PooledGain
 from stepladder.decision.prediction_record import RecordCheck
+from stepladder.decision.rule_record import RuleCheck
 from stepladder.decision.run_options import NextRuns
 from stepladder.documents.document import Document, Part
 from stepladder.schema.analysis import Axis, VerdictRule
@@ -158,14 +159,22 @@ class Interaction(Part):
 class Comparison(Document):
     """All comparisons of a ladder."""
 
+    VERSION: ClassVar[int] = 2
     REMEDY: ClassVar[str] = "run snakemake again, or `stepladder compare RUNS --out FILE`"
 
+    schema_version: int = VERSION
+    """version of these fields"""
+
+    fits: dict[Axis, str]
+    """`content_sha256` of the fits that it rests on."""
     baseline: str
     """Variant that every other is compared with."""
     confidence: float
     """Coverage of all intervals."""
     rule: VerdictRule
     """As the ladder file has it."""
+    rule_check: RuleCheck | None = None
+    """Whether it was written down before the first result; null where nobody asked."""
     n_runs: int
     """Runs that it rests on."""
     noise: dict[str, VariantNoise]

@@ -55,7 +55,7 @@ def fit(runs: pd.DataFrame, axis: Axis, config: AnalysisConfig) -> AxisFit:
         huber_delta=config.huber_delta,
         confidence=config.confidence,
         n_runs=len(cells.runs),
-        made_from=MadeFrom(runs=len(cells.runs), draws=config.bootstrap_draws, seed=config.seed),
+        made_from=MadeFrom.of(cells, config),
         n_cells=len(cells.table),
         noise=_noise(cells, noise),
         reason="not fitted",

@@ -33,7 +33,7 @@ def rank_runs(
         target: FLOPs at which the gain matters; default `config.target_flops`, else the largest rung.
 
     Raises:
-        ValueError: no fit, no seed noise, or unknown variants.
+        ValueError: no fit, a fit of other runs, no seed noise, or unknown variants.
     """
     if fit.axis != "flops":
         raise ValueError(
@@ -42,6 +42,8 @@ def rank_runs(
     if fit.reason:
         raise ValueError(f"there is no fit to plan from: {fit.reason}")
     cells = make_cells(runs)
+    if fit.made_from.rows_sha256 != cells.rows_sha256:
+        raise ValueError("the fit was made from other runs than these: make it again")
     for name in (candidate, reference):
         if name not in cells.variants:
             raise ValueError(f"{name!r} has no runs; there are: {', '.join(cells.variants)}")

@@ -13,6 +13,7 @@ from typing import ClassVar, Literal
 from pydantic import JsonValue
 
 from stepladder.decision.axis_fit import CellPrediction
+from stepladder.decision.rule_record import Changed
 from stepladder.documents.document import Document, Part
 
 
@@ -83,6 +84,10 @@ class RecordCheck(Part):
     """Whether the record is as it was made."""
     inputs_changed: tuple[str, ...]
     """Runs that have other losses now."""
+    settings_changed: tuple[Changed, ...]
+    """Settings of the analysis that are others now."""
+    code_changed: bool
+    """Whether the code of the analysis is another now."""
     first_run_started: str | None
     """When the first of the predicted runs began, ISO 8601; null where that is not known."""
     before: bool | None

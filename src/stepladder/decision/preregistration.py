@@ -13,6 +13,7 @@ from stepladder.decision.axis_fit import CellPrediction
 from stepladder.decision.cells import make_cells
 from stepladder.decision.heldout import by_size, predict_rungs
 from stepladder.decision.prediction_record import CheckedPrediction, PredictionRecord, RecordCheck, RestsOn
+from stepladder.decision.rule_record import changes
 from stepladder.record.plan import Plan
 from stepladder.schema.analysis import AnalysisConfig
 
@@ -74,9 +75,16 @@ def preregister(
     return record.model_copy(update={"sha256": record.digest()})
 
 
-def check_record(record: PredictionRecord, runs: pd.DataFrame) -> RecordCheck:
-    """Whether a prediction record is as it was made, rests on the runs that there are, was made before the
-    predicted runs began, and came true.
+def check_record(
+    record: PredictionRecord, runs: pd.DataFrame, config: AnalysisConfig, code: str
+) -> RecordCheck:
+    """Whether a prediction record is as it was made, rests on the runs, settings and code that there are, was
+    made before the predicted runs began, and came true.
+
+    Args:
+        runs: as in runs.parquet.
+        config: the analysis section of now.
+        code: fingerprint of the analysis code of now.
 
     The record's own sha256 shows accidents. Against a forger only a copy of it elsewhere helps.
     """
@@ -92,6 +100,8 @@ def check_record(record: PredictionRecord, runs: pd.DataFrame) -> RecordCheck:
         sha256=record.sha256,
         whole=record.digest() == record.sha256,
         inputs_changed=[run for run, made in record.inputs.items() if losses.get(run) != made.loss],
+        settings_changed=changes(record.settings, config),
+        code_changed=record.analysis_code != code,
         first_run_started=first.isoformat() if first else None,
         before=None if first is None else _time(record.made_at) <= first,
         n_runs=record.n_runs,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from stepladder.documents.files import write_atomically
 
@@ -26,6 +27,10 @@ FIRST = 1
 """Version of files that name none: they were written before documents had a version."""
 
 
+DIGEST = "content_sha256"
+"""Field that `write` adds: digest of all others. It shows edits and accidents, not forgers."""
+
+
 class Document(Part):
     """A file of its own, as readable JSON. Raise `VERSION`, and the default of `schema_version` with it, when
     fields change."""
@@ -43,33 +48,49 @@ class Document(Part):
 
         Raises:
             FileNotFoundError: there is no such file.
-            DocumentError: it is of another version, or is not such a document.
+            DocumentError: it is of another version, is not such a document, or was changed since.
         """
         content = path.read_bytes()
-        version = _version(content, FIRST)
-        if version not in (None, cls.VERSION):
+        fields = _fields(content)
+        version = fields.get("schema_version", FIRST)
+        if fields and version != cls.VERSION:
             raise DocumentError(
                 f"{path}: schema_version {version}, this code reads {cls.VERSION}: {cls.REMEDY}"
             )
+        if DIGEST in fields:
+            told = fields.pop(DIGEST)
+            if told != _digest(fields):
+                raise DocumentError(f"{path}: changed since it was written ({DIGEST} differs): {cls.REMEDY}")
+            content = json.dumps(fields).encode()
         try:
             return cls.model_validate_json(content, strict=True)
         except ValidationError as error:
             raise DocumentError(f"{path}: {_first_problem(error)}: {cls.REMEDY}") from None
 
     def write(self, path: Path) -> None:
-        """Write strict JSON, whole or not at all; parents are made."""
-        body = self.model_dump(mode="json") | {"schema_version": self.VERSION}
-        text = json.dumps(body, indent=1, allow_nan=False)
-        write_atomically(path, text + "\n")
+        """Write strict JSON with its own digest, whole or not at all; parents are made."""
+        fields = self._written() | {DIGEST: self.content_sha256()}
+        write_atomically(path, json.dumps(fields, indent=1, allow_nan=False) + "\n")
+
+    def content_sha256(self) -> str:
+        """Digest of all fields: what `write` puts beside them, and what others say that they rest on."""
+        return _digest(self._written())
+
+    def _written(self) -> dict[str, JsonValue]:
+        return self.model_dump(mode="json") | {"schema_version": self.VERSION}
 
 
-def _version(content: bytes, unnamed: int) -> object:
-    """The schema version that a file names, `unnamed` if it names none; None if it is no JSON object."""
+def _fields(content: bytes) -> dict[str, JsonValue]:
+    """The fields of a JSON object; none if it is no such thing, which its model then says better."""
     try:
         found = json.loads(content)
     except (ValueError, RecursionError):
-        return None
-    return found.get("schema_version", unnamed) if isinstance(found, dict) else None
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _digest(fields: dict[str, JsonValue]) -> str:
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 
 def _first_problem(error: ValidationError) -> str:

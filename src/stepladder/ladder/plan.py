@@ -106,6 +106,7 @@ def _row(job: JobCost, overhead: float, rate: float, price: float | None, execut
     hours = seconds * n_accelerators / 3600
     return PlannedRun(
         id=run.id,
+        spec_sha256=None if job.tuned else run.sha256,
         variant=run.variant,
         rung=run.rung,
         budget=run.budget,

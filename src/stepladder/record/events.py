@@ -45,6 +45,8 @@ class Record(TypedDict, total=False):
     data_sha256: str
     message: str
     """Of a warning."""
+    losses: dict[str, float]
+    """Of an evaluation: held-out loss by domain, nats/token."""
 
 
 @with_config(ConfigDict(use_attribute_docstrings=True))

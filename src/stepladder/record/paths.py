@@ -83,6 +83,11 @@ class LadderFolder:
         return self.path / "comparison.json"
 
     @property
+    def rule(self) -> Path:
+        """The analysis section as it was before the first result."""
+        return self.path / "rule.json"
+
+    @property
     def runs_table(self) -> Path:
         """One row per run: see `stepladder.record.tables`."""
         return self.path / "runs.parquet"

@@ -13,6 +13,8 @@ class PlannedRun(Part):
 
     id: str
     """variant/rung/budget/seed<k>, the run's folder below runs/ (or trunks/)."""
+    spec_sha256: str | None
+    """Digest of the run's spec; None where it waits for the rate that the sweep predicts."""
     variant: str
     """architecture-recipe."""
     rung: str
@@ -108,7 +110,11 @@ class Assumptions(Part):
 class Plan(Document):
     """What a ladder would run, and what that would cost: plan.json."""
 
+    VERSION = 2
     REMEDY = "run `snakemake plan`, which makes it anew"
+
+    schema_version: int = VERSION
+    """version of these fields"""
 
     ladder: str
     """The ladder's name."""

@@ -9,7 +9,8 @@ the fields of `StepRecord`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -17,8 +18,10 @@ from pyarrow import ArrowInvalid
 
 from stepladder.documents.document import FIRST, DocumentError
 from stepladder.documents.files import write_atomically
-from stepladder.record.events import read_steps
-from stepladder.record.paths import RunFolder
+from stepladder.record.check import check_result, check_same_data, read_spec
+from stepladder.record.events import StepRecord, read_events, steps_of
+from stepladder.record.paths import LadderFolder, RunFolder
+from stepladder.record.plan import Plan, PlannedRun
 from stepladder.record.result import Result
 
 VERSION = 1
@@ -28,45 +31,51 @@ RUN_COLUMNS = ("id", "variant", "rung", "budget", "seed")
 """Columns of steps.parquet that say which run a step is of, as in runs.parquet."""
 
 
+@dataclass(frozen=True)
+class Finished:
+    """A run that has a result which its spec, its plan and its log agree with."""
+
+    result: Result
+    steps: list[StepRecord]
+
+    @classmethod
+    def read(cls, folder: RunFolder, planned: PlannedRun | None = None) -> Finished:
+        """Read a run's result and log, and check them.
+
+        Raises:
+            FileNotFoundError: there is no result or no log.
+            ValueError: a file is not what it should be; the message names it, and field or line.
+        """
+        result, records = Result.read(folder.result), read_events(folder.events)
+        check_result(result, folder.result, read_spec(folder, planned), records)
+        return cls(result, steps_of(records))
+
+
 def collect(
-    paths: Iterable[Path], planned_flops: Mapping[str, float] | None = None
+    ladder: LadderFolder, plan: Plan, manifest_sha256: str | None = None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """One row per run, and one row per logged step.
+    """One row per run of the ladder proper, and one row per logged step of these.
 
     Args:
-        paths: result.json files; events.jsonl is read from beside each.
-        planned_flops: run id to the plan's model FLOPs, where there is a plan.
+        manifest_sha256: of the ladder's data, where their manifest is there.
 
     Raises:
         FileNotFoundError: a result or a log is missing.
-        ValueError: a file is not what it should be; the message names file and line or field.
+        ValueError: a file is not what it should be, or of another plan or other data; the message names it.
     """
-    results = {path: Result.read(path) for path in paths}
-    return runs_table(results.values(), planned_flops), steps_table(results)
+    planned = [run for run in plan.runs if not run.sweep and not run.trunk]
+    found = {ladder.run(run.id).result: Finished.read(ladder.run(run.id), run) for run in planned}
+    check_same_data({path: run.result for path, run in found.items()}, manifest_sha256)
+    flops = {run.id: run.flops for run in planned}
+    rows = [run.result.row() | {"planned_flops": flops[run.result.id]} for run in found.values()]
+    names = {path: {name: getattr(run.result, name) for name in RUN_COLUMNS} for path, run in found.items()}
+    steps = [names[path] | step for path, run in found.items() for step in run.steps]
+    return pd.DataFrame(rows), pd.DataFrame(steps)
 
 
-def read_runs(paths: Iterable[Path]) -> pd.DataFrame:
-    """One row per run, for those who need no steps; see `collect`."""
-    return runs_table(map(Result.read, paths))
-
-
-def runs_table(results: Iterable[Result], planned_flops: Mapping[str, float] | None = None) -> pd.DataFrame:
-    """One row per run; `planned_flops` is missing where the plan does not have the run."""
-    planned = planned_flops or {}
-    return pd.DataFrame([result.row() | {"planned_flops": planned.get(result.id)} for result in results])
-
-
-def steps_table(results: Mapping[Path, Result]) -> pd.DataFrame:
-    """One row per logged step of the runs whose results lie at these paths.
-
-    Raises:
-        ValueError: a line of a log is not a record; the message names file and line.
-    """
-    rows = []
-    for path, result in results.items():
-        names = {name: getattr(result, name) for name in RUN_COLUMNS}
-        rows += [{**names, **step} for step in read_steps(RunFolder.of_result(path).events)]
-    return pd.DataFrame(rows)
+def read_runs(folders: Iterable[RunFolder]) -> pd.DataFrame:
+    """One row per run, for those who need no steps; see `Finished.read`."""
+    return pd.DataFrame([Finished.read(folder).result.row() for folder in folders])
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:

@@ -109,6 +109,8 @@ def report_context(
         "noise_unknown": fit.noise.reason,
         "seeds": evidence.seeds_table(comparison),
         "criteria": evidence.criteria_tables(comparison),
+        "rule": evidence.rule_sentence(comparison),
+        "rule_changes": evidence.rule_changes_table(comparison),
         "losses": ledger.losses_table(runs),
         "costs": ledger.costs_table(runs, plan),
         "provenance": provenance.provenance_table(runs, results.manifest, ladder),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +13,7 @@ from stepladder.data.manifest import Manifest, parse
 from stepladder.decision.axis_fit import AxisFit
 from stepladder.decision.cells import make_cells
 from stepladder.decision.comparison import Comparison
+from stepladder.documents.document import DocumentError
 from stepladder.record.learning_rates import Tuning
 from stepladder.record.paths import LadderFolder
 from stepladder.record.tables import read_table
@@ -40,16 +42,19 @@ class Results:
 
         Raises:
             FileNotFoundError: a file is missing; all of them are made by the workflow.
-            DocumentError: a file is of another version.
+            DocumentError: a file is of another version, or was made from other files than are there.
             DataError: the manifest is missing or malformed.
         """
         lies = LadderFolder(folder)
         runs = read_table(lies.runs_table)
+        fits = {axis: AxisFit.read(lies.fit(axis)) for axis in AXES}
+        comparison = Comparison.read(lies.comparison)
+        check_lineage(lies, runs, fits, comparison)
         return cls(
             runs=runs.sort_values(["parameters_active_non_embedding", "flops", "id"], kind="stable"),
             steps=read_table(lies.steps_table),
-            fits={axis: AxisFit.read(lies.fit(axis)) for axis in AXES},
-            comparison=Comparison.read(lies.comparison),
+            fits=fits,
+            comparison=comparison,
             manifest=parse(lies.manifest),
             tuning=Tuning.read(lies.learning_rates) if sweep else None,
         )
@@ -69,3 +74,22 @@ class Results:
         present = list(dict.fromkeys(self.runs["variant"]))
         order = ladder.variants
         return [v for v in order if v in present] + [v for v in present if v not in order]
+
+
+def check_lineage(
+    lies: LadderFolder, runs: pd.DataFrame, fits: Mapping[Axis, AxisFit], comparison: Comparison
+) -> None:
+    """The fits are of these runs, and the comparison of these fits.
+
+    Raises:
+        DocumentError: one is not; the message names it.
+    """
+    rows = make_cells(runs).rows_sha256
+    for axis, fit in fits.items():
+        if fit.made_from.rows_sha256 != rows:
+            raise DocumentError(
+                f"{lies.fit(axis)}: made from other runs than {lies.runs_table}: {fit.REMEDY}"
+            )
+        if comparison.fits.get(axis) != fit.content_sha256():
+            told = f"made from another {lies.fit(axis)}"
+            raise DocumentError(f"{lies.comparison}: {told}: {comparison.REMEDY}")

@@ -134,34 +134,6 @@ def check_mfu(records: Sequence[StepRecord], hardware: Hardware) -> None:
         )
 
 
-@dataclass(frozen=True)
-class Pace:
-    """How fast a run typically stepped."""
-
-    median_step_seconds: dict[str, float]
-    """By phase."""
-    accelerator_seconds: float
-    """Steps × median of step time × accelerators, summed over phases."""
-    tokens_per_second: float
-    positions_per_second: float
-
-
-def typical_pace(spec: RunSpec, steps: Sequence[StepRecord]) -> Pace:
-    """The run's pace by the medians of its logged steps, so that a slow step costs nothing."""
-    phases = {phase.name: phase for phase in spec.recipe.phases if phase.steps}
-    by_phase = {name: [record for record in steps if record["phase"] == name] for name in phases}
-    typical = {name: median(r["step_seconds"] for r in records) for name, records in by_phase.items()}
-    # Per step, because a run may go on from its checkpoint on another number of accelerators.
-    cost = {n: median(r["step_seconds"] * r["accelerators"] for r in rs) for n, rs in by_phase.items()}
-    stepping = sum(phase.steps * typical[name] for name, phase in phases.items())
-    return Pace(
-        median_step_seconds=typical,
-        accelerator_seconds=sum(phase.steps * cost[name] for name, phase in phases.items()),
-        tokens_per_second=spec.recipe.tokens / stepping,
-        positions_per_second=spec.recipe.positions / stepping,
-    )
-
-
 def summarise_mfu(spec: RunSpec, hardware: Hardware, steps: Sequence[StepRecord]) -> Mfu | None:
     """Spread of MFU over the logged steps, with what it is stated against; None without a peak."""
     if hardware.peak_flops_per_second is None:

@@ -6,20 +6,21 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stepladder.data.batches import Corpus
+from stepladder.record.check import spec_facts
 from stepladder.record.checkpoints import checkpoint_path
-from stepladder.record.cost import FLOPS_FORMULA, flops_until, parameters, recomputed_flops, training_flops
+from stepladder.record.cost import flops_until, recomputed_flops, training_flops
 from stepladder.record.events import StepRecord
+from stepladder.record.pace import typical_pace
 from stepladder.record.result import (
     EngineUsed,
     Health,
     HeldOutText,
     Lineage,
-    ParameterCounts,
     Result,
     Seconds,
 )
 from stepladder.record.spec import RunSpec
-from stepladder.training.accounting import summarise_mfu, typical_pace
+from stepladder.training.accounting import summarise_mfu
 from stepladder.training.device import Hardware
 from stepladder.training.evaluate import DomainLoss, target_loss
 
@@ -51,31 +52,13 @@ def make_result(
     flops = training_flops(spec.model, recipe)
     target = target_loss(losses, spec.data.domain_weights) if losses else None
     return Result(
-        id=spec.id,
-        variant=spec.variant,
-        architecture=spec.model.architecture,
-        recipe=recipe.name,
-        rung=spec.rung,
-        depth=spec.model.n_layers,
-        budget=spec.budget,
-        budget_multiple=spec.budget_multiple,
-        seed=spec.seed,
-        learning_rate=spec.optimizer.learning_rate,
-        learning_rate_factor=spec.learning_rate_factor,
-        spec_sha256=spec.sha256,
-        parameters=ParameterCounts(**parameters(spec.model).as_dict()),
+        **spec_facts(spec),
         loss=target.nats_per_token if target else None,
         bits_per_byte=target.bits_per_byte if target else None,
         losses={domain: loss.nats_per_token for domain, loss in losses.items()} if losses else None,
         bits_per_byte_by_domain={d: loss.bits_per_byte for d, loss in losses.items()} if losses else None,
         validation={domain: held_out(corpus, domain) for domain in losses} if losses else None,
-        steps=recipe.steps,
-        positions=recipe.positions,
-        tokens=recipe.tokens,
-        flops=flops,
-        flops_palm=training_flops(spec.model, recipe, "palm"),
         hardware_flops=flops + (recomputed_flops(spec.model, recipe) * engine.activations_recomputed),
-        flops_formula=FLOPS_FORMULA,
         accelerator_seconds=pace.accelerator_seconds,
         median_step_seconds=pace.median_step_seconds,
         tokens_per_second=pace.tokens_per_second,

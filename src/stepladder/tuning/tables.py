@@ -18,7 +18,7 @@ def sweep_table(climb: Climb, results: LadderFolder) -> pd.DataFrame:
         FileNotFoundError: a run has no result yet.
         ValueError: a result is of another spec than the ladder asks for.
     """
-    found = read_runs(results.run(run).result for run in climb.sweep)
+    found = read_runs(results.run(run) for run in climb.sweep)
     name = quantity_name(climb.ladder)
     for (run, planned), sha in zip(climb.sweep.items(), found["spec_sha256"], strict=True):
         if planned.spec.sha256 != sha:

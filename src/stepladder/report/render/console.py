@@ -10,6 +10,7 @@ from stepladder.decision.run_options import NextRuns
 from stepladder.display.terminal import plain, show, warn
 from stepladder.record.learning_rates import Tuning
 from stepladder.report.sections.axes import axes_table, outcomes_table, rungs_table
+from stepladder.report.sections.evidence import rule_changes_table, rule_sentence
 from stepladder.report.sections.fits import TableFit, fit_sentences, parameters_table
 from stepladder.report.sections.outlook import options_table, predictions_table, spending_sentences
 from stepladder.report.sections.tuning import law_sentences, optima_table, rates_table
@@ -25,6 +26,10 @@ def print_comparison(result: Comparison) -> None:
     """The verdicts, every gain, what they do with scale, then warnings."""
     trends = trend_sentences(result) if all("flops" in pair.gains for pair in result.comparisons) else []
     show(outcomes_table(result), axes_table(result), rungs_table(result))
+    if result.rule_check is not None:
+        show((plain if result.rule_check.mark is None else warn)(rule_sentence(result)))
+    if (changes := rule_changes_table(result)) is not None:
+        show(changes)
     show(*map(plain, trends), *map(warn, result.warnings))
 
 

@@ -52,6 +52,36 @@ def criteria_tables(comparison: Comparison, width: int = 4) -> list[Table]:
     return tables
 
 
+def rule_sentence(comparison: Comparison) -> str:
+    """Whether the rule was written down before the first result."""
+    check = comparison.rule_check
+    if check is None or check.recorded_at is None:
+        return (
+            "The rule is the ladder file's; nothing shows that it was written down before the first result."
+        )
+    if not check.before:
+        there = (
+            f"when {check.results_then} runs had results" if check.results_then else "after a run had ended"
+        )
+        return f"The rule is the ladder file's; it went on record on {check.recorded_at}, {there}."
+    if check.changes:
+        return f"The rule was changed after the first result; on record since {check.recorded_at} is another."
+    return f"The rule is the ladder file's, on record since {check.recorded_at}, before the first result."
+
+
+def rule_changes_table(comparison: Comparison) -> Table | None:
+    """The rule on record beside that of now, where they differ; None where they do not."""
+    changes = comparison.rule_check.changes if comparison.rule_check else ()
+    rows = [[change.field, _setting(change.then), _setting(change.now)] for change in changes]
+    return table(["<Setting", "<On record", "<Now"], rows) if rows else None
+
+
+def _setting(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return "none" if value is None else str(value)
+
+
 def _stacked(c: PairComparison) -> str:
     """A column title on two lines."""
     return f"{c.candidate}\n/ {c.reference}"

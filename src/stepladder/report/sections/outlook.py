@@ -86,6 +86,9 @@ def record_sentence(comparison: Comparison) -> str:
     head = f"On record since {when}, from {record.n_runs} runs (sha256 {record.sha256[:12]}…)"
     if not record.whole:
         return f"{head}: the record is not as it was made, so it shows nothing."
+    if others := record.settings_changed:
+        named = "; ".join(f"{change.field} {change.then}, now {change.now}" for change in others)
+        return f"{head}: but the analysis is set otherwise now ({named}), so it shows nothing."
     if changed := record.inputs_changed:
         return (
             f"{head}: {len(changed)} of those runs have other losses now ({changed[0]}), so it shows nothing."
@@ -100,7 +103,8 @@ def record_sentence(comparison: Comparison) -> str:
     inside = [bool(row.inside) for row in record.predictions]
     verdict = "came true" if all(inside) else "did not come true"
     count = f"{sum(inside)} of {len(inside)} losses lie inside their intervals"
-    return f"{head}, before {rungs} began: it {verdict}, {count}."
+    code = " The code of the analysis has changed since." if record.code_changed else ""
+    return f"{head}, before {rungs} began: it {verdict}, {count}.{code}"
 
 
 def settle_table(comparison: Comparison) -> Table:

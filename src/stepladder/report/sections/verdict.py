@@ -25,7 +25,10 @@ def headline(comparison: Comparison) -> str:
             if names:
                 parts.append(f"{verdict} {_and(names)}")
         sentences.append(f"Against {reference}: {', '.join(parts)}.")
-    return " ".join(sentences) or "Nothing to compare: only the baseline has runs."
+    if not sentences:
+        return "Nothing to compare: only the baseline has runs."
+    mark = comparison.rule_check and comparison.rule_check.mark
+    return " ".join([*sentences, *([f"Mind: {mark}."] if mark else [])])
 
 
 def findings(comparison: Comparison) -> list[str]:

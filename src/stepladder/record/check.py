@@ -1,0 +1,173 @@
+"""Whether a result is what its spec, its plan and its log say: nothing edited, nothing from elsewhere.
+
+What a spec determines is computed again, and what a run measured is compared with its log, which was written
+before the result. Shows accidents and careless edits; a forger who changes all files alike is not found out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from math import isclose, log
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from stepladder.record.cost import FLOPS_FORMULA, parameters, training_flops
+from stepladder.record.events import Record, history, steps_of
+from stepladder.record.pace import typical_pace
+from stepladder.record.paths import RunFolder
+from stepladder.record.plan import PlannedRun
+from stepladder.record.result import ParameterCounts, Result
+from stepladder.record.spec import RunSpec
+
+SAME = 1e-9
+"""Relative difference of numbers that are sums of the same numbers in another order."""
+
+
+class WrongResult(ValueError):
+    """A result that must not be used; the message names file, field, both values and the remedy."""
+
+
+def spec_facts(spec: RunSpec) -> dict[str, object]:
+    """The fields of a result that its spec determines."""
+    recipe = spec.recipe
+    return {
+        "id": spec.id,
+        "variant": spec.variant,
+        "architecture": spec.model.architecture,
+        "recipe": recipe.name,
+        "rung": spec.rung,
+        "depth": spec.model.n_layers,
+        "budget": spec.budget,
+        "budget_multiple": spec.budget_multiple,
+        "seed": spec.seed,
+        "learning_rate": spec.optimizer.learning_rate,
+        "learning_rate_factor": spec.learning_rate_factor,
+        "spec_sha256": spec.sha256,
+        "parameters": ParameterCounts(**parameters(spec.model).as_dict()),
+        "steps": recipe.steps,
+        "positions": recipe.positions,
+        "tokens": recipe.tokens,
+        "flops": training_flops(spec.model, recipe),
+        "flops_palm": training_flops(spec.model, recipe, "palm"),
+        "flops_formula": FLOPS_FORMULA,
+    }
+
+
+def read_spec(folder: RunFolder, planned: PlannedRun | None = None) -> RunSpec:
+    """The spec beside a result, which must be the planned one where the plan knows it.
+
+    Raises:
+        WrongResult: it is missing, no spec, or another one.
+    """
+    try:
+        spec = RunSpec.from_json(folder.spec.read_text(encoding="utf-8"))
+    except (OSError, ValidationError, UnicodeDecodeError) as error:
+        raise _wrong(
+            folder.spec, "the file", _first_line(error), "a spec is there beside every result"
+        ) from None
+    if planned is not None:
+        told = {"id": planned.id, "sha256": planned.spec_sha256 or spec.sha256}
+        for field, value in told.items():
+            if (found := getattr(spec, field)) != value:
+                raise _wrong(folder.spec, field, found, f"the plan says {value}")
+    return spec
+
+
+def check_result(result: Result, path: Path, spec: RunSpec, records: Sequence[Record]) -> None:
+    """Compare a result with its spec and its log.
+
+    Args:
+        path: of the result, for messages.
+        records: of its log.
+
+    Raises:
+        WrongResult: naming the first field that is not as it should be.
+    """
+    for field, found, expected, source in _expected(result, spec, history(records)):
+        if not _same(found, expected):
+            raise _wrong(path, field, found, f"{source} says {expected}")
+
+
+def check_same_data(results: Mapping[Path, Result], manifest_sha256: str | None = None) -> None:
+    """All runs of a ladder read the same shards: those of its manifest, where that is known.
+
+    Raises:
+        WrongResult: naming the first result of other data.
+    """
+    if not results:
+        return
+    first = next(iter(results))
+    told = manifest_sha256 or results[first].lineage.data_sha256
+    source = "data/manifest.json" if manifest_sha256 else str(first)
+    for path, result in results.items():
+        if (found := result.lineage.data_sha256) != told:
+            raise _wrong(path, "lineage.data_sha256", found, f"{source} says {told}")
+
+
+def _expected(
+    result: Result, spec: RunSpec, records: Sequence[Record]
+) -> Iterator[tuple[str, object, object, str]]:
+    """Field, value, what it should be, and who says so."""
+    for field, expected in spec_facts(spec).items():
+        yield field, getattr(result, field), expected, "its spec.json"
+    yield "lineage.code_fingerprint", result.lineage.code_fingerprint, spec.code, "its spec.json"
+    yield from _identity(result, records)
+    yield from _scores(result, spec, records)
+    yield from _pace(result, spec, records)
+
+
+def _identity(result: Result, records: Sequence[Record]) -> Iterator[tuple[str, object, object, str]]:
+    """The log's last attempt was at the same spec, on the same data."""
+    begun = [record for record in records if record["event"] in ("start", "resume")]
+    found = {"spec_sha256": result.spec_sha256, "data_sha256": result.lineage.data_sha256}
+    for field, value in found.items():
+        if begun and field in begun[-1]:
+            where = "lineage.data_sha256" if field == "data_sha256" else field
+            yield where, value, begun[-1].get(field), "its events.jsonl"
+
+
+def _scores(
+    result: Result, spec: RunSpec, records: Sequence[Record]
+) -> Iterator[tuple[str, object, object, str]]:
+    """Held-out losses are those of the log; the others follow from them."""
+    if result.losses is None or result.bits_per_byte_by_domain is None or result.validation is None:
+        return
+    evaluated = [record["losses"] for record in records if record["event"] == "evaluation"]
+    if evaluated:
+        yield "losses", result.losses, evaluated[-1], "its events.jsonl"
+    for domain, nats in result.losses.items():
+        text = result.validation.get(domain)
+        if text is not None:
+            bits = nats * text.tokens / (text.bytes * log(2))
+            found = result.bits_per_byte_by_domain.get(domain)
+            yield f"bits_per_byte_by_domain.{domain}", found, bits, "the domain's loss"
+    weights = spec.data.domain_weights
+    for field, parts in (("loss", result.losses), ("bits_per_byte", result.bits_per_byte_by_domain)):
+        mean = sum(weight * parts.get(domain, float("nan")) for domain, weight in weights.items())
+        yield field, getattr(result, field), mean, "the mean over its domains"
+
+
+def _pace(
+    result: Result, spec: RunSpec, records: Sequence[Record]
+) -> Iterator[tuple[str, object, object, str]]:
+    """The time axis follows from the logged steps."""
+    if steps := steps_of(records):
+        pace = typical_pace(spec, steps)
+        for field in ("accelerator_seconds", "tokens_per_second", "positions_per_second"):
+            yield field, getattr(result, field), getattr(pace, field), "its events.jsonl"
+
+
+def _same(found: object, expected: object) -> bool:
+    """Equal, or numbers that differ by rounding alone."""
+    if isinstance(found, float) and isinstance(expected, float):
+        return isclose(found, expected, rel_tol=SAME)
+    return found == expected
+
+
+def _wrong(path: Path, field: str, found: object, told: str) -> WrongResult:
+    return WrongResult(f"{path}: {field} = {found!s:.80}, but {told}: {Result.REMEDY}")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0]
