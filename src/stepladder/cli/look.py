@@ -138,21 +138,39 @@ def mfu(
         print_ledger(chosen, silent)
 
 
-def lineage(path: Annotated[Path, typer.Argument(help="A result.json or the folder of a run.")]) -> None:
-    """Print what a result was made from: code, packages, hardware, data, spec, restarts.
+def lineage(
+    path: Annotated[
+        Path,
+        typer.Argument(
+            help="A file of a ladder's folder: report.pdf, comparison.json, a fit, runs.parquet, a run, its "
+            "result.json or data/manifest.json."
+        ),
+    ],
+) -> None:
+    """Walk from a file of a ladder down to its token shards: what each was made from, and is it still so?
 
-    Reads the result.json; prints its lineage.
+    Reads everything on the way, every byte of the shards included, and checks it: digests, and what a result
+    says against its spec, the plan, its log and the data. Of a run it prints code, packages and hardware too.
+    Exit status 1 if a link is broken.
 
-    Example: stepladder lineage results/smoke/runs/dense-baseline/d1/0.25x/seed0
+    Example: stepladder lineage results/smoke/report.pdf
     """
     from rich.console import Console
     from rich.pretty import Pretty
 
+    from stepladder.display.terminal import show
     from stepladder.record.paths import RunFolder
     from stepladder.record.result import Result
+    from stepladder.status.lineage import ladder_of, lineage_table, walk
 
-    file = RunFolder(path).result if path.is_dir() else path
-    if not file.is_file():
-        raise ValueError(f"{file}: no such file; a run has a result.json only when it is done")
-    keys = {"id", "spec_sha256", "restarts", "warnings", "lineage"}
-    Console(soft_wrap=True).print(Pretty(Result.read(file).model_dump(include=keys), expand_all=True))
+    result = RunFolder(path).result if path.is_dir() else path
+    if not result.is_file():
+        raise ValueError(f"{result}: no such file; a run has a result.json only when it is done")
+    if result.name == "result.json":
+        keys = {"id", "spec_sha256", "restarts", "warnings", "lineage"}
+        Console(soft_wrap=True).print(Pretty(Result.read(result).model_dump(include=keys), expand_all=True))
+        if ladder_of(result) is None:  # trained by hand: nothing around it to compare it with
+            return
+    links = walk(result)
+    show(lineage_table(links))
+    raise typer.Exit(int(any(link.problem for link in links)))

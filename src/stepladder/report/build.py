@@ -80,6 +80,7 @@ def report_context(
     return {
         "title": f"{ladder.name}, version {ladder.version}",
         "name": ladder.name,
+        "keywords": [f"comparison:{comparison.content_sha256()}"],
         "version": str(ladder.version),
         "question": ladder.question,
         "stamp": str(finished)[:10] if finished else "",
