@@ -13,7 +13,7 @@ from stepladder.decision.fit import fit
 from stepladder.laws.invert import ComputeLaw, invert
 from stepladder.schema.analysis import AnalysisConfig
 
-CONFIG = AnalysisConfig(baseline="dense-baseline", bootstrap_draws=300)
+CONFIG = AnalysisConfig(baseline="dense-baseline", bootstrap_draws=300, leave_one_out=False)
 
 
 def analyse(runs, config=CONFIG, axes=("flops", "seconds")):

@@ -9,7 +9,7 @@ from stepladder.decision.fit import fit
 from stepladder.decision.interaction import squares
 from stepladder.schema.analysis import AnalysisConfig
 
-CONFIG = AnalysisConfig(baseline="dense-baseline", bootstrap_draws=300)
+CONFIG = AnalysisConfig(baseline="dense-baseline", bootstrap_draws=300, leave_one_out=False)
 
 
 def interactions(runs):

@@ -18,7 +18,7 @@ from stepladder.decision.preregistration import check_record, preregister
 from stepladder.schema.analysis import AnalysisConfig
 
 BASELINE, IDEA = "dense-baseline", "dense-tst"
-CONFIG = AnalysisConfig(baseline=BASELINE, bootstrap_draws=300, target_flops=1e14)
+CONFIG = AnalysisConfig(baseline=BASELINE, bootstrap_draws=300, target_flops=1e14, leave_one_out=False)
 TWO_SEEDS = dict.fromkeys(FLOPS, 2)
 
 

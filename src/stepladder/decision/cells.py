@@ -10,9 +10,9 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy import stats
 
 from stepladder.documents.document import Part
+from stepladder.laws.distributions import f_tail
 from stepladder.laws.forms import Array
 from stepladder.laws.numbers import MISFIT_LEVEL
 from stepladder.schema.analysis import AXES
@@ -208,7 +208,7 @@ def measure_misfit(
         return Misfit()
     of_cells = noise.sd[cells.variant[rows]] ** 2 / cells.table["n"].to_numpy()[rows]
     found, explained = float((residual**2).sum()) / dof, float(of_cells.mean())
-    if found <= explained or stats.f.sf(found / max(explained, 1e-300), dof, noise.dof) > MISFIT_LEVEL:
+    if found <= explained or f_tail(found / max(explained, 1e-300), dof, noise.dof) > MISFIT_LEVEL:
         return Misfit()
     return Misfit(sd_log_loss=float(np.sqrt(found - explained)), dof=dof)
 

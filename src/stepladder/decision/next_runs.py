@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from stepladder.decision.axis_fit import AxisFit
 from stepladder.decision.cells import make_cells, measure_noise
 from stepladder.decision.run_options import NextRuns
 from stepladder.decision.spending import Problem
+from stepladder.laws.distributions import t_quantile
 from stepladder.schema.analysis import AnalysisConfig
 
 UNKNOWN = 20.0
@@ -61,7 +61,7 @@ def rank_runs(
     goal = target or config.target_flops or float(cells.table["flops"].max())
     problem = Problem.of(cells, noise, fit, candidate, reference, goal)
     now = problem.sd(problem.places)
-    quantile = float(stats.t.ppf((1 + config.confidence) / 2, noise.dof))
+    quantile = t_quantile((1 + config.confidence) / 2, noise.dof)
     if not 0 < quantile * now < UNKNOWN:
         raise ValueError(
             f"by these laws the gain at {goal:.3g} FLOPs is infinite, undefined or quite unknown: nothing "

@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy import stats
 
 from stepladder.decision.cells import Cells
 from stepladder.decision.comparison import PairsNeeded, RankAgreement, SeedsNeeded, SeedTest, VariantNoise
+from stepladder.laws.distributions import kendall_tau, t_quantile, t_share
 from stepladder.laws.invert import ComputeLaw
 from stepladder.laws.numbers import finite
 from stepladder.schema.analysis import AnalysisConfig
@@ -45,11 +45,11 @@ def seed_test(cells: Cells, candidate: str, reference: str, alpha: float) -> See
         reason = "the seeds differ by exactly the same amounts"
         return head.model_copy(update={"sd_log_difference": 0.0, "reason": reason})
     t = float(differences.mean()) / (sd / math.sqrt(n))
-    detectable = (stats.t.ppf(1 - alpha, dof) + stats.t.ppf(POWER, dof)) * sd / math.sqrt(n)
+    detectable = (t_quantile(1 - alpha, dof) + t_quantile(POWER, dof)) * sd / math.sqrt(n)
     found = {
         "sd_log_difference": sd,
         "effect_size": -float(differences.mean()) / sd,
-        "p_better": float(stats.t.cdf(t, dof)),
+        "p_better": t_share(t, dof),
         "detectable_log_difference": float(detectable),
     }
     return head.model_copy(update=found)
@@ -69,7 +69,7 @@ def seeds_needed(
     sd, dof = test.sd_log_difference, test.dof
     if not sd or dof < 1:
         return None
-    quantiles = stats.t.ppf(1 - config.verdict.alpha, dof) + stats.t.ppf(POWER, dof)
+    quantiles = t_quantile(1 - config.verdict.alpha, dof) + t_quantile(POWER, dof)
     rungs = []
     for row in cells.of(reference).to_dict("records"):
         theta = (row["loss"] - law.E) * (1 - config.wanted_gain**-law.alpha) / row["loss"]
@@ -107,12 +107,12 @@ def rank_agreement(cells: Cells) -> list[RankAgreement]:
     last = wide.index[-1]
     rows = []
     for step in wide.index[:-1]:
-        tau = stats.kendalltau(wide.loc[step], wide.loc[last]).statistic
+        tau = kendall_tau(wide.loc[step], wide.loc[last])
         rows.append(
             RankAgreement(
                 rung=labels[step],
                 largest=labels[last],
-                tau=finite(float(tau)),
+                tau=finite(tau),
                 n_variants=wide.shape[1],
             )
         )

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy import stats
 
 from stepladder.laws.design import Design
+from stepladder.laws.distributions import normal_quantile, normal_share
 from stepladder.laws.forms import Array
 from stepladder.laws.large import LargeTable
 from stepladder.laws.numbers import finite
@@ -122,12 +122,12 @@ def bca_interval(draws: Array, point: float, left_out: Array, confidence: float)
     if not np.isfinite(draws).all() or not np.isfinite(left_out).all():
         return [None, None]
     below = ((draws < point).sum() + 0.5 * (draws == point).sum()) / len(draws)
-    bias = stats.norm.ppf(np.clip(below, 1 / (len(draws) + 1), 1 - 1 / (len(draws) + 1)))
+    bias = normal_quantile(np.clip(below, 1 / (len(draws) + 1), 1 - 1 / (len(draws) + 1)))
     influence = left_out.mean() - left_out
     spread = (influence**2).sum()
     acceleration = (influence**3).sum() / (6 * spread**1.5) if spread > 0 else 0.0
-    z = bias + stats.norm.ppf([(1 - confidence) / 2, (1 + confidence) / 2])
-    levels = stats.norm.cdf(bias + z / np.maximum(1 - acceleration * z, 1e-3))
+    z = bias + normal_quantile([(1 - confidence) / 2, (1 + confidence) / 2])
+    levels = normal_share(bias + z / np.maximum(1 - acceleration * z, 1e-3))
     low, high = np.quantile(draws, levels)
     return [finite(low), finite(high)]
 

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import qmc
 
 from stepladder.laws.design import Design
 from stepladder.laws.forms import Array
@@ -180,6 +179,8 @@ def spread(design: Design, candidates: int, seed: int) -> Array:
     theta = np.zeros((candidates if len(powers) else 1, len(design.names)))
     if len(powers) == 0:
         return theta
+    from scipy.stats import qmc  # a second of import, which the fits of ladders need not pay
+
     bits = int(np.ceil(np.log2(candidates)))
     points = qmc.Sobol(len(powers), seed=seed).random_base2(bits)[:candidates]
     # Groups tend to have similar exponents, and a cube of many dimensions holds few such points: in half of

@@ -182,6 +182,8 @@ def _said(check: Callable[[], object]) -> str:
     """What a check objects to; empty if to nothing."""
     try:
         check()
+    except FileNotFoundError as error:
+        return f"{error.filename or error} is missing"
     except (OSError, ValueError) as error:
         return str(error)
     return ""

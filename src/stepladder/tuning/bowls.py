@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy import stats
 
+from stepladder.laws.distributions import f_quantile, t_quantile
 from stepladder.laws.forms import Array
 from stepladder.laws.numbers import MISFIT_LEVEL
 from stepladder.record.learning_rates import LossNoise
@@ -129,7 +129,7 @@ class Bowl:
             return Optimum(x, a - b * b / (4 * c), c, None, None, None)
         unit = np.linalg.inv(_powers(self.x).T @ _powers(self.x))
         covariance = noise.sd_loss**2 / self.loss.shape[1] * unit
-        interval = fieller(b, c, covariance[1:, 1:], float(stats.t.ppf((1 + confidence) / 2, noise.dof)))
+        interval = fieller(b, c, covariance[1:, 1:], t_quantile((1 + confidence) / 2, noise.dof))
         if interval is None:
             return "its curvature cannot be told from noise"
         gradient = np.array([0.0, -1 / (2 * c), b / (2 * c * c)])
@@ -216,7 +216,7 @@ def pool_noise(bowls: Sequence[Bowl]) -> LossNoise | None:
     if not dof or seeds + fits == 0:
         return None
     if dof_seeds and dof_fits:
-        bound = stats.f.ppf(1 - MISFIT_LEVEL, dof_fits, dof_seeds) * seeds / dof_seeds
+        bound = f_quantile(1 - MISFIT_LEVEL, dof_fits, dof_seeds) * seeds / dof_seeds
         if fits / dof_fits > bound:
             return LossNoise(
                 sd_loss=math.sqrt(fits / dof_fits),

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy import stats
 
+from stepladder.laws.distributions import f_quantile, t_quantile
 from stepladder.laws.forms import Array
 from stepladder.laws.numbers import MISFIT_LEVEL
 from stepladder.tuning.swept import Swept
@@ -67,10 +67,10 @@ def fit_law(swept: Sequence[Swept], confidence: float) -> OptimumLaw | None:
     free, dof, scatter, widened = len(y) - P, min(known), None, False
     if free:
         scatter = float((((y - X @ coefficients) / errors) ** 2).sum()) / free
-        widened = bool(scatter > stats.f.ppf(1 - MISFIT_LEVEL, free, dof))
+        widened = bool(scatter > f_quantile(1 - MISFIT_LEVEL, free, dof))
     if widened and scatter is not None:
         covariance, dof = covariance * scatter, free
-    t = float(stats.t.ppf((1 + confidence) / 2, dof))
+    t = t_quantile((1 + confidence) / 2, dof)
     return OptimumLaw(method, variants, slope_of, coefficients, covariance, t, centre, scatter, widened)
 
 

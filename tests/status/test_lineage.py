@@ -1,0 +1,83 @@
+"""The chain from a report down to the shards, and where it breaks."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from stepladder.status.lineage import ladder_of, report_digest, walk
+
+
+@pytest.fixture
+def smoke(climbed, tmp_path) -> Path:
+    """A copy of the climbed ladder's results, checkpoints left out."""
+    target = tmp_path / "smoke"
+    shutil.copytree(climbed.folder / "results/smoke", target, ignore=shutil.ignore_patterns("checkpoints"))
+    return target
+
+
+def broken(path: Path) -> dict[str, str]:
+    """File name of each broken link to what is said."""
+    return {link.file.name: link.problem for link in walk(path) if link.problem}
+
+
+def test_every_link_of_a_climbed_ladder_holds(smoke):
+    links = walk(smoke / "report.pdf")
+    assert [link.problem for link in links] == [""] * len(links)
+    assert [link.file.name for link in links][:3] == ["report.pdf", "comparison.json", "flops.json"]
+    assert links[-1].file.name == "manifest.json" and len(links) == 5 + 1 + 16 + 1
+    assert len(walk(smoke / "fits/tokens.json")) == 1 + 1 + 16 + 1
+    run = next((smoke / "runs").rglob("result.json"))
+    assert [link.file.name for link in walk(run)] == ["result.json", "manifest.json"]
+
+
+def flip(path: Path) -> None:
+    """Change one byte in the middle."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def edit(path: Path, **changes) -> None:
+    fields = json.loads(path.read_text())
+    path.write_text(json.dumps(fields | changes))
+
+
+@pytest.mark.parametrize(
+    ("file", "link"),
+    [
+        ("comparison.json", "report.pdf"),
+        ("comparison.json", "comparison.json"),
+        ("fits/flops.json", "comparison.json"),
+        ("fits/seconds.json", "seconds.json"),
+        ("runs/moe-tst/d1/0.25x/seed0/result.json", "result.json"),
+        ("runs/moe-tst/d1/0.25x/seed0/result.json", "runs.parquet"),
+        ("data/manifest.json", "manifest.json"),
+    ],
+)
+def test_an_edited_file_breaks_its_links(smoke, file, link):
+    edit(smoke / file, **({"confidence": 0.5} if "runs/" not in file else {"loss": 1.0}))
+    assert link in broken(smoke / "report.pdf")
+
+
+def test_a_changed_byte_of_a_shard_is_found(smoke):
+    flip(next((smoke / "data").glob("*.train.tokens")))
+    assert list(broken(smoke / "report.pdf")) == ["manifest.json"]
+
+
+def test_a_missing_file_is_named(smoke):
+    (smoke / "runs.parquet").unlink()
+    found = broken(smoke / "report.pdf")
+    assert found["runs.parquet"].endswith("runs.parquet is missing") and "flops.json" in found
+
+
+def test_what_lies_in_no_ladder_is_refused(tmp_path):
+    (tmp_path / "a.json").write_text("{}")
+    assert ladder_of(tmp_path / "a.json") is None
+    with pytest.raises(ValueError, match=r"not in a ladder's folder"):
+        walk(tmp_path / "a.json")
+    with pytest.raises(ValueError, match="not a PDF"):
+        report_digest(tmp_path / "a.json")
