@@ -7,6 +7,7 @@ start (the micro-batch) is kept with the checkpoints.
 from __future__ import annotations
 
 import os
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from stepladder.record.spec import ModelSpec
 from stepladder.schema.execution import EngineOptions
 from stepladder.training.distributed import World
 from stepladder.training.feed import Place, read_batch
-from stepladder.training.objective import Objective
+from stepladder.training.objective import Objective, WholeBatch
 from stepladder.training.sharding import REPLICATED, Kind, Sharding
 
 if TYPE_CHECKING:
@@ -83,8 +84,16 @@ def _needed(model: ModelSpec, world: World, device: torch.device) -> str:
 def compile_layers(objective: Objective, backend: str = "inductor") -> None:
     """Compile each layer for static shapes: equal layers share one compilation, so that it takes seconds
     at any depth, where the whole model would take minutes."""
+    _keep_loads_out_of_graphs()
     for layer in objective.layers():
         layer.compile(dynamic=False, backend=backend)
+
+
+@cache
+def _keep_loads_out_of_graphs() -> None:
+    """Compiled code leaves the exchange of loads to Python. No decorator says so, because it would import
+    the compiler, which takes longer than torch and which runs on CPU do not need."""
+    WholeBatch.__call__ = torch.compiler.disable(WholeBatch.__call__)  # type: ignore[method-assign]
 
 
 def settle_micro_batch(trainer: Trainer, options: EngineOptions, corpus: Corpus) -> None:

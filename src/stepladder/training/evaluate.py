@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import torch
@@ -51,8 +52,9 @@ def evaluate(trainer: Trainer, held_out: Validation) -> DomainLoss:
     batches = list(windows(tokens, length, rows))
     for (inputs_BT, targets_BT), counts in turns(trainer, batches):
         # what is left over at the end is of other shapes: not worth compilations of its own
-        stance = "default" if inputs_BT.shape == (rows, length) else "force_eager"
-        with torch.no_grad(), trainer.autocast(), torch.compiler.set_stance(stance):
+        odd = trainer.compiled and inputs_BT.shape != (rows, length)
+        stance = torch.compiler.set_stance("force_eager") if odd else nullcontext()
+        with torch.no_grad(), trainer.autocast(), stance:
             loss, _ = trainer.objective(inputs_BT.unsqueeze(-1), targets_BT.unsqueeze(-1))
         if counts:
             nats += loss.double() * targets_BT.numel()

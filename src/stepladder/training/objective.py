@@ -71,7 +71,6 @@ class WholeBatch:
         """Forget the step before."""
         self.total, self.count = None, 0
 
-    @torch.compiler.disable
     def __call__(self, load_E: Tensor) -> Tensor:
         """Make the load of a micro-batch that of the batch so far, in place."""
         if not self.replay:
