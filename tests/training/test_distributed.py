@@ -19,12 +19,13 @@ from stepladder.record.events import read_events, read_steps
 from stepladder.record.spec import RunSpec
 from stepladder.schema.execution import EngineOptions
 from stepladder.training import run as lifecycle
-from stepladder.training.checkpoint import newest_checkpoint, read_tensors
+from stepladder.training.checkpoint import newest_checkpoint
 from stepladder.training.distributed import World
 from stepladder.training.evaluate import evaluate
 from stepladder.training.feed import places, read_batch
 from stepladder.training.run import train
 from stepladder.training.stop import EXIT_STOPPED
+from stepladder.training.stored_tensors import read_tensors
 from stepladder.training.trainer import Trainer
 
 VARIANTS = [("dense", "baseline"), ("moe", "tst")]

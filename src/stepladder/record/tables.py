@@ -39,7 +39,7 @@ def collect(
 
     Raises:
         FileNotFoundError: a result or a log is missing.
-        ValueError: a file is not what it should be; the message names file and line or field.
+        ValueError: a result is not what it should be; the message names file and field.
     """
     results = {path: Result.read(path) for path in paths}
     return runs_table(results.values(), planned_flops), steps_table(results)
@@ -57,11 +57,7 @@ def runs_table(results: Iterable[Result], planned_flops: Mapping[str, float] | N
 
 
 def steps_table(results: Mapping[Path, Result]) -> pd.DataFrame:
-    """One row per logged step of the runs whose results lie at these paths.
-
-    Raises:
-        ValueError: a line of a log is not a record; the message names file and line.
-    """
+    """One row per logged step of the runs whose results lie at these paths; warns of lines that are none."""
     rows = []
     for path, result in results.items():
         names = {name: getattr(result, name) for name in RUN_COLUMNS}

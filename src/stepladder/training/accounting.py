@@ -146,6 +146,19 @@ class Pace:
     positions_per_second: float
 
 
+def told_steps(spec: RunSpec, steps: Sequence[StepRecord]) -> list[StepRecord]:
+    """Those of a log's steps that are of this run and tell what its pace is made of; a damaged log may have
+    others."""
+    phases = {phase.name for phase in spec.recipe.phases}
+    return [
+        record
+        for record in steps
+        if record["step"] < spec.recipe.steps
+        and record.get("phase") in phases
+        and {"step_seconds", "accelerators", "mfu"} <= record.keys()
+    ]
+
+
 def typical_pace(spec: RunSpec, steps: Sequence[StepRecord]) -> Pace:
     """The run's pace by the medians of its logged steps, so that a slow step costs nothing."""
     phases = {phase.name: phase for phase in spec.recipe.phases if phase.steps}
