@@ -5,8 +5,8 @@ import subprocess
 
 import pytest
 import torch
+from checkpoint_states import checkpoint_state
 
-from stepladder.record.result import Seconds
 from stepladder.training.checkpoint import (
     BrokenCheckpoint,
     Saver,
@@ -22,26 +22,9 @@ def tensors_of(step):
     return {"a": flat[:2], "b": flat[2:].view(2, 2)}  # views of one buffer, as in training
 
 
-def state_of(step):
-    """A complete one: another is refused."""
-    return {
-        "spec_sha256": "a",
-        "data_sha256": "b",
-        "step": step,
-        "time": 1.0,
-        "started": "2026-01-01T00:00:00Z",
-        "seconds": dict.fromkeys(Seconds.model_fields, 0.0),
-        "health": {"spikes": 0, "skipped_steps": 0, "slow_steps": 0, "notes": []},
-        "accelerators": 1,
-        "micro_batch_sequences": None,
-        "recompute": False,
-        "warnings": [],
-    }
-
-
 def save(folder, step, keep=2):
     saver = Saver(folder, keep=keep)
-    saver.start(step, tensors_of(step), state_of(step))
+    saver.start(step, tensors_of(step), checkpoint_state(step))
     assert saver.wait().problem is None
     return checkpoint_path(folder, step)
 
@@ -51,7 +34,7 @@ def test_round_trip_keeps_two(tmp_path):
         save(tmp_path, step)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step-000010", "step-000200"]
     checkpoint, problems = newest_checkpoint(tmp_path)
-    assert (checkpoint.state, problems) == (state_of(200), [])
+    assert (checkpoint.state, problems) == (checkpoint_state(200), [])
     found = {"a": torch.empty(2), "b": torch.empty(2, 2)}
     read_tensors(checkpoint.path, found)
     assert found["b"].tolist() == [[202, 203], [204, 205]]
@@ -68,7 +51,7 @@ def test_training_may_go_on_while_it_is_written(tmp_path):
     saver, weights = Saver(tmp_path, keep=2), {"a": torch.zeros(1000)}
     for step in (1, 2, 3):
         weights["a"].fill_(step)
-        before = saver.start(step, weights, state_of(step))
+        before = saver.start(step, weights, checkpoint_state(step))
         weights["a"].fill_(-1)
         assert before is None or (before.step, before.problem) == (step - 1, None)
     assert saver.wait().step == 3
@@ -93,17 +76,17 @@ def full_disk(tmp_path):
 
 def test_full_disk_costs_the_save_and_not_the_one_before(full_disk):
     saver, tensors = Saver(full_disk, keep=1), {"a": torch.ones(10_000)}
-    saver.start(1, tensors, state_of(1))
+    saver.start(1, tensors, checkpoint_state(1))
     assert saver.wait().problem is None
     filler = full_disk / "filler"
     filler.write_bytes(bytes(200_000))
-    saver.start(2, tensors, state_of(2))
+    saver.start(2, tensors, checkpoint_state(2))
     assert re.search(r"[\d,]+ bytes are free", saver.wait().problem)
     assert [path.name for path in full_disk.glob("*-*")] == ["step-000001"]
     checkpoint, problems = newest_checkpoint(full_disk)
-    assert (checkpoint.state, problems) == (state_of(1), [])
+    assert (checkpoint.state, problems) == (checkpoint_state(1), [])
     filler.unlink()
-    saver.start(3, tensors, state_of(3))
+    saver.start(3, tensors, checkpoint_state(3))
     assert saver.wait().problem is None
     assert newest_checkpoint(full_disk)[0].state["step"] == 3
 
