@@ -7,11 +7,12 @@ import pytest
 from golden import a_result, golden
 
 from stepladder.documents.document import DocumentError
+from stepladder.record.events import DamagedLog
 from stepladder.record.tables import collect, read_runs
 
 
-def write(path, *events):
-    path.write_text("".join(json.dumps(event) + "\n" for event in events))
+def write(path, *events, tail=""):
+    path.write_text("".join(json.dumps(event) + "\n" for event in events) + tail)
 
 
 def step(number, loss):
@@ -49,8 +50,9 @@ def test_a_broken_result_is_named(tmp_path):
         collect([tmp_path / "result.json"])
 
 
-def test_a_broken_log_is_named(tmp_path):
+def test_a_damaged_line_of_a_log_costs_that_line_and_a_warning(tmp_path):
     a_result().write(tmp_path / "result.json")
-    (tmp_path / "events.jsonl").write_text('{"event": "start"}\n{"ev\n')
-    with pytest.raises(ValueError, match=r"events.jsonl, line 2"):
-        collect([tmp_path / "result.json"])
+    write(tmp_path / "events.jsonl", step(0, 5.0), tail='{"ev\n')
+    with pytest.warns(DamagedLog, match=r"events.jsonl: not a record, left out: line 2"):
+        _, steps = collect([tmp_path / "result.json"])
+    assert list(steps["loss"]) == [5.0]
