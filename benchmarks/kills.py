@@ -5,8 +5,9 @@
 A climb runs in a folder of its own, like a clone. Each kill is SIGKILL for Snakemake and all its descendants
 at a moment drawn at random: while one of the rules that are still to do is at work, or at any time. After a
 kill come `snakemake --unlock` and one start, as README.md says, and that start must go on until it is killed
-in turn or the report is there: one that fails by itself is a problem. Every second climb begins with its runs
-done, so that collecting, fits, comparison and report are killed as often as preparation and training.
+in turn or the report is there: one that fails by itself is a problem. Of three climbs one begins with
+nothing, one lacks some runs and all that is made of them, and one lacks only that, so that collecting, fits,
+comparison and report are killed as often as preparation and training.
 
 Equal, bit for bit: held-out losses of every run, the loss of every logged step, the manifest of the shards,
 the tables, and fits and comparison on the axes that are no time. Exit status 1 if anything differs, or if a
@@ -40,6 +41,8 @@ RULES = ("data", "calibrate", "price", "train", "collect", "fit", "compare", "re
 """In the order in which a climb comes to them."""
 TABLES = ("runs.parquet", "steps.parquet", "comparison.json", "report.pdf", "fits")
 """What is made of runs."""
+RUNS_MISSING = 3
+"""In a climb that lacks some."""
 TIMELESS = ("flops", "tokens")
 """Axes of cost that are the same in every climb."""
 
@@ -50,6 +53,8 @@ class Climbing:
     def __init__(self, folder: Path, ladder: str) -> None:
         self.folder, self._ladder = folder, ladder
         self.results = LadderFolder(folder / "results" / ladder)
+        if folder.exists():
+            return
         folder.mkdir()
         for name in ("Snakefile", "workflow", "configs", "profiles"):
             copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
@@ -67,6 +72,16 @@ class Climbing:
     def unlock(self) -> None:
         """What README.md says to do after a hard kill."""
         subprocess.run(self.command("--unlock"), cwd=self.folder, check=True, capture_output=True)
+
+    def begin_late(self, calm: Climbing, chance: random.Random, missing: int) -> None:
+        """Take over a climb that has ended, without its tables and what is made of them, and so many runs."""
+        shutil.copytree(calm.folder, self.folder, symlinks=True, dirs_exist_ok=True)
+        for name in TABLES:
+            path = self.results.path / name
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        done = sorted(self.results.runs.glob("**/result.json"))
+        for path in chance.sample(done, missing):
+            shutil.rmtree(path.parent)
 
     def to_do(self) -> list[str]:
         """Rules whose output is not there."""
@@ -131,15 +146,14 @@ def wait_for_moment(climb: Climbing, process: subprocess.Popen[bytes], chance: r
     """Return when it is time to kill; at once if the process has ended."""
     rules = climb.to_do()
     # Mostly what comes next: a late rule costs the whole climb until there.
-    target = chance.choices([*rules, "any"], [4.0, *[1.0] * len(rules)][: len(rules) + 1])[0]
-    if target == "any":
-        deadline = time.monotonic() + chance.uniform(0, 20)
-        while process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.02)
-        return
-    while process.poll() is None and target not in at_work(family(process)):
+    weights = [1.0, *[0.1] * (len(rules) - 1), 0.5] if rules else [1.0]
+    target = chance.choices([*rules, "any"], weights)[0]
+    pause = {"any": 20.0, "train": 40.0}.get(target, 2.5)
+    while process.poll() is None and target != "any" and target not in at_work(family(process)):
         time.sleep(0.02)
-    time.sleep(chance.uniform(0, 6 if target == "train" else 2.5))
+    deadline = time.monotonic() + chance.uniform(0, pause)
+    while process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
 
 
 def outcome(results: LadderFolder) -> dict[str, Any]:
@@ -180,23 +194,21 @@ def main() -> None:
     parser.add_argument("--ladder", default="smoke")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=60, help="begin no further kill after this time")
+    parser.add_argument("--calm", type=Path, help="folder of an undisturbed climb of this code")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     chance, hits, problems = random.Random(arguments.seed), Counter[str](), []
     end, kills, climbs = time.monotonic() + 60 * arguments.minutes, 0, 0
     scratch = Path(tempfile.mkdtemp(prefix="stepladder-kills-"))
-    calm = Climbing(scratch / "calm", arguments.ladder)
+    calm = Climbing(arguments.calm or scratch / "calm", arguments.ladder)
     subprocess.run(calm.command(), cwd=calm.folder, check=True, capture_output=True)
     expected = outcome(calm.results)
     print(f"undisturbed climb: {len(expected)} things to compare", flush=True)
     while kills < arguments.kills and time.monotonic() < end:
         climbs += 1
         climb = Climbing(scratch / f"climb-{climbs}", arguments.ladder)
-        if climbs % 2 == 0:  # the runs are done: only what is made of them is killed
-            shutil.copytree(calm.folder, climb.folder, symlinks=True, dirs_exist_ok=True)
-            for name in TABLES:
-                path = climb.results.path / name
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        if climbs % 3:
+            climb.begin_late(calm, chance, missing=RUNS_MISSING * (climbs % 3 == 2))
         while True:
             process = climb.start()
             if kills < arguments.kills and time.monotonic() < end:
