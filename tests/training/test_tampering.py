@@ -449,3 +449,8 @@ def test_a_branch_says_how_to_mend_the_damaged_end_of_its_trunk(make_run, small_
     shutil.rmtree(branch)
     with pytest.raises(BrokenCheckpoint, match=r"step = 5, but .*to train this trunk again, remove it and"):
         train(spec, small_corpus, branch, **settings)
+    state(step=6)(end)
+    rehash(end)
+    lose_steps(trunk)
+    with pytest.raises(BrokenCheckpoint, match=r"no steps of phase next_token any more: to train this trunk"):
+        train(spec, small_corpus, branch, **settings)

@@ -11,6 +11,7 @@ from stepladder.record.events import StepRecord, read_log, steps_of
 from stepladder.record.paths import RunFolder
 from stepladder.record.result import Parent, Result
 from stepladder.record.spec import RunSpec
+from stepladder.training.accounting import lost_phase
 from stepladder.training.checkpoint import BrokenCheckpoint, Checkpoint, verify
 
 
@@ -47,11 +48,12 @@ def read_parent(path: Path, spec: RunSpec, data_sha256: str) -> Parent:
     return Parent(path=str(path), spec_sha256=wanted, step=result.steps)
 
 
-def read_fork(parent: Parent) -> Fork:
-    """Read the end of a segment.
+def read_fork(parent: Parent, spec: RunSpec) -> Fork:
+    """Read the end of a segment, for a run that goes on from it.
 
     Raises:
-        BrokenCheckpoint: its checkpoint is missing or damaged, or not that of its end.
+        BrokenCheckpoint: its checkpoint is missing or damaged, or not that of its end; or its log has lost
+            the steps of a phase.
     """
     path = Path(parent.path)
     folder = RunFolder.of_result(path)
@@ -59,7 +61,9 @@ def read_fork(parent: Parent) -> Fork:
         checkpoint = verify(checkpoint_path(folder.checkpoints, parent.step))
         if checkpoint.state["spec_sha256"] != parent.spec_sha256:
             raise BrokenCheckpoint(f"{checkpoint.path} is of another spec")
+        steps = [step for step in steps_of(read_log(folder.events).records) if step["step"] < parent.step]
+        if lost := lost_phase(spec, steps, parent.step):
+            raise BrokenCheckpoint(f"{folder.events} has no steps of phase {lost} any more")
     except BrokenCheckpoint as error:
         raise BrokenCheckpoint(f"{error}: to train this trunk again, {Result.REMEDY}") from error
-    steps = [step for step in steps_of(read_log(folder.events).records) if step["step"] < parent.step]
     return Fork(checkpoint, steps, parent)

@@ -13,7 +13,7 @@ from stepladder.record.events import StepRecord, read_log, steps_of, working_sec
 from stepladder.record.paths import RunFolder
 from stepladder.record.result import Parent
 from stepladder.record.spec import RunSpec
-from stepladder.training.accounting import TimeAccount, told_steps
+from stepladder.training.accounting import TimeAccount, lost_phase
 from stepladder.training.attempt import Attempt
 from stepladder.training.checkpoint import BrokenCheckpoint, Checkpoint, usable_checkpoints
 from stepladder.training.fork import Fork, read_fork, read_parent
@@ -55,7 +55,7 @@ def begin(attempt: Attempt, fork: Path | None, began: float) -> Progress:
         progress = resume(attempt, checkpoint.state, began, warnings, parent)
     else:
         attempt.journal.write("start", **attempt.identity, began=began)
-        step = branch_off(attempt, read_fork(parent)) if parent else 0
+        step = branch_off(attempt, read_fork(parent, attempt.spec)) if parent else 0
         progress = Progress(step, TimeAccount(began), attempt.started, list(warnings), parent)
     for text in warnings:
         attempt.journal.warn(text)
@@ -109,13 +109,8 @@ class Refusal:
         rows, size = state["micro_batch_sequences"], state["accelerators"]
         if rows and any(phase.sequences % (rows * size) for phase in recipe.phases):
             return f"micro_batch_sequences = {rows} in its state does not divide the batch of {size} ranks"
-        told = told_steps(self.spec, self.logged)
-        known = {record["phase"] for record in told if record["step"] < step}
-        first = 0
-        for phase in recipe.phases:
-            if phase.steps and first < step and phase.name not in known:
-                return f"the log has no steps of phase {phase.name} any more"
-            first += phase.steps
+        if lost := lost_phase(self.spec, self.logged, step):
+            return f"the log has no steps of phase {lost} any more"
         return None
 
 
