@@ -61,7 +61,7 @@ def test_no_module_runs_what_it_reads(path):
             assert options.get("trust_remote_code", "False") == "False", f"line {node.lineno}"
             if ast.unparse(node.func) == "YAML":
                 assert options.get("typ") in ("'safe'", "'rt'"), f"line {node.lineno}"
-        if isinstance(node, ast.ClassDef) and "pickle.Unpickler" in map(ast.unparse, node.bases):
+        if isinstance(node, ast.ClassDef) and "Unpickler" in " ".join(map(ast.unparse, node.bases)):
             assert UNPICKLERS[str(path.relative_to(SOURCE))] == node.name
 
 

@@ -1,20 +1,32 @@
 """Checkpoints: complete or not used."""
 
+import json
 import re
+import shutil
 import subprocess
+from contextlib import suppress
 
 import pytest
 import torch
 from checkpoint_states import checkpoint_state
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from stepladder.training.checkpoint import (
     BrokenCheckpoint,
     Saver,
     checkpoint_path,
+    file_sha256,
     newest_checkpoint,
     verify,
 )
 from stepladder.training.stored_tensors import read_tensors
+
+json_texts = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+).map(lambda value: json.dumps(value).encode())
 
 
 def tensors_of(step):
@@ -149,3 +161,40 @@ def test_a_checkpoint_survives_being_saved_below_broken_newer_ones(tmp_path):
     save(tmp_path, 100)
     checkpoint, _ = newest_checkpoint(tmp_path)
     assert checkpoint is not None and checkpoint.state["step"] == 100
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    return save(tmp_path_factory.mktemp("whole"), 2)
+
+
+CONTENTS = {
+    "manifest.json": st.binary(max_size=100) | json_texts,
+    "state.json": st.binary(max_size=100) | json_texts,
+    ".metadata": st.binary(max_size=100),
+    "__0_0.distcp": st.binary(max_size=100),
+}
+
+
+@settings(max_examples=60, derandomize=True)
+@given(st.data())
+def test_whatever_a_file_holds_a_checkpoint_is_whole_or_broken(whole, data):
+    """With right hashes; no other error comes out than the one that a run recovers from."""
+    path = whole.with_name("step-000007")
+    shutil.rmtree(path, ignore_errors=True)
+    shutil.copytree(whole, path)
+    name = data.draw(st.sampled_from(sorted(CONTENTS)))
+    content = bytearray((path / name).read_bytes())
+    if data.draw(st.booleans()):  # a few other bytes at some place
+        place = data.draw(st.integers(0, len(content) - 1))
+        content[place : place + data.draw(st.integers(0, 4))] = data.draw(st.binary(max_size=4))
+    else:
+        content = data.draw(CONTENTS[name])
+    (path / name).write_bytes(content)
+    if name != "manifest.json":
+        hashes = {file.name: file_sha256(file) for file in path.iterdir() if file.name != "manifest.json"}
+        (path / "manifest.json").write_text(json.dumps(hashes))
+    with suppress(BrokenCheckpoint):
+        verify(path)
+    with suppress(BrokenCheckpoint):
+        read_tensors(path, {"a": torch.empty(2), "b": torch.empty(2, 2)})

@@ -160,8 +160,8 @@ def told_steps(spec: RunSpec, steps: Sequence[StepRecord]) -> list[StepRecord]:
 
 
 def lost_phase(spec: RunSpec, steps: Sequence[StepRecord], done: int) -> str | None:
-    """A phase that a run of `done` steps has begun and that none of its logged steps tells of, so that its pace
-    is not known any more; None if there is no such phase."""
+    """A phase that a run of `done` steps has begun and that none of its logged steps tells of, so that its
+    pace is not known any more; None if there is no such phase."""
     known = {record["phase"] for record in told_steps(spec, steps) if record["step"] < done}
     begin = 0
     for phase in spec.recipe.phases:

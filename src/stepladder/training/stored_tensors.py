@@ -47,8 +47,11 @@ ALLOWED = frozenset(
 """Module and name of all that a description is made of."""
 
 
-class _Description(pickle.Unpickler):
-    """A pickle that can name only `ALLOWED`."""
+class _Description(pickle._Unpickler):
+    """A pickle that can name only `ALLOWED`.
+
+    The one written in Python: that in C reserves as much memory as a damaged file asks for.
+    """
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in ALLOWED:
