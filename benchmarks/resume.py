@@ -27,7 +27,8 @@ from stepladder.data.prepare import prepare
 from stepladder.ladder.climb import Climb
 from stepladder.record.events import read_events, read_steps
 from stepladder.record.spec import RunSpec
-from stepladder.training.checkpoint import newest_checkpoint, read_tensors
+from stepladder.training.checkpoint import newest_checkpoint
+from stepladder.training.stored_tensors import read_tensors
 from stepladder.training.trainer import Trainer
 
 MOMENTS = ("training", "checkpoint", "evaluation")

@@ -10,6 +10,7 @@ from golden import golden
 
 from stepladder.documents.document import DocumentError
 from stepladder.ladder.load import find_ladder, load_ladder
+from stepladder.record.events import DamagedLog
 from stepladder.record.paths import LadderFolder
 from stepladder.record.tables import collect, read_runs, read_table, write_table
 
@@ -147,3 +148,13 @@ def test_a_broken_result_is_named(ladder):
     folder.run(plan.runs[0].id).result.write_text('{"id": ')
     with pytest.raises(DocumentError, match=r"result.json: .*Invalid JSON.*run snakemake again"):
         collect(folder, plan)
+
+
+def test_a_damaged_line_of_a_log_costs_that_line_and_a_warning(ladder):
+    folder, plan = ladder
+    log = folder.run(plan.runs[0].id).events
+    lines = log.read_text().splitlines(keepends=True)
+    log.write_text("".join([lines[0], '{"ev\n', *lines[2:]]))
+    with pytest.warns(DamagedLog, match=r"events.jsonl: not a record, left out: line 2"):
+        _, steps = collect(folder, plan)
+    assert len(steps) == 1 + 4 + 2

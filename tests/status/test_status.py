@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 
 import pytest
+from checkpoint_states import checkpoint_state
 from golden import a_result, golden
 from hypothesis import given
 from hypothesis import strategies as st
@@ -181,7 +182,7 @@ def test_time_worked_goes_on_from_the_newest_complete_checkpoint(tmp_path):
         folder = tmp_path / "checkpoints" / f"step-{step:06d}"
         folder.mkdir(parents=True)
         for name in files:
-            (folder / name).write_text(json.dumps({"seconds": {"total": 20.0 * step}, "time": 50.0}))
+            (folder / name).write_text(json.dumps(checkpoint_state(step, total=20.0 * step, time=50.0)))
     assert read_log(RunFolder(tmp_path)).seconds == 100 + 8 + 5
 
 

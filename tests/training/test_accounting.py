@@ -6,7 +6,8 @@ import time
 import pytest
 
 from stepladder.record.cost import flops_until, step_flops, training_flops
-from stepladder.training.accounting import Throughput, TimeAccount, check_mfu, summarise_mfu, typical_pace
+from stepladder.record.pace import typical_pace
+from stepladder.training.accounting import Throughput, TimeAccount, check_mfu, summarise_mfu
 from stepladder.training.device import Hardware
 from stepladder.training.evaluate import bits_per_byte
 

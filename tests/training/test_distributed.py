@@ -19,12 +19,13 @@ from stepladder.record.events import read_events, read_steps
 from stepladder.record.spec import RunSpec
 from stepladder.schema.execution import EngineOptions
 from stepladder.training import run as lifecycle
-from stepladder.training.checkpoint import newest_checkpoint, read_tensors
+from stepladder.training.checkpoint import file_sha256, newest_checkpoint
 from stepladder.training.distributed import World
 from stepladder.training.evaluate import evaluate
 from stepladder.training.feed import places, read_batch
 from stepladder.training.run import train
 from stepladder.training.stop import EXIT_STOPPED
+from stepladder.training.stored_tensors import read_tensors
 from stepladder.training.trainer import Trainer
 
 VARIANTS = [("dense", "baseline"), ("moe", "tst")]
@@ -176,6 +177,24 @@ def stopped(finished, small_corpus, tmp_path_factory):
     os.kill(ranks[1].pid, signal.SIGUSR2)
     assert end(ranks) == [EXIT_STOPPED, EXIT_STOPPED]
     return folder
+
+
+def test_a_checkpoint_that_cannot_be_read_is_passed_over_by_all_ranks(
+    finished, stopped, small_corpus, tmp_path
+):
+    """Its hashes fit: what is wrong is found when all ranks have begun to read."""
+    spec, _, undisturbed = finished["moe", "tst"]
+    folder = shutil.copytree(stopped, tmp_path / "run")
+    for checkpoint in (folder / "checkpoints").glob("step-*"):
+        (checkpoint / ".metadata").write_bytes(b"damaged")
+        hashes = {
+            path.name: file_sha256(path) for path in checkpoint.iterdir() if path.name != "manifest.json"
+        }
+        (checkpoint / "manifest.json").write_text(json.dumps(hashes))
+    assert end(start(spec, small_corpus, folder)) == [0, 0]
+    found = read_result(folder)
+    assert (found["losses"], found["restarts"]) == (read_result(undisturbed)["losses"], 0)
+    assert any("no description of tensors" in warning for warning in found["warnings"])
 
 
 def test_signal_to_one_rank_stops_both_and_they_go_on_with_the_same_bits(finished, stopped, small_corpus):

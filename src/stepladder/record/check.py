@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from stepladder.record.cost import FLOPS_FORMULA, parameters, training_flops
 from stepladder.record.events import Record, history, steps_of
-from stepladder.record.pace import typical_pace
+from stepladder.record.pace import lost_phase, told_steps, typical_pace
 from stepladder.record.paths import RunFolder
 from stepladder.record.plan import PlannedRun
 from stepladder.record.result import ParameterCounts, Result
@@ -152,7 +152,8 @@ def _pace(
     result: Result, spec: RunSpec, records: Sequence[Record]
 ) -> Iterator[tuple[str, object, object, str]]:
     """The time axis follows from the logged steps."""
-    if steps := steps_of(records):
+    steps = told_steps(spec, steps_of(records))
+    if steps and not lost_phase(spec, steps, spec.recipe.steps):
         pace = typical_pace(spec, steps)
         for field in ("accelerator_seconds", "tokens_per_second", "positions_per_second"):
             yield field, getattr(result, field), getattr(pace, field), "its events.jsonl"

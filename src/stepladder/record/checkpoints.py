@@ -1,48 +1,73 @@
 """Names and order of checkpoints. Reading needs no torch; `stepladder.training.checkpoint` writes them.
 
 A checkpoint is a folder `step-NNNNNN` that holds the tensors, `state.json` (where the run was) and, written
-last, `manifest.json` (sha256 of every file): without a manifest it is not complete.
+last, `manifest.json` (sha256 of every file): without a manifest it is not complete. What else lies among
+them, such as a copy called `step-000039.bak`, is no checkpoint.
 """
 
 from __future__ import annotations
 
+import os
+import re
+from datetime import datetime
 from pathlib import Path
-from typing import TypedDict
+from typing import Annotated
+
+from annotated_types import Ge
+from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError, with_config
+from typing_extensions import TypedDict
+
+from stepladder.record.result import Seconds
 
 STATE, MANIFEST = "state.json", "manifest.json"
-_PREFIX = "step-"
+_NAME = re.compile(r"step-([0-9]{6,15})")
+
+Count = Annotated[int, Ge(0)]
+
+
+def _causes(seconds: dict[str, float]) -> dict[str, float]:
+    """Those of a result, all of them: a run that goes on books to them, and writes them at its end."""
+    if missing := Seconds.model_fields.keys() ^ seconds.keys():
+        raise ValueError(f"there must be {', '.join(Seconds.model_fields)}; {', '.join(missing)} differ")
+    return seconds
+
+
+def _moment(text: str) -> str:
+    datetime.fromisoformat(text)
+    return text
 
 
 class HealthTally(TypedDict):
     """What stood out in a run so far, over all its attempts; see `stepladder.record.result.Health`."""
 
-    spikes: int
+    spikes: Count
     """Steps whose loss or gradient norm stood far above those before."""
-    skipped_steps: int
+    skipped_steps: Count
     """Steps that changed nothing, because loss or gradient were not finite."""
-    slow_steps: int
+    slow_steps: Count
     """Steps that took far longer than usual, counted once per rank."""
     notes: list[str]
     """The first of all these in words."""
 
 
+@with_config(ConfigDict(allow_inf_nan=False))
 class CheckpointState(TypedDict):
     """What a checkpoint holds beside tensors: where the run was."""
 
     spec_sha256: str
     data_sha256: str
-    step: int
+    step: Count
     """Optimizer steps done."""
-    time: float
+    time: Annotated[float, Ge(0)]
     """When it was saved, Unix seconds."""
-    started: str
+    started: Annotated[str, AfterValidator(_moment)]
     """When the run's first attempt began, ISO 8601 in UTC."""
-    seconds: dict[str, float]
+    seconds: Annotated[dict[str, Annotated[float, Ge(0)]], AfterValidator(_causes)]
     """Booked so far, by cause, with their total."""
     health: HealthTally
-    accelerators: int
+    accelerators: Annotated[int, Ge(1)]
     """How many trained together; the two fields that follow hold for as many."""
-    micro_batch_sequences: int | None
+    micro_batch_sequences: Annotated[int, Ge(1)] | None
     """Sequences that went through an accelerator at once; None for its whole share of the batch."""
     recompute: bool
     """Whether activations were computed again in the backward pass."""
@@ -50,9 +75,12 @@ class CheckpointState(TypedDict):
     """Of all attempts, in order."""
 
 
+_STATE = TypeAdapter(CheckpointState)
+
+
 def checkpoint_path(folder: Path, step: int) -> Path:
     """Where below `folder` the checkpoint after `step` steps is."""
-    return folder / f"{_PREFIX}{step:06d}"
+    return folder / f"step-{step:06d}"
 
 
 def partial_path(folder: Path, step: int) -> Path:
@@ -61,16 +89,48 @@ def partial_path(folder: Path, step: int) -> Path:
 
 
 def step_of(checkpoint: Path) -> int:
-    """Steps that had been done when this checkpoint was saved."""
-    return int(checkpoint.name.removeprefix(_PREFIX))
+    """Steps that had been done when this checkpoint was saved.
+
+    Raises:
+        ValueError: it is not named as `checkpoint_path` names checkpoints.
+    """
+    found = _NAME.fullmatch(checkpoint.name)
+    if not found or checkpoint_path(Path(), int(found[1])).name != checkpoint.name:
+        raise ValueError(f"{checkpoint}: not the name of a checkpoint")
+    return int(found[1])
+
+
+def read_state(checkpoint: Path) -> CheckpointState:
+    """Where the run was at this checkpoint. The hash of the file is not looked at.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is not such a state, or that of another step than the folder's name says.
+    """
+    path = checkpoint / STATE
+    try:
+        state = _STATE.validate_json(path.read_bytes(), strict=True)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(map(str, problem["loc"])) or "the file"
+        raise ValueError(f"{path}: {where} = {problem['input']!r:.80}: {problem['msg']}") from None
+    if state["step"] != step_of(checkpoint):
+        raise ValueError(f"{path}: step = {state['step']}, but the folder is called {checkpoint.name}")
+    return state
 
 
 def newest_first(folder: Path) -> list[Path]:
     """All checkpoints below `folder`, complete or not, by falling step; none if there is no such folder."""
-    found = (path for path in folder.glob(f"{_PREFIX}*") if path.name.removeprefix(_PREFIX).isdecimal())
-    return sorted(found, key=step_of, reverse=True)
+    return sorted(filter(_is_named, folder.glob("step-*")), key=step_of, reverse=True)
 
 
 def complete_newest_first(folder: Path) -> list[Path]:
     """The complete ones among them. Whether their files match the manifest is not looked at."""
-    return [path for path in newest_first(folder) if (path / MANIFEST).exists()]
+    return [path for path in newest_first(folder) if os.path.isfile(path / MANIFEST)]
+
+
+def _is_named(path: Path) -> bool:
+    try:
+        return step_of(path) >= 0
+    except ValueError:
+        return False

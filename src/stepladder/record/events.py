@@ -6,8 +6,9 @@ seconds). What it means:
 - A run's history begins with the newest `start`: without a usable checkpoint a run starts anew.
 - `resume` at step s forgets the logged steps from s on: a kill threw them away, and they are trained again.
 - A last line without a line break was cut off by a kill, or is being written: it is left out.
-- A finished line that is no record is an error that names file and line. Only `read_tail`, for those who look
-  at a run from outside while it goes on, passes over it.
+- A finished line that is no record is left out: one bad line must not cost a run. `read_log` says which,
+  `read_events` warns of them; `read_tail`, for those who look at a run from outside while it goes on, is
+  silent.
 
 Reading needs no torch.
 """
@@ -17,18 +18,30 @@ from __future__ import annotations
 import json
 import os
 import time
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Required, cast
+from typing import Annotated, NamedTuple, Required, cast
 
-from pydantic import ConfigDict, with_config
+from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
 
 TAIL_BYTES = 65_536
 """What `read_tail` reads: more than a hundred step records."""
 
 
+NEEDED = {"step": ("step",), "resume": ("step",), "warning": ("message",)}
+"""Event to fields without which nobody can read it."""
+
+MOST_STEPS = 10**15
+"""Beyond any run."""
+
+SHOWN = 3
+"""Bad lines of a log that a warning tells apart."""
+
+
+@with_config(ConfigDict(extra="allow", allow_inf_nan=False))
 class Record(TypedDict, total=False):
     """One line of a log: what all events have, and what some have that others read."""
 
@@ -109,6 +122,30 @@ class StepRecord(TypedDict, total=False):
     """true if a trunk took the step and this run branched off it later; else missing"""
 
 
+@with_config(ConfigDict(extra="allow", allow_inf_nan=False))
+class _LoggedStep(StepRecord, total=False):
+    """A step's line."""
+
+    event: Required[str]
+    time: Required[float]
+
+
+_RECORD, _STEP = TypeAdapter(Record), TypeAdapter(_LoggedStep)
+
+
+class DamagedLog(UserWarning):
+    """Lines of a log are no records and were left out."""
+
+
+class ReadLog(NamedTuple):
+    """What a log holds."""
+
+    records: list[Record]
+    """In order."""
+    damage: str | None
+    """File and lines that are no records, and why; None if there are none."""
+
+
 class EventLog:
     """Append records; each is flushed, so that a killed process loses at most a cut-off last line."""
 
@@ -146,16 +183,31 @@ def heal(path: Path) -> None:
         file.truncate(content.rfind(b"\n") + 1)
 
 
-def read_events(path: Path, kind: str = "") -> list[Record]:
+def read_log(path: Path, kind: str = "") -> ReadLog:
     """All records in order, or all of one kind: other lines are not parsed then.
 
     Raises:
-        ValueError: a finished line is not a record; the message names file and line.
+        OSError: there is no such file, or it cannot be read.
     """
     wanted = f'"{kind}"'.encode() if kind else b""
-    lines = enumerate(_finished(path.read_bytes()), 1)
-    records = [_record(line, path, number) for number, line in lines if wanted in line]
-    return [record for record in records if kind in ("", record["event"])]
+    records, bad = [], []
+    for number, line in enumerate(_finished(path.read_bytes()), 1):
+        if wanted in line:
+            try:
+                records.append(_record(line))
+            except ValueError as error:
+                bad.append(f"line {number} ({error})")
+    shown = "; ".join(bad[:SHOWN]) + (f"; and {len(bad) - SHOWN} more" if len(bad) > SHOWN else "")
+    damage = f"{path}: not a record, left out: {shown}" if bad else None
+    return ReadLog([record for record in records if kind in ("", record["event"])], damage)
+
+
+def read_events(path: Path, kind: str = "") -> list[Record]:
+    """The records that `read_log` finds; warns (`DamagedLog`) of lines that are none."""
+    log = read_log(path, kind)
+    if log.damage:
+        warnings.warn(log.damage, DamagedLog, stacklevel=2)
+    return log.records
 
 
 def read_tail(path: Path, size: int = TAIL_BYTES) -> list[Record]:
@@ -170,7 +222,7 @@ def read_tail(path: Path, size: int = TAIL_BYTES) -> list[Record]:
     records = []
     for line in lines[bool(begin) :]:  # the first one is cut off unless the file begins with it
         with suppress(ValueError):
-            records.append(_record(line, path, 0))
+            records.append(_record(line))
     return records
 
 
@@ -193,7 +245,7 @@ def steps_of(records: Sequence[Record]) -> list[StepRecord]:
 
 
 def read_steps(path: Path) -> list[StepRecord]:
-    """The steps of the run whose log this is; see `steps_of` and, for what it raises, `read_events`."""
+    """The steps of the run whose log this is; see `steps_of` and, for what it warns of, `read_events`."""
     return steps_of(read_events(path))
 
 
@@ -235,16 +287,27 @@ def _finished(content: bytes) -> list[bytes]:
     return content.split(b"\n")[:-1]
 
 
-def _record(line: bytes, path: Path, number: int) -> Record:
+def _record(line: bytes) -> Record:
     """Parse one line.
 
     Raises:
-        ValueError: it is no record.
+        ValueError: it is no record; the message says why, not where.
     """
     try:
         found = json.loads(line)
-        found["event"]
-    except (ValueError, TypeError, KeyError) as error:
-        problem = f"{path}, line {number}: not a JSON record ({error}); restore it or run the run again"
-        raise ValueError(problem) from None
+        (_STEP if _is_step(found) else _RECORD).validate_python(found, strict=True)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(map(str, problem["loc"])) or "it"
+        raise ValueError(f"{where}: {problem['msg']}") from None
+    except (ValueError, RecursionError):
+        raise ValueError("not JSON") from None
+    if missing := [name for name in NEEDED.get(found["event"], ()) if name not in found]:
+        raise ValueError(f"no {missing[0]}")
+    if not 0 <= found.get("step", 0) < MOST_STEPS:
+        raise ValueError(f"step is not between 0 and {MOST_STEPS}")
     return cast("Record", found)
+
+
+def _is_step(found: object) -> bool:
+    return isinstance(found, dict) and found.get("event") == "step"

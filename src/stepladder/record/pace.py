@@ -22,6 +22,31 @@ class Pace:
     positions_per_second: float
 
 
+def told_steps(spec: RunSpec, steps: Sequence[StepRecord]) -> list[StepRecord]:
+    """Those of a log's steps that are of this run and tell what its pace is made of; a damaged log may have
+    others."""
+    phases = {phase.name for phase in spec.recipe.phases}
+    return [
+        record
+        for record in steps
+        if record["step"] < spec.recipe.steps
+        and record.get("phase") in phases
+        and {"step_seconds", "accelerators", "mfu"} <= record.keys()
+    ]
+
+
+def lost_phase(spec: RunSpec, steps: Sequence[StepRecord], done: int) -> str | None:
+    """A phase that a run of `done` steps has begun and that none of its logged steps tells of, so that its
+    pace is not known any more; None if there is no such phase."""
+    known = {record["phase"] for record in told_steps(spec, steps) if record["step"] < done}
+    begin = 0
+    for phase in spec.recipe.phases:
+        if phase.steps and begin < done and phase.name not in known:
+            return phase.name
+        begin += phase.steps
+    return None
+
+
 def typical_pace(spec: RunSpec, steps: Sequence[StepRecord]) -> Pace:
     """The run's pace by the medians of its logged steps, so that a slow step costs nothing."""
     phases = {phase.name: phase for phase in spec.recipe.phases if phase.steps}

@@ -46,6 +46,11 @@ class RunFolder:
         return self.path / "result.json"
 
     @property
+    def lock(self) -> Path:
+        """Who trains here now; gone when nobody does: see `stepladder.documents.lock`."""
+        return self.path / "lock.json"
+
+    @property
     def everything(self) -> tuple[Path, ...]:
         """All that one training of the run leaves here, whether it is there or not."""
         return self.spec, self.events, self.log, self.checkpoints, self.result

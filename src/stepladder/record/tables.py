@@ -9,6 +9,7 @@ the fields of `StepRecord`.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from pyarrow import ArrowInvalid
 from stepladder.documents.document import FIRST, DocumentError
 from stepladder.documents.files import write_atomically
 from stepladder.record.check import check_result, check_same_data, read_spec
-from stepladder.record.events import StepRecord, read_events, steps_of
+from stepladder.record.events import DamagedLog, StepRecord, read_log, steps_of
 from stepladder.record.paths import LadderFolder, RunFolder
 from stepladder.record.plan import Plan, PlannedRun
 from stepladder.record.result import Result
@@ -40,15 +41,19 @@ class Finished:
 
     @classmethod
     def read(cls, folder: RunFolder, planned: PlannedRun | None = None) -> Finished:
-        """Read a run's result and log, and check them.
+        """Read a run's result and log, and check them. Damaged lines of a log are left out with a warning
+        (`DamagedLog`); such a log says nothing against a result.
 
         Raises:
             FileNotFoundError: there is no result or no log.
             ValueError: a file is not what it should be; the message names it, and field or line.
         """
-        result, records = Result.read(folder.result), read_events(folder.events)
-        check_result(result, folder.result, read_spec(folder, planned), records)
-        return cls(result, steps_of(records))
+        result, log = Result.read(folder.result), read_log(folder.events)
+        if log.damage:
+            warnings.warn(log.damage, DamagedLog, stacklevel=2)
+        witnesses = [] if log.damage else log.records
+        check_result(result, folder.result, read_spec(folder, planned), witnesses)
+        return cls(result, steps_of(log.records))
 
 
 def collect(

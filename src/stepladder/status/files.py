@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
@@ -10,7 +9,7 @@ from pathlib import Path
 from statistics import median
 from typing import Literal
 
-from stepladder.record.checkpoints import STATE, complete_newest_first
+from stepladder.record.checkpoints import complete_newest_first, read_state
 from stepladder.record.events import (
     Record,
     StepRecord,
@@ -49,7 +48,7 @@ def is_of(spec: RunSpec, folder: RunFolder) -> bool:
     """Whether the unfinished run in the folder is of this spec; if not, training moves it aside."""
     try:
         return folder.spec.read_text(encoding="utf-8").strip() == spec.to_json()
-    except OSError:
+    except (OSError, ValueError):
         return False
 
 
@@ -78,8 +77,8 @@ def saved_seconds(checkpoints: Path) -> tuple[float, float | None]:
     """Working time of all attempts up to the newest complete checkpoint, and when it was saved."""
     for path in complete_newest_first(checkpoints):
         # A checkpoint may be replaced while this reads it: then the one before it will do.
-        with suppress(OSError, ValueError, KeyError):
-            state = json.loads((path / STATE).read_bytes())
+        with suppress(OSError, ValueError):
+            state = read_state(path)
             return state["seconds"]["total"], state["time"]
     return 0.0, None
 

@@ -116,11 +116,7 @@ class Version:
 
 def read_entries(results: Path) -> tuple[list[EndedRun], int]:
     """Runs that ended below a ladder's results, those moved aside included, by time; and how many told no
-    figures.
-
-    Raises:
-        ValueError: a log has a finished line that is no record; the message names file and line.
-    """
+    figures. Warns of lines of logs that are no records."""
     logs = sorted(LadderFolder(results).runs.glob("**/events.jsonl"))
     found = [entry for log in logs for entry in _ends(RunFolder(log.parent))]
     entries = [entry for entry in found if entry is not None]
@@ -140,7 +136,7 @@ def _ends(folder: RunFolder) -> Iterator[EndedRun | None]:
 def _read_work(path: Path) -> Work | None:
     try:
         return Work.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
+    except (OSError, ValueError):
         return None
 
 

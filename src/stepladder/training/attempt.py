@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from stepladder.data.batches import Corpus
-from stepladder.record.folder import take_folder
+from stepladder.record.folder import Taken, take_folder
 from stepladder.record.paths import RunFolder
 from stepladder.record.spec import RunSpec
 from stepladder.schema.execution import EngineOptions
@@ -66,13 +66,13 @@ def prepare(
     """Open the corpus, take the run's folder, build the trainer with its first weights; see `train`."""
     corpus = Corpus.open(manifest, spec.data.max_validation_tokens)
     identity = {"spec_sha256": spec.sha256, "data_sha256": corpus.manifest.sha256}
-    aside = take_folder(run_dir, spec, identity) if ranks.leads else None
+    taken = take_folder(run_dir, spec, identity) if ranks.leads else Taken(None, [])
     journal = Journal(run_dir, spec.id, silent=not ranks.leads)
     described = hardware.describe(device, spec.precision, threads, machine)
     started = utc_now()
-    warnings = []
-    if aside:
-        warnings.append(f"the spec or the data changed: earlier files are in {aside.name}/")
+    warnings = list(taken.warnings)
+    if taken.aside:
+        warnings.append(f"the spec or the data changed: earlier files are in {taken.aside.name}/")
     if described.peak_flops_per_second is None:
         warnings.append(f"no peak FLOP/s, so no MFU: {described.source}")
     return Attempt(

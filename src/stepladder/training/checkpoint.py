@@ -2,8 +2,9 @@
 
 A checkpoint is a folder `step-NNNNNN`: the tensors as torch.distributed.checkpoint writes them (every rank
 its part), `state.json` (where the run was) and, last, `manifest.json` (sha256 of every file). It is written
-under another name, synced, and renamed. One without a manifest, or whose files do not match it, is not used.
-It can be read by any number of ranks, whatever the number that wrote it.
+under another name, synced, and renamed. One without a manifest, whose files are not exactly those of the
+manifest, or whose state is none of this run, is not used. It can be read by any number of ranks, whatever the
+number that wrote it; `stored_tensors` reads the tensors.
 
 torch.distributed.checkpoint is imported where it is needed: it takes a second, which the first save spends
 beside the training.
@@ -16,7 +17,9 @@ import json
 import os
 import shutil
 import warnings
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -31,6 +34,7 @@ from stepladder.record.checkpoints import (
     checkpoint_path,
     newest_first,
     partial_path,
+    read_state,
     step_of,
 )
 
@@ -107,9 +111,10 @@ class Saver:
         # A failed save costs a save: the run goes on from the one before. What a rank raises reaches all
         # of them as a CheckpointException, which is no Exception.
         except (Exception, CheckpointException) as error:
-            problem = f"{_reason(error)}; {shutil.disk_usage(self._existing()).free:,} bytes are free there"
+            problem = f"{reason(error)}; {shutil.disk_usage(self._existing()).free:,} bytes are free there"
             if self._leads:
-                shutil.rmtree(partial_path(self._folder, step), ignore_errors=True)
+                with suppress(OSError):
+                    remove(partial_path(self._folder, step))
         return Outcome(step, perf_counter() - start, problem)
 
     def _existing(self) -> Path:
@@ -121,7 +126,7 @@ class Saver:
 
         partial = partial_path(self._folder, step)
         if self._leads:
-            shutil.rmtree(partial, ignore_errors=True)
+            remove(partial)
         writer = dcp.FileSystemWriter(partial, single_file_per_rank=True, sync_files=True)
         dcp.save(self._host, storage_writer=writer, process_group=self._group, no_dist=self._group is None)
         # Saving ends with an exchange between all ranks, so that their files are there now.
@@ -134,55 +139,85 @@ class Saver:
     def _publish(self, partial: Path, step: int) -> None:
         """Rename, and remove what is not to be kept."""
         target = checkpoint_path(self._folder, step)
-        shutil.rmtree(target, ignore_errors=True)  # only ever a broken one: a complete one is not saved again
+        remove(target)  # only ever a broken one: a complete one is not saved again
         partial.rename(target)
         sync_folder(self._folder)
         for path in newest_first(self._folder):
             if step_of(path) > step:  # found unusable at resume, or the run would have gone on from it
-                shutil.rmtree(path)
+                remove(path)
         for old in newest_first(self._folder)[self._keep :]:
-            shutil.rmtree(old)
+            remove(old)
 
 
 def verify(path: Path) -> Checkpoint:
     """Check every byte of one checkpoint and read its state.
 
     Raises:
-        BrokenCheckpoint: the manifest or a file is missing, or a file does not match its sha256.
+        BrokenCheckpoint: the manifest is missing or lists other files than the folder holds, a file does not
+            match its sha256, or the state is none, or of another step.
     """
     try:
-        hashes = json.loads((path / MANIFEST).read_bytes())
-        for name, expected in hashes.items():
-            if file_sha256(path / name) != expected:
-                raise BrokenCheckpoint(f"{path / name} does not match its sha256")
-        return Checkpoint(path, json.loads((path / STATE).read_bytes()))
+        check_files(path, json.loads((path / MANIFEST).read_bytes()))
+        return Checkpoint(path, read_state(path))
     except BrokenCheckpoint:
         raise
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BrokenCheckpoint(f"{path} is incomplete ({error})") from error
 
 
-def newest_checkpoint(folder: Path) -> tuple[Checkpoint | None, list[str]]:
-    """The newest usable checkpoint below `folder`, and why newer ones were not usable."""
-    problems = []
+def check_files(path: Path, hashes: object) -> None:
+    """Compare a checkpoint's files with what its manifest says.
+
+    Raises:
+        BrokenCheckpoint: they differ.
+    """
+    if not isinstance(hashes, dict):
+        raise BrokenCheckpoint(f"{path / MANIFEST} is no manifest")
+    # NFS keeps what was removed while it was open under such a name.
+    there = {file.name for file in path.iterdir() if not file.name.startswith(".nfs")} - {MANIFEST}
+    if differing := sorted(there ^ hashes.keys()):
+        raise BrokenCheckpoint(
+            f"{path} and its manifest do not have the same files: {', '.join(differing[:5])} are in one only"
+        )
+    for name, expected in hashes.items():
+        if file_sha256(path / name) != expected:
+            raise BrokenCheckpoint(f"{path / name} does not match its sha256")
+
+
+def usable_checkpoints(
+    folder: Path, refuse: Callable[[CheckpointState], str | None]
+) -> Iterator[Checkpoint | str]:
+    """The usable checkpoints below `folder`, newest first; between them, why others are not usable.
+
+    Args:
+        refuse: why a state is none that this run can go on from; None if it is one.
+    """
     for path in newest_first(folder):
         try:
-            return verify(path), problems
+            found = verify(path)
         except BrokenCheckpoint as error:
-            problems.append(str(error))
+            yield str(error)
+            continue
+        problem = refuse(found.state)
+        yield found if problem is None else f"{path}: {problem}"
+
+
+def newest_checkpoint(folder: Path) -> tuple[Checkpoint | None, list[str]]:
+    """The newest usable checkpoint below `folder` of whatever run, and why newer ones were not usable."""
+    problems = []
+    for found in usable_checkpoints(folder, lambda state: None):
+        if isinstance(found, Checkpoint):
+            return found, problems
+        problems.append(found)
     return None, problems
 
 
-def read_tensors(path: Path, tensors: dict[str, Tensor], group: Any = None) -> None:
-    """Read a checkpoint into tensors of the same names and shapes, in whatever way they are sharded now.
-
-    Args:
-        group: process group of all ranks; None for a single rank.
-    """
-    from torch.distributed import checkpoint as dcp
-
-    reader = dcp.FileSystemReader(path)
-    dcp.load(tensors, storage_reader=reader, process_group=group, no_dist=group is None)
+def remove(path: Path) -> None:
+    """Remove the folder, or whatever else lies at `path`; nothing may."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def file_sha256(path: Path) -> str:
@@ -191,12 +226,12 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _reason(error: BaseException) -> str:
+def reason(error: BaseException) -> str:
     """What went wrong at the bottom: a full disk reaches us wrapped by the ranks' exchange."""
     failures = getattr(error, "failures", None)
     if failures:
         error = next(iter(failures.values()))[0]
-    return f"{type(error).__name__}: {str(error).splitlines()[0]}"
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
 
 
 def _write_synced(path: Path, content: bytes) -> None:

@@ -13,13 +13,15 @@ from __future__ import annotations
 import signal
 import socket
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import psutil
 
 from stepladder.record.checkpoints import checkpoint_path
-from stepladder.record.events import read_events, restarts, steps_of
-from stepladder.record.folder import holds_result
+from stepladder.record.events import read_log, restarts, steps_of
+from stepladder.record.folder import holds_result, sole_training
+from stepladder.record.pace import told_steps
 from stepladder.record.paths import RunFolder
 from stepladder.record.result import EngineUsed, Health, Result, Seconds
 from stepladder.record.spec import TRUNK, RunSpec
@@ -77,6 +79,7 @@ def train(
         Path of result.json.
 
     Raises:
+        Held: another process trains in this folder.
         NonFiniteLoss: more losses or gradients than allowed became infinite or NaN.
         ValueError: MFU came out above 1, so the peak is wrong; or the ranks cannot share a batch equally.
         SystemExit: with status 75 after SIGTERM or SIGUSR2, once a checkpoint is saved.
@@ -89,7 +92,8 @@ def train(
     world = World.from_environment()
     check_shares(spec, world)
     own = device_of(world, pick_device(device))
-    with join(world, own) as ranks:
+    alone = sole_training(run_dir) if world.rank == 0 else nullcontext()
+    with alone, join(world, own) as ranks:
         attempt = prepare(
             spec,
             manifest,
@@ -238,12 +242,12 @@ def result(
 ) -> Result:
     """Everything result.json holds; memory is that of the rank that used most."""
     spec, trainer, accelerators = attempt.spec, attempt.trainer, attempt.ranks.world.size
-    records = read_events(attempt.journal.path)
+    records = read_log(attempt.journal.path).records
     return make_result(
         spec,
         attempt.corpus,
         attempt.hardware,
-        steps_of(records),
+        told_steps(spec, steps_of(records)),
         losses,
         accelerators=accelerators,
         engine=EngineUsed(

@@ -1,0 +1,139 @@
+"""Reading a checkpoint's tensors without running anything that its files say.
+
+torch.distributed.checkpoint describes the tensors in `.metadata`, a pickle, and a pickle may call whatever it
+names. Here it may name the classes of such a description and nothing else. The description is not believed
+either: it may lead only to tensors, in files of the checkpoint's own folder, and torch reads these as weights
+alone.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from stepladder.record.checkpoints import MANIFEST, STATE
+from stepladder.training.checkpoint import BrokenCheckpoint, reason
+
+METADATA = ".metadata"
+
+_DTYPES = ("float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool")
+
+ALLOWED = frozenset(
+    {
+        ("torch", "Size"),
+        *(("torch", dtype) for dtype in _DTYPES),
+        ("torch.serialization", "_get_layout"),
+        *(
+            ("torch.distributed.checkpoint.metadata", name)
+            for name in (
+                "Metadata",
+                "MetadataIndex",
+                "StorageMeta",
+                "TensorStorageMetadata",
+                "TensorProperties",
+                "ChunkStorageMetadata",
+                "_MEM_FORMAT_ENCODING",
+            )
+        ),
+        ("torch.distributed.checkpoint.filesystem", "_StorageInfo"),
+        ("pathlib", "PosixPath"),
+        ("pathlib._local", "PosixPath"),  # its place in Python 3.13
+    }
+)
+"""Module and name of all that a description is made of."""
+
+
+class _Description(pickle._Unpickler):
+    """A pickle that can name only `ALLOWED`.
+
+    The one written in Python: that in C reserves as much memory as a damaged file asks for.
+    """
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in ALLOWED:
+            raise BrokenCheckpoint(f"it names {module}.{name}, which no checkpoint of ours does")
+        return super().find_class(module, name)
+
+
+def read_tensors(path: Path, tensors: dict[str, Tensor], group: Any = None) -> None:
+    """Read a checkpoint into tensors of the same names and shapes, in whatever way they are sharded now.
+
+    Args:
+        group: process group of all ranks, which all raise if one does; None for a single rank.
+
+    Raises:
+        BrokenCheckpoint: it does not hold these tensors; some of them may have been written to.
+    """
+    from torch.distributed import checkpoint as dcp
+
+    problem, metadata = None, dcp.Metadata({}, storage_data={})
+    try:
+        metadata = read_description(path, tensors)
+    except (OSError, BrokenCheckpoint) as error:
+        problem = f"{path}: {error}"  # with an empty description loading fails, which the other ranks learn
+
+    class Reader(dcp.FileSystemReader):
+        """One that unpickles nothing."""
+
+        def read_metadata(self) -> dcp.Metadata:  # type: ignore[override]
+            return metadata
+
+    try:
+        dcp.load(tensors, storage_reader=Reader(path), process_group=group, no_dist=group is None)
+    # What a rank raises reaches all of them as a CheckpointException, which is no Exception.
+    except (Exception, dcp.CheckpointException) as error:
+        raise BrokenCheckpoint(problem or f"{path}: {reason(error)}") from error
+
+
+def read_description(path: Path, tensors: Mapping[str, Tensor]) -> Any:
+    """What the checkpoint's `.metadata` says of these tensors.
+
+    Raises:
+        OSError: it cannot be read.
+        BrokenCheckpoint: it is no description of them, or leads out of the checkpoint.
+    """
+    files = {file.name for file in path.iterdir()} - {STATE, MANIFEST, METADATA}
+    with (path / METADATA).open("rb") as file:
+        try:
+            found = _Description(file).load()
+            check_description(found, tensors, files)
+        except BrokenCheckpoint as error:
+            raise BrokenCheckpoint(f"{METADATA} is not used: {error}") from None
+        # A damaged pickle raises whatever its classes raise, and its objects may have any attributes.
+        except Exception as error:
+            raise BrokenCheckpoint(f"{METADATA} is no description of tensors ({error})") from error
+    return found
+
+
+def check_description(found: Any, tensors: Mapping[str, Tensor], files: set[str]) -> None:
+    """Refuse a description that is not of these tensors, or leads to other files.
+
+    Raises:
+        BrokenCheckpoint: it does.
+    """
+    from torch.distributed.checkpoint.filesystem import _StorageInfo
+    from torch.distributed.checkpoint.metadata import Metadata, MetadataIndex, TensorStorageMetadata
+
+    if not isinstance(found, Metadata):
+        raise BrokenCheckpoint("it describes no tensors")
+    described = found.state_dict_metadata
+    if differing := sorted(map(str, described.keys() ^ tensors.keys())):
+        raise BrokenCheckpoint(f"it has other tensors than the run: {', '.join(differing[:5])}")
+    for name, tensor in tensors.items():
+        entry = described[name]
+        # An entry of another kind would be unpickled without restriction.
+        if not isinstance(entry, TensorStorageMetadata) or entry.size != tensor.size():
+            raise BrokenCheckpoint(f"{name} is no tensor of shape {tuple(tensor.size())}")
+        if sum(chunk.sizes.numel() for chunk in entry.chunks) != tensor.numel():
+            raise BrokenCheckpoint(f"parts of {name} are missing")
+        if entry.properties.dtype != tensor.dtype:
+            raise BrokenCheckpoint(f"{name} is of {entry.properties.dtype}, not {tensor.dtype}")
+    for index, place in found.storage_data.items():
+        if not isinstance(index, MetadataIndex) or not isinstance(place, _StorageInfo):
+            raise BrokenCheckpoint("it does not say where the tensors are")
+        if place.relative_path not in files or place.transform_descriptors:
+            raise BrokenCheckpoint(f"{index.fqn} is not in a file of the checkpoint")
