@@ -92,7 +92,7 @@ def make(rng: random.Random) -> Case:
     made = []
     if rng.random() < 0.6:
         tree = copy.deepcopy(rng.choice(_trees()))
-        for _ in range(rng.randint(1, 3)):
+        for _ in range(rng.choice((1, 1, 2, 3))):
             made.append(_change_tree(rng, tree))
         buffer = io.StringIO()
         writer = YAML(typ="safe", pure=True)
@@ -161,6 +161,28 @@ def _move(rng: random.Random, holder: Any, key: Any, tree: Any) -> None:
     other[place] = copy.deepcopy(holder[key])
 
 
+def _vary(rng: random.Random, holder: Any, key: Any, tree: Any) -> None:
+    """A number that makes sense; in a list, one more of it."""
+    value = holder[key]
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        near = rng.choice((value + 1, value * 2, value * 1.1, value * 0.9, value * (1 + 1e-9), str(value)))
+        near = round(near) if isinstance(value, int) and not isinstance(near, str) else near
+        if isinstance(holder, list) and rng.random() < 0.7:
+            holder.append(near)
+        else:
+            holder[key] = near
+
+
+def _label(rng: random.Random, holder: Any, key: Any, tree: Any) -> None:
+    """One more architecture or recipe, under a label like another's."""
+    parts = tree.get(rng.choice(("architectures", "recipes")))
+    if isinstance(parts, dict) and parts:
+        label = rng.choice(list(parts))
+        names = (7, "7", f"{label}-tst", f"{label}-baseline", f"tst-{label}", str(label).upper(), f"{label}.")
+        settings = parts[label] if isinstance(parts[label], dict) else {}
+        parts[rng.choice(names)] = {"kind": label} | settings
+
+
 def _nest(rng: random.Random, holder: Any, key: Any, tree: Any) -> None:
     for _ in range(rng.choice((1, 2, 60))):
         holder[key] = [holder[key]] if rng.random() < 0.5 else {str(key): holder[key]}
@@ -174,6 +196,7 @@ def _fill(rng: random.Random, holder: Any, key: Any, tree: Any) -> None:
 
 TREE_CHANGES: tuple[Callable[[random.Random, Any, Any, Any], None], ...] = (
     *(_replace, _replace, _remove, _scale, _scale, _repeat, _repeat, _rename, _move, _nest, _fill),
+    *(_vary, _vary, _vary, _vary, _label, _label),
 )
 
 

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from stepladder.ladder.expand import expand
-from stepladder.ladder.load import LadderError, find_ladder, load_ladder
+from stepladder.ladder.load import error_at, find_ladder, load_ladder
+from stepladder.ladder.names import check_ids
 from stepladder.ladder.plan import JobCost, make_plan
+from stepladder.ladder.read import LadderError
 from stepladder.ladder.sweep import (
     SweepRun,
     read_rates,
@@ -55,11 +57,16 @@ class Climb:
         """
         path = find_ladder(str(name))
         ladder = load_ladder(path)
+        runs, sweep = expand(ladder, path), sweep_runs(ladder, path)
+        try:
+            check_ids(runs, [run.spec for run in sweep])
+        except ValueError as error:
+            raise error_at(path, ("sweep" if sweep else "rungs",), str(error)) from None
         return cls(
             path=path,
             ladder=ladder,
-            runs={run.id: run for run in expand(ladder, path)},
-            sweep={run.spec.id: run for run in sweep_runs(ladder, path)},
+            runs={run.id: run for run in runs},
+            sweep={run.spec.id: run for run in sweep},
         )
 
     @cached_property
