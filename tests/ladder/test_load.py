@@ -25,7 +25,10 @@ BROKEN = {
     ),
     "duplicate rung": (("{depth: 3}", "{depth: 2}"), ["line 5", "rungs[1]", "second rung 'd2'"]),
     "duplicate seed": (("seeds: [0, 1]", "seeds: [1, 1]"), ["seeds", "twice"]),
-    "duplicate key": (("budgets: [1]", "budgets: [1]\nname: twice"), ["line 13", "the key name", "duplicate", "line 1"]),
+    "duplicate key": (
+        ("budgets: [1]", "budgets: [1]\nname: twice"),
+        ["line 13", "the key name", "duplicate", "line 1"],
+    ),
     "top-k over experts": (("top_k: 2", "top_k: 9"), ["line 8", "moe", "top_k 9", "between 1 and 8"]),
     "unknown setting of a recipe": (("bag_size: 4", "bagsize: 4"), ["recipes.tst.bagsize", "'bag_size'"]),
     "unknown recipe": (

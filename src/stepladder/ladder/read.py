@@ -1,8 +1,8 @@
 """The text of a ladder file as plain values, each with its line.
 
 Bounded: whatever a file holds, it is read or refused within a second and in a few megabytes. YAML 1.2: 1e-3
-is a number, `on` is text. Keys are text, those of one mapping are different; aliases are written out; there are
-no tags and no merge keys.
+is a number, `on` is text. Keys are text, those of one mapping are different; aliases are written out; there
+are no tags and no merge keys.
 """
 
 from __future__ import annotations
@@ -112,8 +112,8 @@ class _Node(NamedTuple):
 
 
 class _Tree:
-    """A file's text as nodes, made of YAML's events one by one: yaml.compose has no bounds, and in C a deep file
-    kills the process."""
+    """A file's text as nodes, made of YAML's events one by one: yaml.compose has no bounds, and in C a deep
+    file kills the process."""
 
     def __init__(self, path: Path, text: str) -> None:
         """Parse it.
@@ -195,14 +195,12 @@ class _Conversion:
         """A mapping; its keys' lines are noted."""
         for key, part in zip(node.parts[::2], node.parts[1::2], strict=True):
             if key.kind not in ("plain", "quoted"):
-                raise LadderError(
-                    f"{self.source.path}, line {key.line}: a key is text, no list and no mapping"
-                )
+                raise LadderError(f"{self.source.path}, line {key.line}: a key is text, no list or mapping")
             inner = (*where, key.text)
             if key.text in into:
                 raise LadderError(
-                    f"{self.source.path}, line {key.line}: the key {key_path(inner)} is a duplicate of that in "
-                    f"line {self.source.lines[inner]}: remove or rename one"
+                    f"{self.source.path}, line {key.line}: the key {key_path(inner)} is a duplicate of the "
+                    f"one in line {self.source.lines[inner]}: remove or rename one"
                 )
             self.source.lines[inner] = key.line
             into[key.text] = self.value(part, inner)

@@ -48,7 +48,7 @@ class Range:
 def shown(number: float) -> str:
     """A number as one would type it: 1048576, 1e-09, 0.999999."""
     if abs(number) < 1e8 and number == int(number):
-        return str(int(number))
+        return str(int(number)) if number % 1e6 or not number else f"{number:g}"
     return f"{number:.6g}" if abs(number) < 1e300 else "a number beyond 1e300"
 
 
