@@ -1,4 +1,4 @@
-"""Every number of a ladder has a range that is checked, stated and documented, also once rules are applied."""
+"""Every number of a ladder has a range: checked, stated and documented, also once rules are applied."""
 
 import math
 import typing
