@@ -139,6 +139,8 @@ MFU = Range(0.001, 1)
 FLOPS_PER_SECOND = Range(1e6, 1e17)
 """Of one accelerator. Today's fastest is at 1e16 in its narrowest type: a larger figure switches the guard
 off."""
+PEAK = Range(1e9, 1e17)
+"""FLOP/s of one accelerator, dense."""
 OVERHEAD_SECONDS = Range(0, 1e6)
 PRICE_PER_HOUR = Range(0, 1e4)
 """USD per accelerator; 0 for one that is paid for."""
