@@ -60,7 +60,7 @@ def _entry(path: str | Path, name: object, entry: object) -> Accelerator:
 def find_accelerator(device_name: str, table: dict[str, Accelerator]) -> Accelerator | None:
     """The entry for a device as torch names it ("NVIDIA H200"), or None if there is none.
 
-    The whole name must be known: "NVIDIA H200 NVL" is not an H200, and "NVIDIA H200 MIG 1g.18gb" a part of one.
+    The whole name must be known: "NVIDIA H200 NVL" is no H200, "NVIDIA H200 MIG 1g.18gb" a part of one.
     """
     bare = re.sub(r"^(NVIDIA|Tesla|AMD Instinct|AMD)\s+", "", device_name.strip())
     return next((entry for entry in table.values() if bare in entry.match), None)
