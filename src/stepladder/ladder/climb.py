@@ -15,6 +15,7 @@ from stepladder.ladder.load import error_at, find_ladder, load_ladder
 from stepladder.ladder.names import check_ids
 from stepladder.ladder.plan import JobCost, make_plan
 from stepladder.ladder.read import LadderError
+from stepladder.ladder.resolved import check_run
 from stepladder.ladder.sweep import (
     SweepRun,
     read_rates,
@@ -110,12 +111,18 @@ class Climb:
 
         Raises:
             FileNotFoundError: the rate is not known, because the sweep is not analysed yet.
+            LadderError: the sweep predicts a rate at which nothing would be learnt.
         """
         spec = self.every_job[run]
         if run not in self.tuned:
             return spec
         rates = read_rates(self.learning_rates, self.sweep_digest)
-        return with_rate(spec, rates[spec.variant, spec.rung, spec.budget])
+        final = with_rate(spec, rates[spec.variant, spec.rung, spec.budget])
+        try:
+            check_run(final)
+        except ValueError as error:
+            raise LadderError(f"{run}, at the rate that {self.learning_rates} predicts: {error}") from None
+        return final
 
     def price(self, table: dict[str, Accelerator]) -> Plan:
         """The plan of all runs, those of the sweep marked. The rates of tuned runs are not known to it.

@@ -64,7 +64,7 @@ class AnalysisConfig(Settings):
     references: tuple[str, ...] = ()
     """Further variants that every other is compared with. Each recipe is always compared with the baseline's
     recipe on its own architecture too."""
-    confidence: Annotated[float, ranges.COVERAGE] = 0.95
+    confidence: float = Field(default=0.95, gt=0, lt=1)
     """Coverage of all intervals."""
     bootstrap_draws: Annotated[int, ranges.DRAWS] = 2000
     """Bootstrap replicates; every law is fitted again in each."""

@@ -147,7 +147,6 @@ PRICE_PER_HOUR = Range(0, 1e4)
 ACCELERATOR_HOURS = Range(1e-6, 1e9)
 
 # Analysis
-COVERAGE = Range(0.01, 0.9999)
 DRAWS = Range(100, 10**5)
 HUBER_DELTA = Range(1e-9, 100)
 """Log loss."""

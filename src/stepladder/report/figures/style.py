@@ -149,11 +149,17 @@ def legend_above(figure: Figure, handles: Sequence[Line2D]) -> None:
     """
     for handle in handles:
         handle.set_label(shortened(str(handle.get_label()), LEGEND_LABEL))
-    for columns in range(len(handles), 0, -1):
+    one = figure.legend(handles=handles, ncols=1)
+    fitting = int(figure.bbox.width // one.get_window_extent().width)
+    one.remove()
+    # Columns are as wide as their own labels, so that more may fit than of the widest.
+    for columns in range(min(len(handles), 2 * max(1, fitting)), 0, -1):
         legend = figure.legend(handles=handles, loc="outside upper center", ncols=columns)
         size = legend.get_window_extent()
         if columns == 1 or size.width < 0.97 * figure.bbox.width:
-            figure.set_figheight(figure.get_figheight() + max(0.0, size.height / figure.dpi - TWO_ROWS))
+            height = size.height / figure.dpi
+            if height > TWO_ROWS:
+                figure.set_figheight(figure.get_figheight() + height - TWO_ROWS / 2)
             return
         legend.remove()
 

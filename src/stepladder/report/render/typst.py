@@ -56,8 +56,10 @@ def typeset(
 FALLBACK = ("DejaVuSans.ttf", "DejaVuSans-Bold.ttf", "DejaVuSans-Oblique.ttf")
 """Of matplotlib's wheel: Greek, Cyrillic, Arabic, Hebrew, Armenian, Georgian and most symbols. Typst's own
 fonts come first."""
+EMBEDDED = frozenset(map(chr, range(0x900, 0x980)))
+"""Devanagari, which Typst's wheel has in New Computer Modern, and `FALLBACK` has not."""
 FONTS = "STEPLADDER_FONTS"
-"""Environment variable: folders of further fonts, as for Chinese or Devanagari, with colons between them."""
+"""Environment variable: folders of further fonts, as for Chinese, with colons between them."""
 
 
 def font_folder(root: Path) -> Path:
@@ -85,14 +87,14 @@ def unprintable(text: str) -> str:
         found = sorted(Path(folder).rglob("*"))
         files += [path for path in found if path.suffix.lower() in (".ttf", ".otf")]
     known = {chr(code) for path in files for code in FT2Font(str(path)).get_charmap()}
-    missing = sorted(wanted - known)
+    missing = sorted(wanted - known - EMBEDDED)
     if not missing:
         return ""
     more = f" and {len(missing) - 12} more" if len(missing) > 12 else ""
     codes = ", ".join(f"U+{ord(character):04X}" for character in missing[:12])
     return (
-        f"no font here has the characters {codes}{more}, which appear as boxes: name a folder with a font for "
-        f"them in the environment variable {FONTS}"
+        f"no font here has the characters {codes}{more}, which appear as boxes: name a folder with a font "
+        f"for them in the environment variable {FONTS}"
     )
 
 
