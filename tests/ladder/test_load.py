@@ -106,6 +106,13 @@ def test_a_broken_file_is_explained(edit, name):
         assert text in str(error.value), f"{text!r} not in: {error.value}"
 
 
+@pytest.mark.parametrize("change", [("budgets: [1]", "budgets: [0]"), ("seeds: [0, 1]", "seeds: [x]")])
+def test_one_slip_is_one_line(edit, change):
+    with pytest.raises(LadderError) as error:
+        load_ladder(edit(change))
+    assert len(str(error.value).splitlines()) == 1, error.value
+
+
 @pytest.mark.parametrize("name", IMPOSSIBLE)
 def test_an_impossible_ladder_is_explained(edit, name):
     change, expected = IMPOSSIBLE[name]

@@ -67,6 +67,7 @@ COLLISIONS = {
         [("shape:", SWEEP.replace("}\n", ", budget: 1.0000001}\n"))],
         ["sweep", "dense-baseline/d2/1x/seed0", "budget_multiple"],
     ),
+    "a name that is taken": ([("name: tiny", "name: Machine.json")], ["line 1", "results/ holds a file"]),
     "domains in another case": (
         [
             ("{kind: python_stdlib}", "{kind: text, domains: {code: [a], Code: [b]}}"),

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from stepladder.ladder.kinds import part_settings
-from stepladder.ladder.names import place, same_names
+from stepladder.ladder.names import TAKEN, place, same_names
 from stepladder.ladder.read import LadderError, Location, Source, descend, read_source
 from stepladder.record.kinds import load
 from stepladder.schema import ranges
@@ -97,6 +97,8 @@ def _check_whole(source: Source, ladder: Ladder) -> None:
     def complain(where: Location, message: str) -> None:
         problems.append(source.line(where, message))
 
+    if ladder.name.casefold() in TAKEN:
+        complain(("name",), "results/ holds a file of this name: choose another")
     labels = [rung.label for rung in ladder.rungs]
     variants = dict.fromkeys(ladder.variants)
     for shared in islice(same_names(ladder), SHOWN + 1):
@@ -165,9 +167,12 @@ def error_at(path: Path, where: Location, message: str) -> LadderError:
 
 def _report(source: Source, model: type[BaseModel], error: ValidationError, prefix: Location = ()) -> str:
     """All problems of a ValidationError, one per line (two where the field's meaning helps)."""
+    found = error.errors(include_url=False)[: 5 * SHOWN]
+    places = {problem["loc"][:length] for problem in found for length in range(len(problem["loc"]))}
     lines = []
-    # Several problems may be one to a reader: a value that is none of several kinds.
-    for problem in error.errors(include_url=False)[: 5 * SHOWN]:
+    for problem in found:
+        if problem["type"] == "too_short" and problem["loc"] in places:
+            continue  # only because its items are wrong
         where = prefix + _yaml_location(source.value(prefix), problem["loc"])
         field_model = _model_at(model, problem["loc"][:-1])
         lines.append(source.line(where, _explain(problem, field_model)))

@@ -10,6 +10,9 @@ from stepladder.record.spec import RunSpec
 from stepladder.schema.budget import Budget, budget_label
 from stepladder.schema.ladder import Ladder
 
+TAKEN = ("machine.json",)
+"""Names of what lies beside the ladders' own folders below results/."""
+
 
 class Named(NamedTuple):
     """Something of a ladder file that becomes part of the names of runs."""

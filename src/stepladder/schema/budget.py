@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
 from stepladder.schema import ranges
 from stepladder.schema.settings import Settings
@@ -16,7 +16,14 @@ class Steps(Settings):
     steps: Annotated[int, ranges.STEPS]
 
 
-Budget = Annotated[float, ranges.BUDGET] | Steps
+def _kind(value: object) -> str:
+    return "steps" if isinstance(value, dict | Steps) else "multiple"
+
+
+# Told apart by what is written, so that an error is about that one.
+Budget = Annotated[
+    Annotated[float, ranges.BUDGET, Tag("multiple")] | Annotated[Steps, Tag("steps")], Discriminator(_kind)
+]
 Budgets = Annotated[tuple[Budget, ...], Field(min_length=1, max_length=ranges.MOST_RUNS)]
 
 
