@@ -4,6 +4,7 @@
 #   snakemake plan                     price it, run nothing
 #   snakemake preregister              train all but the largest rung and write down what is expected of it
 #   snakemake --config ladder=smoke    another ladder of configs/ladders, or a path to a file
+import shlex
 import sys
 from pathlib import Path
 
@@ -24,8 +25,10 @@ except LadderError as error:
 
 RESULTS = f"results/{CLIMB.ladder.name}"
 
-# Rules call `stepladder` of the environment that runs Snakemake, activated or not.
-shell.prefix(f"set -euo pipefail; export PATH='{Path(sys.executable).parent}':$PATH; ")
+# Rules call `stepladder` of the environment that runs Snakemake, activated or not. Braces are Snakemake's.
+BIN = shlex.quote(str(Path(sys.executable).parent))
+BIN = BIN.replace("{", "{{").replace("}", "}}")
+shell.prefix(f"set -euo pipefail; export PATH={BIN}:$PATH; ")
 
 
 wildcard_constraints:

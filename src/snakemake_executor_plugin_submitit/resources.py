@@ -14,6 +14,7 @@ NAMES = {
     "mem_mb": "memory per node, MB",
     "mem_mb_per_cpu": "memory per CPU, MB",
     "cpus_per_task": "CPUs per task; default: the rule's threads",
+    "cpus_per_gpu": "CPUs per GPU, in place of cpus_per_task",
     "nodes": "nodes; default 1",
     "tasks": "tasks on all nodes together",
     "tasks_per_node": "tasks on each node; default 1",
@@ -60,6 +61,11 @@ MANAGED = {
     "mem": "resource mem_mb",
     "mem-per-cpu": "resource mem_mb_per_cpu",
     "cpus-per-task": "resource cpus_per_task or threads",
+    "cpus-per-gpu": "resource cpus_per_gpu",
+    "mem-per-gpu": "resource mem_mb or mem_mb_per_cpu",
+    "gpus-per-task": "resource gpus or gpus_per_node",
+    "gpus-per-socket": "resource gpus_per_node",
+    "ntasks-per-gpu": "resource tasks or tasks_per_node",
     "nodes": "resource nodes",
     "ntasks": "resource tasks",
     "ntasks-per-node": "resource tasks_per_node",
@@ -69,6 +75,38 @@ MANAGED = {
     name: f"resource {name}" for name in ("gres", "partition", "account", "qos", "constraint", "reservation")
 }
 """sbatch options that `slurm_extra` may not hold, and what sets them."""
+
+
+INSTEAD = {
+    "mpi": "a command starts its ranks itself, by $SUBMITIT_LAUNCH; remove it, and give tasks",
+    "cluster": "jobs go to the local cluster: remove it, and start Snakemake on that cluster",
+    "clusters": "jobs go to the local cluster: remove it, and start Snakemake on that cluster",
+    "queue": "use partition",
+    "walltime": "use runtime, in minutes",
+    "time_min": "use runtime, in minutes",
+    "mem_per_cpu": "use mem_mb_per_cpu",
+    "mem_per_node": "use mem_mb",
+    "mem_mb_per_gpu": "use mem_mb or mem_mb_per_cpu",
+    "tasks_per_gpu": "use tasks or tasks_per_node",
+    "gpu_count": "use gpus",
+    "num_gpus": "use gpus",
+    "ngpus": "use gpus",
+}
+"""Resources that other executors know and this one does not, and what to do. Ignored, they would give a job
+less than was asked for."""
+
+SBATCH_ONLY = frozenset(
+    """
+    acctg_freq bb bbf begin cluster_constraint contiguous core_spec cores_per_socket cpu_freq deadline
+    delay_boot dependency distribution exclude extra_node_info gpu_bind gpu_freq gres_flags licenses
+    mail_type mail_user mcs_label mem_bind mincpus no_kill nodefile nodelist ntasks_per_core
+    ntasks_per_socket overcommit oversubscribe prefer resv_ports segment sockets_per_node spread_job
+    switches thread_spec threads_per_core tres_bind tres_per_job tres_per_task use_min_nodes
+    wait_all_nodes wckey
+    """.split()  # noqa: SIM905  (a word a line would fill a page)
+)
+"""Options of sbatch (23.11) as names of resources: they belong into `slurm_extra`. Words that a workflow may
+well use for limits of its own (network, priority, tmp) are not here."""
 
 
 class BadResources(ValueError):
@@ -112,13 +150,15 @@ class Shape:
         given = canonical(resources)
         check(given, signal_seconds)
         nodes = given.get("nodes", 1)
+        tasks_per_node = given.get("tasks_per_node", _share(given, "tasks", nodes) or 1)
+        gpus_per_node = given.get("gpus_per_node", _share(given, "gpus", nodes))
         shape = cls(
             runtime=given["runtime"],
-            cpus_per_task=given.get("cpus_per_task", threads),
+            cpus_per_task=_cpus_per_task(given, threads, gpus_per_node, tasks_per_node),
             nodes=nodes,
-            tasks_per_node=given.get("tasks_per_node", _share(given, "tasks", nodes) or 1),
-            gpus_per_node=given.get("gpus_per_node", _share(given, "gpus", nodes)),
-            exclusive=bool(given.get("exclusive", 0)),
+            tasks_per_node=tasks_per_node,
+            gpus_per_node=gpus_per_node,
+            exclusive=given.get("exclusive", False),
             extra=tuple(parse_extra(given.get("slurm_extra", ""))),
             **{
                 name: given.get(name)
@@ -142,6 +182,8 @@ def canonical(resources: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in resources.items():
         target = ALIASES.get(name, name)
         if target not in NAMES:
+            if value is not None and value != "":
+                _refuse_known(name.removeprefix("slurm_"), value)
             if name.startswith("slurm_"):
                 near = difflib.get_close_matches(name, ALIASES, 1)
                 hint = f"did you mean {near[0]}?" if near else "put it into slurm_extra as an sbatch option"
@@ -151,8 +193,25 @@ def canonical(resources: Mapping[str, Any]) -> dict[str, Any]:
             continue
         if target in given and given[target] != value:
             raise BadResources(f"{target} is given twice, as {given[target]!r} and {value!r}: keep one")
-        given[target] = _whole(target, value) if target in _NUMBERS else value
+        given[target] = value
+    for name, value in given.items():
+        if name in _NUMBERS:
+            given[name] = _whole(name, value)
+    if "exclusive" in given:
+        given["exclusive"] = _truth("exclusive", given["exclusive"])
     return given
+
+
+def _refuse_known(name: str, value: Any) -> None:
+    """Refuse what is meant for a cluster and would not reach it; other names are the workflow's own."""
+    option = name.replace("_", "-")
+    if name in INSTEAD:
+        raise BadResources(f"resource {name}={value!r} is not known: {INSTEAD[name]}")
+    if name in SBATCH_ONLY:
+        flag = f"--{option}" if value is True else f"--{option}={value}"
+        raise BadResources(f"resource {name}={value!r} is not known: write slurm_extra='{flag}'")
+    if option in MANAGED and MANAGED[option].startswith("resource ") and "-" in option:
+        raise BadResources(f"resource {name}={value!r} is not known: use {MANAGED[option]}")
 
 
 _NUMBERS = {
@@ -160,6 +219,7 @@ _NUMBERS = {
     "mem_mb",
     "mem_mb_per_cpu",
     "cpus_per_task",
+    "cpus_per_gpu",
     "nodes",
     "tasks",
     "tasks_per_node",
@@ -173,6 +233,31 @@ def _whole(name: str, value: Any) -> int:
     if isinstance(value, bool) or not re.fullmatch(r"-?\d+", str(value)) or int(value) < least:
         raise BadResources(f"{name}={value!r}: a whole number of at least {least} is needed ({NAMES[name]})")
     return int(value)
+
+
+def _truth(name: str, value: Any) -> bool:
+    truths = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+    found = truths.get(str(value).strip().lower())
+    if found is None:
+        raise BadResources(
+            f"{name}={value!r}: 1 or 0 is needed ({NAMES[name]}); other kinds of it go into slurm_extra, as "
+            f"in slurm_extra='--{name}=user'"
+        )
+    return found
+
+
+def _cpus_per_task(given: Mapping[str, Any], threads: int, gpus_per_node: int, tasks_per_node: int) -> int:
+    if "cpus_per_gpu" not in given:
+        return int(given.get("cpus_per_task", threads))
+    per_gpu = given["cpus_per_gpu"]
+    if not gpus_per_node:
+        raise BadResources(f"cpus_per_gpu={per_gpu} without GPUs: add gpus=1, or use cpus_per_task")
+    if per_gpu * gpus_per_node % tasks_per_node:
+        raise BadResources(
+            f"cpus_per_gpu={per_gpu} and {gpus_per_node} GPUs per node cannot be shared equally among "
+            f"{tasks_per_node} tasks per node: use cpus_per_task"
+        )
+    return int(per_gpu * gpus_per_node // tasks_per_node)
 
 
 def check(given: Mapping[str, Any], signal_seconds: int) -> None:
@@ -197,6 +282,7 @@ def check(given: Mapping[str, Any], signal_seconds: int) -> None:
         ("gres", "gpus_per_node"),
         ("gpus", "gpus_per_node"),
         ("tasks", "tasks_per_node"),
+        ("cpus_per_task", "cpus_per_gpu"),
     ):
         both_gpus = one != "gres" or "gpu" in str(given.get("gres", ""))
         if given.get(one) and given.get(other) and both_gpus:

@@ -50,12 +50,49 @@ def test_extra_options():
         ({"slurm_partitoin": "main"}, "did you mean slurm_partition"),
         ({"slurm_extra": "--time=5"}, "--time is set by resource runtime"),
         ({"slurm_extra": "-p main"}, "'-p' is not of the form --option=value"),
+        ({"cpus_per_gpu": 4}, "cpus_per_gpu=4 without GPUs: add gpus=1"),
+        ({"cpus_per_gpu": 4, "cpus_per_task": 4, "gpus": 1}, "both cpus_per_task=4 and cpus_per_gpu=4"),
+        ({"cpus_per_gpu": 3, "gpus": 1, "tasks": 2}, "cannot be shared equally among 2 tasks per node"),
+        ({"clusters": "other"}, "clusters='other' is not known: jobs go to the local cluster"),
+        ({"slurm_cluster": "other"}, "cluster='other' is not known: jobs go to the local cluster"),
+        ({"mpi": "srun"}, "mpi='srun' is not known: a command starts its ranks itself"),
+        ({"tasks_per_gpu": 2}, "use tasks or tasks_per_node"),
+        ({"ntasks_per_gpu": 2}, "use resource tasks or tasks_per_node"),
+        ({"gpus_per_task": 1}, "use resource gpus or gpus_per_node"),
+        ({"mem_per_gpu": "4G"}, "use resource mem_mb"),
+        ({"slurm_extra": "--mem-per-gpu=4G"}, "--mem-per-gpu is set by resource mem_mb"),
+        ({"nodelist": "n1"}, "write slurm_extra='--nodelist=n1'"),
+        ({"slurm_licenses": "a:2"}, "write slurm_extra='--licenses=a:2'"),
+        ({"contiguous": True}, "write slurm_extra='--contiguous'"),
+        ({"walltime": "1:00"}, "use runtime, in minutes"),
+        ({"queue": "long"}, "use partition"),
+        ({"exclusive": "user"}, "exclusive='user': 1 or 0 is needed.*slurm_extra='--exclusive=user'"),
         ({"partition": "a", "slurm_partition": "b"}, "partition is given twice, as 'a' and 'b'"),
     ],
 )
 def test_contradictions_are_refused_with_the_fix(resources, message):
     with pytest.raises(BadResources, match=message):
         shape(**resources)
+
+
+@pytest.mark.parametrize("value", [False, 0, "0", "false", "False", "no", "", None])
+def test_not_exclusive(value):
+    assert shape(exclusive=value).exclusive is False
+
+
+@pytest.mark.parametrize("value", [True, 1, "1", "true", "yes", "True"])
+def test_exclusive(value):
+    assert shape(slurm_exclusive=value).exclusive is True
+
+
+def test_cpus_per_gpu():
+    assert shape(cpus_per_gpu=8, gpus=8, nodes=2, tasks=8, threads=3).cpus_per_task == 8
+    assert shape(cpus_per_gpu=6, gpus_per_node=4, tasks=1).cpus_per_task == 24
+
+
+def test_limits_of_a_workflows_own_are_left_alone():
+    """Names that say nothing to a cluster, and what Snakemake itself derives."""
+    assert shape(downloads=1, network=2, priority=3, _cores=4, disk="1 GB", mem_mib=954, mpi="") == shape()
 
 
 def test_gres_without_gpus_goes_with_gpus():

@@ -3,7 +3,8 @@
 import pytest
 
 from stepladder.ladder.expand import expand
-from stepladder.ladder.load import LadderError, find_ladder, load_ladder
+from stepladder.ladder.load import find_ladder, load_ladder
+from stepladder.ladder.read import LadderError
 
 # change to the valid ladder -> texts that the error must hold
 BROKEN = {
@@ -24,7 +25,10 @@ BROKEN = {
     ),
     "duplicate rung": (("{depth: 3}", "{depth: 2}"), ["line 5", "rungs[1]", "second rung 'd2'"]),
     "duplicate seed": (("seeds: [0, 1]", "seeds: [1, 1]"), ["seeds", "twice"]),
-    "duplicate key": (("budgets: [1]", "budgets: [1]\nname: twice"), ["line", "not valid YAML", "duplicate"]),
+    "duplicate key": (
+        ("budgets: [1]", "budgets: [1]\nname: twice"),
+        ["line 13", "the key name", "duplicate", "line 1"],
+    ),
     "top-k over experts": (("top_k: 2", "top_k: 9"), ["line 8", "moe", "top_k 9", "between 1 and 8"]),
     "unknown setting of a recipe": (("bag_size: 4", "bagsize: 4"), ["recipes.tst.bagsize", "'bag_size'"]),
     "unknown recipe": (
@@ -34,7 +38,7 @@ BROKEN = {
     "weights": (("prose: 0.5", "prose: 0.6"), ["data", "sum to 1.1"]),
     "unknown domain": (("code: 0.5", "cod: 0.5"), ["data.domain_weights.cod", "it has: code, prose"]),
     "unknown rule": (("rule: power", "rule: guess"), ["learning_rate.default", "'power'"]),
-    "negative rate": (("value: 1e-2", "value: -1"), ["value", "greater than 0"]),
+    "negative rate": (("value: 1e-2", "value: -1"), ["value", "must be from 1e-12 to 1e+12"]),
     "unknown baseline": (
         ("baseline: dense-b", "baseline: sparse-b"),
         ["analysis.baseline", "dense-baseline"],
@@ -100,6 +104,13 @@ def test_a_broken_file_is_explained(edit, name):
         load_ladder(path)
     for text in [str(path), *expected]:
         assert text in str(error.value), f"{text!r} not in: {error.value}"
+
+
+@pytest.mark.parametrize("change", [("budgets: [1]", "budgets: [0]"), ("seeds: [0, 1]", "seeds: [x]")])
+def test_one_slip_is_one_line(edit, change):
+    with pytest.raises(LadderError) as error:
+        load_ladder(edit(change))
+    assert len(str(error.value).splitlines()) == 1, error.value
 
 
 @pytest.mark.parametrize("name", IMPOSSIBLE)

@@ -208,3 +208,11 @@ def test_the_law_is_over_what_the_rule_is_over(climb, rule, name):
     assert small < large
     if name == "d_model":
         assert (small, large) == (32, 48)
+
+
+def test_a_predicted_rate_out_of_range_is_not_trained(tuned):
+    write_rates(tuned, factor=1e-9)
+    with pytest.raises(
+        LadderError, match=r"learning_rates.json predicts: factor on the ruled rate comes to 1e-09"
+    ):
+        tuned.spec("dense-tst/d3/1x/seed0")

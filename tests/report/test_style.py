@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.lines import Line2D
 
+from stepladder.report.figures.running import time_figure
 from stepladder.report.figures.style import (
+    TALLEST,
     legend_above,
     log_ticks,
     new_figure,
     save_svg,
+    shortened,
     styled,
     variant_styles,
 )
@@ -54,6 +58,44 @@ def test_same_figure_same_bytes(tmp_path: Path) -> None:
 
     assert draw("a.svg") == draw("b.svg")
     assert b"Training compute" in draw("c.svg"), "text stays text"
+
+
+@pytest.mark.parametrize("length", [12, 60, 129])
+@pytest.mark.parametrize("height", [1.75, 4.7])
+def test_twenty_long_names_do_not_crush_a_figure(length: int, height: float) -> None:
+    def panel(count: int) -> float:
+        """Height of the axes in inches, under a legend of so many names."""
+        with styled():
+            figure, axes = new_figure(height)
+            names = [f"{i:02}".ljust(length, "m") for i in range(count)]
+            legend_above(figure, [Line2D([], [], label=name) for name in names])
+            figure.draw_without_rendering()
+            width = figure.legends[0].get_window_extent().width / figure.bbox.width
+            assert width < 1.0 or length > 90
+            return float(axes.get_window_extent().height / figure.dpi)
+
+    assert panel(20) > 0.85 * panel(2)
+
+
+def test_a_shortened_text_keeps_its_ends() -> None:
+    assert shortened("short", 10) == "short"
+    found = shortened("beginning-middle-end", 11)
+    assert len(found) == 11 and found.startswith("begin") and found.endswith("e-end") and "…" in found
+
+
+def test_many_bars_fit_on_a_page() -> None:
+    runs = pd.DataFrame(
+        [
+            {"rung": rung, "variant": f"v{i}".ljust(100, "x"), "seconds_total": 2.0, "seconds_forward": 1.0}
+            for rung in ("d2", "d3", "d4", "d5")
+            for i in range(20)
+        ]
+    )
+    figure = time_figure(runs, ["d2", "d3", "d4", "d5"], list(dict.fromkeys(runs["variant"])))
+    with styled():
+        figure.draw_without_rendering()
+    assert figure.get_figheight() <= TALLEST + 0.01
+    assert figure.axes[0].get_window_extent().width > 0.6 * figure.bbox.width, "labels leave room for bars"
 
 
 @pytest.mark.parametrize("count", [2, 6, 9])

@@ -72,7 +72,7 @@ def test_where_runs_execute_retrains_nothing_and_reaches_them(climbed, ladder):
     assert not [job for job in climbed.planned() if "/" in job]
     shown = climbed.snakemake("--dry-run", "--forceall", "--printshellcmds", "--quiet", "host", "progress")
     commands = [shlex.split(line) for line in shown.splitlines() if "stepladder train " in line]
-    given = [command[command.index("--engine") + 1] for command in commands]
+    given = [word.removeprefix("--engine=") for words in commands for word in words if "--engine=" in word]
     found = [EngineOptions.from_text(text) for text in given]
     assert found.count(EngineOptions(compile="never", sharding="none")) == 4
     assert found.count(EngineOptions(compile="never")) == len(found) - 4 == 12

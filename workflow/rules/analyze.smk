@@ -11,7 +11,7 @@ rule collect:
         steps=f"{RESULTS}/steps.parquet",
     localrule: True
     shell:
-        "stepladder collect {input.plan} --runs {output.runs} --steps {output.steps}"
+        "stepladder collect {input.plan:q} --runs {output.runs:q} --steps {output.steps:q}"
 
 
 rule fit:
@@ -21,10 +21,10 @@ rule fit:
         f"{RESULTS}/fits/{{axis}}.json",
     localrule: True
     params:
-        settings=CLIMB.analysis,
+        settings=lambda _: CLIMB.analysis,
         code=lambda _: CLIMB.analysis_code,
     shell:
-        "stepladder fit {input} --axis {wildcards.axis} --settings {params.settings:q} --out {output}"
+        "stepladder fit {input:q} --axis {wildcards.axis:q} --settings {params.settings:q} --out {output:q}"
 
 
 # By hand, before the largest rungs run: `snakemake preregister`, then `snakemake`. Training does not wait for
@@ -40,9 +40,9 @@ rule preregister:
         f"{RESULTS}/predictions.json",
     localrule: True
     params:
-        ladder=CLIMB.path,
+        ladder=lambda _: str(CLIMB.path),
     shell:
-        "stepladder preregister {params.ladder} --results {RESULTS} --out {output}"
+        "stepladder preregister {params.ladder:q} --results {RESULTS:q} --out {output:q}"
 
 
 # What was predicted before the runs, if anything was. A param, because nothing makes it again.
@@ -61,10 +61,10 @@ rule compare:
         ),
     localrule: True
     params:
-        settings=CLIMB.analysis,
+        settings=lambda _: CLIMB.analysis,
         code=lambda _: CLIMB.analysis_code,
-        record=RECORD if RECORD.exists() else "",
+        record=str(RECORD) if RECORD.exists() else "",
         record_digest=file_digest(RECORD),
     shell:
-        "stepladder compare {input.runs} {input.fits} --settings {params.settings:q}"
-        " --record '{params.record}' --rule {RESULTS}/rule.json --out {output}"
+        "stepladder compare {input.runs:q} {input.fits:q} --settings {params.settings:q}"
+        " --record={params.record:q} --rule {RESULTS:q}/rule.json --out {output:q}"

@@ -9,7 +9,7 @@ rule data:
     params:
         data=lambda _: CLIMB.data,
     shell:
-        "stepladder data {params.data:q} --out {output}"
+        "stepladder data {params.data:q} --out {output:q}"
 
 
 # On CPU there is no datasheet to take the peak from. All cores are claimed so that nothing disturbs it.
@@ -21,4 +21,4 @@ rule calibrate:
     params:
         threads=CLIMB.ladder.execution.threads,
     shell:
-        "stepladder calibrate --threads {params.threads} --out {output}"
+        "stepladder calibrate --threads {params.threads} --out {output:q}"

@@ -10,11 +10,11 @@ rule price:
         pdf=f"{RESULTS}/plan.pdf",
     localrule: True
     params:
-        ladder=CLIMB.path,
+        ladder=lambda _: str(CLIMB.path),
         digest=CLIMB.digest,
     shell:
-        "stepladder price {params.ladder} --hardware {input.hardware} --out {output.plan}"
-        " --table {output.table} --pdf {output.pdf}"
+        "stepladder price {params.ladder:q} --hardware {input.hardware:q} --out {output.plan:q}"
+        " --table {output.table:q} --pdf {output.pdf:q}"
 
 
 # No output: it prints whenever it is asked for, and runs nothing.
@@ -23,4 +23,4 @@ rule plan:
         f"{RESULTS}/plan.json",
     localrule: True
     shell:
-        "stepladder plan {input}"
+        "stepladder plan {input:q}"

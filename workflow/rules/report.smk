@@ -16,7 +16,7 @@ rule report:
         ),
     localrule: True
     params:
-        ladder=CLIMB.path,
+        ladder=lambda _: str(CLIMB.path),
         digest=CLIMB.digest,
     shell:
-        "stepladder report {params.ladder} --results {RESULTS} --out {output}"
+        "stepladder report {params.ladder:q} --results {RESULTS:q} --out {output:q}"

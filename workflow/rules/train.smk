@@ -27,12 +27,13 @@ def fork(run):
 
 
 # How a run executes is in the resources, which Snakemake does not compare: only changed params train again.
+# `:q` of what is empty is nothing at all, hence the `=` of options that may be.
 TRAIN = (
-    "stepladder train {params.spec:q} --manifest {input.manifest} --out {output.result}"
-    " --machine '{input.machine}' --fork '{input.fork}'"
+    "stepladder train {params.spec:q} --manifest {input.manifest:q} --out {output.result:q}"
+    " --machine={input.machine:q} --fork={input.fork:q}"
     f" --device {'cpu' if CLIMB.ladder.execution.accelerator == 'cpu' else 'cuda'}"
-    " --threads {threads} --ranks {resources.tasks} --engine '{resources.engine}'"
-    " --compile-cache {RESULTS}/compiled"
+    " --threads {threads} --ranks {resources.tasks} --engine={resources.engine:q}"
+    " --compile-cache {RESULTS:q}/compiled"
 )
 MACHINE = (
     ancient("results/machine.json")

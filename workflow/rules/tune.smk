@@ -8,8 +8,9 @@ checkpoint tune:
         table=f"{RESULTS}/sweep.parquet",
     localrule: True
     params:
-        ladder=CLIMB.path,
+        ladder=lambda _: str(CLIMB.path),
         digest=CLIMB.sweep_digest,
         code=lambda _: CLIMB.analysis_code,
     shell:
-        "stepladder tune {params.ladder} --results {RESULTS} --out {output.rates} --table {output.table}"
+        "stepladder tune {params.ladder:q} --results {RESULTS:q} --out {output.rates:q}"
+        " --table {output.table:q}"

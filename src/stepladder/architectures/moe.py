@@ -6,12 +6,13 @@ and the shared ones split its hidden width among them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, model_validator
 
 from stepladder.record.kinds import FeedForwardCount
 from stepladder.record.spec import ModelSpec
+from stepladder.schema import ranges
 from stepladder.schema.settings import Settings
 
 if TYPE_CHECKING:
@@ -21,22 +22,22 @@ if TYPE_CHECKING:
 class Config(Settings):
     """Settings under `architectures: moe:` of a ladder file."""
 
-    n_experts: int = Field(default=8, ge=2)
+    n_experts: Annotated[int, ranges.EXPERTS] = Field(default=8, ge=2)
     """Routed experts per MoE layer."""
-    top_k: int = Field(default=2, ge=1)
+    top_k: Annotated[int, ranges.EXPERTS] = Field(default=2, ge=1)
     """Routed experts that one token goes through."""
-    n_shared_experts: int = Field(default=0, ge=0)
+    n_shared_experts: Annotated[int, ranges.EXPERTS] = Field(default=0, ge=0)
     """Experts that every token goes through besides."""
-    d_expert: int | None = Field(default=None, ge=1)
+    d_expert: Annotated[int, ranges.WIDTH] | None = Field(default=None, ge=1)
     """Hidden width of one expert; default d_ff / (top_k + n_shared_experts): dense's active size."""
-    every: int = Field(default=1, ge=1)
+    every: Annotated[int, ranges.DEPTH] = Field(default=1, ge=1)
     """1: every layer is MoE; 2: each second layer (dense first), and so on."""
-    balance_loss_weight: float = Field(default=0.01, ge=0)
+    balance_loss_weight: Annotated[float, ranges.LOSS_WEIGHT] = Field(default=0.01, ge=0)
     """Weight of the load-balance loss (Fedus et al. 2021, arXiv 2101.03961, section 2.2)."""
-    z_loss_weight: float = Field(default=0.0, ge=0)
+    z_loss_weight: Annotated[float, ranges.LOSS_WEIGHT] = Field(default=0.0, ge=0)
     """Weight of the router z-loss, which keeps its logits small (Zoph et al. 2022, arXiv 2202.08906:
     0.001)."""
-    bias_rate: float = Field(default=0.0, ge=0)
+    bias_rate: Annotated[float, ranges.BIAS_RATE] = Field(default=0.0, ge=0)
     """Change per step of a bias that steers the choice of experts towards equal loads (Wang et al. 2024,
     arXiv 2408.15664: 0.001, with a balance_loss_weight of 0 or near it). 0: no bias."""
 

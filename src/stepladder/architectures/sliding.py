@@ -6,12 +6,13 @@ The order is that of Gemma 3 (arXiv 2503.19786, section 2) and MAI-Base-1: five 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
 from stepladder.record.kinds import FeedForwardCount
 from stepladder.record.spec import ModelSpec
+from stepladder.schema import ranges
 from stepladder.schema.settings import Settings
 
 if TYPE_CHECKING:
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
 class Config(Settings):
     """Settings under `architectures: sliding:` of a ladder file."""
 
-    window: int = Field(default=512, ge=1)
+    window: Annotated[int, ranges.SEQUENCE_LENGTH] = Field(default=512, ge=1)
     """Positions that a local layer's attention sees, the query's own included."""
-    local_per_global: int = Field(default=5, ge=1)
+    local_per_global: Annotated[int, ranges.DEPTH] = Field(default=5, ge=1)
     """Local layers before each global one; the layers left over at the end are local."""
 
 
@@ -35,7 +36,7 @@ def resolve(config: Config, d_ff: int) -> dict[str, Any]:
 def attention_window(model: ModelSpec, layer: int) -> int | None:
     """Window of layer number `layer` (from 0); None for a global layer."""
     is_global = (layer + 1) % (model.options["local_per_global"] + 1) == 0
-    window: int = model.options["window"]
+    window: Annotated[int, ranges.SEQUENCE_LENGTH] = model.options["window"]
     return None if is_global else window
 
 

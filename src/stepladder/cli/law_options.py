@@ -46,7 +46,7 @@ OPTIONS: dict[str, LawOption] = {
     "confidence": LawOption(
         LAWS, "Coverage of the intervals.", "0.95", setting="confidence", between=(0.0, 1.0)
     ),
-    "seed": LawOption(LAWS, "Seed of the bootstrap.", "0", setting="seed"),
+    "seed": LawOption(LAWS, "Seed of the bootstrap.", "0", setting="seed", least=0),
     "delta": LawOption(
         (LADDER, *FORMULAS),
         "Residual of log loss from which rows count linearly, not squared.",

@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from stepladder.ladder.expand import expand
-from stepladder.ladder.load import LadderError, find_ladder, load_ladder
+from stepladder.ladder.load import error_at, find_ladder, load_ladder
+from stepladder.ladder.names import check_ids
 from stepladder.ladder.plan import JobCost, make_plan
+from stepladder.ladder.read import LadderError
+from stepladder.ladder.resolved import check_run
 from stepladder.ladder.sweep import (
     SweepRun,
     read_rates,
@@ -55,11 +58,16 @@ class Climb:
         """
         path = find_ladder(str(name))
         ladder = load_ladder(path)
+        runs, sweep = expand(ladder, path), sweep_runs(ladder, path)
+        try:
+            check_ids(runs, [run.spec for run in sweep])
+        except ValueError as error:
+            raise error_at(path, ("sweep" if sweep else "rungs",), str(error)) from None
         return cls(
             path=path,
             ladder=ladder,
-            runs={run.id: run for run in expand(ladder, path)},
-            sweep={run.spec.id: run for run in sweep_runs(ladder, path)},
+            runs={run.id: run for run in runs},
+            sweep={run.spec.id: run for run in sweep},
         )
 
     @cached_property
@@ -103,12 +111,18 @@ class Climb:
 
         Raises:
             FileNotFoundError: the rate is not known, because the sweep is not analysed yet.
+            LadderError: the sweep predicts a rate at which nothing would be learnt.
         """
         spec = self.every_job[run]
         if run not in self.tuned:
             return spec
         rates = read_rates(self.learning_rates, self.sweep_digest)
-        return with_rate(spec, rates[spec.variant, spec.rung, spec.budget])
+        final = with_rate(spec, rates[spec.variant, spec.rung, spec.budget])
+        try:
+            check_run(final)
+        except ValueError as error:
+            raise LadderError(f"{run}, at the rate that {self.learning_rates} predicts: {error}") from None
+        return final
 
     def price(self, table: dict[str, Accelerator]) -> Plan:
         """The plan of all runs, those of the sweep marked. The rates of tuned runs are not known to it.

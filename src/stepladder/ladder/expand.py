@@ -5,11 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from math import isqrt
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from stepladder.ladder.kinds import part_settings
-from stepladder.ladder.load import LadderError, Location, error_at
+from stepladder.ladder.load import error_at
+from stepladder.ladder.read import LadderError, Location
+from stepladder.ladder.resolved import check_model, check_run
 from stepladder.ladder.trunk import share_trunk
 from stepladder.record.cost import parameters, recipe_flops_per_position, training_flops_per_position
 from stepladder.record.fingerprint import run_fingerprint
@@ -23,7 +26,7 @@ from stepladder.record.spec import (
     RunSpec,
     ScheduleSpec,
 )
-from stepladder.schema.budget import Budget, Steps
+from stepladder.schema.budget import Budget, Steps, budget_label
 from stepladder.schema.data import vocab_size
 from stepladder.schema.ladder import Ladder, Rung
 from stepladder.schema.rules import Size
@@ -90,6 +93,7 @@ def _expand_rung(
     ladder: Ladder, rung: Rung, variant: Variant, data: DataSpec, factors: Sequence[float]
 ) -> list[RunSpec]:
     model = resolve_model(ladder, rung, variant.architecture, variant.architecture_config)
+    check_model(model, parameters(model).total)
     accelerators = ladder.execution_of(rung).accelerators_per_run
     first, *others = rung.seeds or ladder.seeds
     resolved = [
@@ -99,6 +103,7 @@ def _expand_rung(
     ]
     runs = []
     for spec in share_trunk(resolved) if ladder.optimizer.trunk else resolved:
+        check_run(spec)
         _check_shares(spec, accelerators)
         runs.append(spec)
         stem = spec.id.rpartition("/")[0]
@@ -184,7 +189,9 @@ def _divide_heads(n_heads: int, queries_per_key: int) -> int:
 
 @cache
 def _divisors(n: int) -> list[int]:
-    return [d for d in range(1, n + 1) if n % d == 0]
+    """All of them, ascending; those above the root come in pairs with those below."""
+    low = [d for d in range(1, isqrt(n) + 1) if n % d == 0]
+    return low + [n // d for d in reversed(low) if d * d != n]
 
 
 def _resolve_run(
@@ -217,7 +224,7 @@ def _resolve_run(
     rates = ladder.optimizer.learning_rate
     rate = rung.set.learning_rate or rates.by_variant.get(variant.name, rates.default).learning_rate(size)
     multiple = positions / (TOKENS_PER_PARAMETER * n)
-    label = f"{budget.steps}steps" if isinstance(budget, Steps) else f"{budget:g}x"
+    label = budget_label(budget)
     sweep = "" if factor == 1 else f"lr{factor:g}/"
     return RunSpec(
         id=f"{variant.name}/{rung.label}/{label}/{sweep}seed{seed}",

@@ -6,30 +6,29 @@ import difflib
 import json
 import types
 import typing
+from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
-from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedSeq
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from stepladder.ladder.kinds import part_settings
+from stepladder.ladder.names import TAKEN, place, same_names
+from stepladder.ladder.read import LadderError, Location, Source, descend, read_source
 from stepladder.record.kinds import load
+from stepladder.schema import ranges
 from stepladder.schema.ladder import Ladder
 
-Location = tuple[int | str, ...]
+SHOWN = 20
+"""Problems of a file that a message lists, and names of which there are many; the others are counted."""
 
 REPLACED = {
     "learning_rate_factors": "a sweep has a section of its own, such as "
     "`sweep: {rungs: [d2, d3], learning_rate_factors: [0.5, 1, 2], apply: none}`",
 }
 """Keys of earlier versions, and what to write in their place."""
-
-
-class LadderError(ValueError):
-    """A ladder file that cannot be used; the message is meant for the person who wrote it."""
 
 
 def load_ladder(path: str | Path) -> Ladder:
@@ -39,14 +38,14 @@ def load_ladder(path: str | Path) -> Ladder:
         LadderError: the file is missing, is not YAML, or says something impossible. All
             problems are reported at once.
     """
-    path = Path(path)
-    raw = _read_yaml(path)
+    source = read_source(Path(path))
     try:
-        ladder = Ladder.model_validate_json(json.dumps(raw, default=str))
+        ladder = Ladder.model_validate_json(json.dumps(source.values))
     except ValidationError as error:
-        raise LadderError(_report(path, raw, Ladder, error)) from None
-    _check_parts(path, raw, ladder)
-    _check_whole(path, raw, ladder)
+        raise LadderError(_report(source, Ladder, error)) from None
+    _check_size(source, ladder)
+    _check_parts(source, ladder)
+    _check_whole(source, ladder)
     return ladder
 
 
@@ -63,26 +62,18 @@ def find_ladder(name: str, folder: str | Path = "configs/ladders") -> Path:
     raise LadderError(f"no ladder {name!r}: neither a file nor one of those in {folder} ({known})")
 
 
-def _read_yaml(path: Path) -> Any:
-    """Parse with ruamel: YAML 1.2 (1e-3 is a number, `on` is text), line numbers, no duplicate keys."""
-    try:
-        raw = YAML(typ="rt").load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise LadderError(f"{path}: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise LadderError(f"{path}: not UTF-8 text (byte {error.start})") from None
-    except MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else "?"
-        problem = str(error.problem or error.context).split("\n")[0]
-        raise LadderError(f"{path}, line {line}: not valid YAML: {problem}") from None
-    except YAMLError as error:  # a character that no text holds
-        raise LadderError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from None
-    if not isinstance(raw, dict):
-        raise LadderError(f"{path}: a ladder file is a mapping of keys, this is {type(raw).__name__}")
-    return raw
+def _check_size(source: Source, ladder: Ladder) -> None:
+    """Refuse a ladder that would take long to expand, before it is."""
+    runs, most = count_runs(ladder), ranges.MOST_RUNS
+    if runs > most:
+        message = (
+            f"{runs} runs (rungs x architectures x recipes x budgets x seeds, and those of the sweep) are "
+            f"too many for a ladder, which has at most {most}: shorten one of these lists"
+        )
+        raise LadderError(source.line(("rungs",), message))
 
 
-def _check_parts(path: Path, raw: Any, ladder: Ladder) -> None:
+def _check_parts(source: Source, ladder: Ladder) -> None:
     """Validate the settings of every architecture and recipe against its own `Config`."""
     problems = []
     for kind in ("architectures", "recipes"):
@@ -91,78 +82,101 @@ def _check_parts(path: Path, raw: Any, ladder: Ladder) -> None:
                 part_settings(kind, label, settings)
             except ValidationError as error:
                 config = load(kind, settings.get("kind", label)).Config
-                problems.append(_report(path, raw, config, error, prefix=(kind, label)))
+                problems.append(_report(source, config, error, prefix=(kind, label)))
             except ValueError as error:
-                problems.append(_line(path, raw, (kind, label), str(error)))
+                problems.append(source.line((kind, label), str(error)))
     if problems:
-        raise LadderError("\n".join(problems))
+        raise LadderError(shortened(problems))
 
 
-def _check_whole(path: Path, raw: Any, ladder: Ladder) -> None:
+def _check_whole(source: Source, ladder: Ladder) -> None:
     """Checks that need more than one section of the file."""
     problems: list[str] = []
     where: Location
 
     def complain(where: Location, message: str) -> None:
-        problems.append(_line(path, raw, where, message))
+        problems.append(source.line(where, message))
 
+    if ladder.name.casefold() in TAKEN:
+        complain(("name",), "results/ holds a file of this name: choose another")
     labels = [rung.label for rung in ladder.rungs]
-    for i, label in enumerate(labels):
-        if label in labels[:i]:
-            complain(("rungs", i), f"a second rung {label!r}: remove it, or give it another `name`")
+    variants = dict.fromkeys(ladder.variants)
+    for shared in islice(same_names(ladder), SHOWN + 1):
+        first = place(shared.first, source.line_number(shared.first))
+        complain(shared.where, shared.message.replace("{first}", first))
     for i, rung in enumerate(ladder.rungs):
         try:
             ladder.execution_of(rung)
         except ValidationError as error:
             problem = error.errors()[0]["msg"].removeprefix("Value error, ")
             complain(("rungs", i, "execution"), f"with the ladder's execution section: {problem}")
-    for axis in ("seeds", "budgets"):
-        values = list(getattr(ladder, axis))
-        if len(values) != len(set(map(str, values))):
-            complain((axis,), "lists a value twice: each would be the same run")
     swept = ladder.sweep.rungs if ladder.sweep else ()
     for i, name in enumerate(swept):
         if name not in labels:
-            complain(("sweep", "rungs", i), f"no such rung; this ladder has: {', '.join(labels)}")
+            complain(("sweep", "rungs", i), f"no such rung; this ladder has: {listed(labels)}")
         if name in swept[:i]:
             complain(("sweep", "rungs", i), "a rung is swept once: remove the repetition")
     if ladder.optimizer.trunk and ladder.sweep:
         message = "a trunk has one learning rate: remove this section, or set optimizer.trunk to false"
         complain(("sweep",), message)
     for name in ladder.optimizer.learning_rate.by_variant:
-        if name not in ladder.variants:
+        if name not in variants:
             where = ("optimizer", "learning_rate", "by_variant", name)
-            complain(where, f"no such variant; this ladder has: {', '.join(ladder.variants)}")
+            complain(where, f"no such variant; this ladder has: {listed([*variants])}")
     domains = ladder.data.source.domain_names
     for name in ladder.data.domain_weights:
         if name not in domains:
             where = ("data", "domain_weights", name)
-            complain(where, f"the source has no domain {name!r}; it has: {', '.join(domains)}")
-    baseline = ladder.analysis.baseline
-    if baseline not in ladder.variants:
-        complain(
-            ("analysis", "baseline"),
-            f"no variant {baseline!r}; this ladder has: {', '.join(ladder.variants)}",
-        )
+            complain(where, f"the source has no domain {name!r}; it has: {listed(domains)}")
+    if ladder.analysis.baseline not in variants:
+        where = ("analysis", "baseline")
+        complain(where, f"no variant {ladder.analysis.baseline!r}; this ladder has: {listed([*variants])}")
+    for i, name in enumerate(ladder.analysis.references):
+        if name not in variants:
+            where = ("analysis", "references", i)
+            complain(where, f"no such variant; this ladder has: {listed([*variants])}")
     if problems:
-        raise LadderError("\n".join(problems))
+        raise LadderError(shortened(problems))
+
+
+def count_runs(ladder: Ladder) -> int:
+    """Runs that the ladder and its sweep would have, before any is made."""
+    per_variant = sum(len(r.budgets or ladder.budgets) * len(r.seeds or ladder.seeds) for r in ladder.rungs)
+    if sweep := ladder.sweep:
+        tries = len(sweep.learning_rate_factors) * len(sweep.batch_factors)
+        per_variant += len(sweep.rungs) * tries * len(sweep.seeds or ladder.seeds)
+    return per_variant * len(ladder.architectures) * len(ladder.recipes)
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names with commas; of many, the first ones."""
+    more = f", ... ({len(names)} in all)" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
+def shortened(problems: Sequence[str]) -> str:
+    """Problems, a line each; of many, the first ones."""
+    more = [f"and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else []
+    return "\n".join([*problems[:SHOWN], *more])
 
 
 def error_at(path: Path, where: Location, message: str) -> LadderError:
     """An error about key `where` of the file at `path`, found while expanding it."""
-    return LadderError(_line(path, _read_yaml(path), where, message))
+    return LadderError(read_source(path).line(where, message))
 
 
-def _report(
-    path: Path, raw: Any, model: type[BaseModel], error: ValidationError, prefix: Location = ()
-) -> str:
+def _report(source: Source, model: type[BaseModel], error: ValidationError, prefix: Location = ()) -> str:
     """All problems of a ValidationError, one per line (two where the field's meaning helps)."""
+    found = error.errors(include_url=False)[: 5 * SHOWN]
+    places = {problem["loc"][:length] for problem in found for length in range(len(problem["loc"]))}
     lines = []
-    for problem in error.errors():
-        where = prefix + _yaml_location(_descend(raw, prefix), problem["loc"])
+    for problem in found:
+        if problem["type"] == "too_short" and problem["loc"] in places:
+            continue  # only because its items are wrong
+        where = prefix + _yaml_location(source.value(prefix), problem["loc"])
         field_model = _model_at(model, problem["loc"][:-1])
-        lines.append(_line(path, raw, where, _explain(problem, field_model)))
-    return "\n".join(dict.fromkeys(lines))
+        lines.append(source.line(where, _explain(problem, field_model)))
+    return shortened(list(dict.fromkeys(lines)))
 
 
 def _explain(problem: ErrorDetails, model: type[BaseModel] | None) -> str:
@@ -185,36 +199,6 @@ def _explain(problem: ErrorDetails, model: type[BaseModel] | None) -> str:
     return message + (f" ({meaning})" if meaning and problem["type"] != "value_error" else "")
 
 
-def _line(path: Path, raw: Any, where: Location, message: str) -> str:
-    """`file, line n: key.path = value: message`."""
-    value = _descend(raw, where)
-    shown = f" = {json.dumps(value, default=str)}" if isinstance(value, str | int | float | bool) else ""
-    key = "".join(f"[{w}]" if isinstance(w, int) else f".{w}" for w in where).lstrip(".")
-    return f"{path}, line {_line_number(raw, where)}: {key}{shown}: {message}"
-
-
-def _descend(raw: Any, where: Location) -> Any:
-    for key in where:
-        try:
-            raw = raw[key]
-        except (KeyError, IndexError, TypeError):
-            return None
-    return raw
-
-
-def _line_number(raw: Any, where: Location) -> int:
-    """Line of the deepest part of `where` that stands in the file."""
-    line = 1
-    for key in where:
-        try:
-            position = raw.lc.item(key) if isinstance(raw, CommentedSeq) else raw.lc.key(key)
-            raw = raw[key]
-        except (AttributeError, KeyError, IndexError, TypeError):
-            break
-        line = position[0] + 1
-    return line
-
-
 def _yaml_location(raw: Any, location: Location) -> Location:
     """pydantic's location without the union tags that it inserts."""
     path: list[int | str] = []
@@ -223,7 +207,7 @@ def _yaml_location(raw: Any, location: Location) -> Location:
         present = (isinstance(raw, dict) and key in raw) or (isinstance(raw, list) and isinstance(key, int))
         if present:
             path.append(key)
-            raw = _descend(raw, (key,))
+            raw = descend(raw, (key,))
         elif last and isinstance(raw, dict) and isinstance(key, str):
             path.append(key)
     return tuple(path)

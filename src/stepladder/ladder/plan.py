@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -30,6 +31,10 @@ def flops_per_second(ladder: Ladder, table: dict[str, Accelerator]) -> tuple[flo
         raise ValueError(
             f"execution.accelerator {name!r} is not in the hardware file (there are: {', '.join(table)}): "
             "add it there, or set plan.flops_per_second"
+        )
+    if "bf16" not in table[name].peaks:
+        raise ValueError(
+            f"the hardware file has no bf16 peak for {name!r}: add it there, or set plan.flops_per_second"
         )
     peak = table[name].peaks["bf16"]
     return peak * plan.mfu, f"{plan.mfu:.0%} MFU of {peak / 1e12:g} TFLOP/s (bf16, dense) per {name}"
@@ -135,7 +140,7 @@ def _row(job: JobCost, overhead: float, rate: float, price: float | None, execut
 
 def _wall_hours(parallel_runs: int, rows: Sequence[PlannedRun]) -> float:
     """Longest runs first onto the machine slots that are free soonest."""
-    slots = [0.0] * parallel_runs
+    slots = [0.0] * min(parallel_runs, len(rows))
     for row in sorted(rows, key=lambda row: row.seconds, reverse=True):
-        slots[slots.index(min(slots))] += row.seconds
+        heapq.heapreplace(slots, slots[0] + row.seconds)
     return max(slots) / 3600

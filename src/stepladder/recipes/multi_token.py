@@ -11,13 +11,14 @@ out of the trunk. The weight of the further tokens follows DeepSeek-V3 (arXiv 24
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
 from stepladder.record.cost import Convention, forward_flops_per_position
 from stepladder.record.kinds import PhaseShape
 from stepladder.record.spec import ModelSpec
+from stepladder.schema import ranges
 from stepladder.schema.settings import Settings
 
 if TYPE_CHECKING:
@@ -29,10 +30,10 @@ if TYPE_CHECKING:
 class Config(Settings):
     """Settings under `recipes: multi_token:` of a ladder file."""
 
-    tokens: int = Field(default=4, ge=2)
+    tokens: Annotated[int, ranges.TOKENS_AHEAD] = Field(default=4, ge=2)
     """n: tokens that each position predicts. The paper finds 4 best on code at 7B, 2 to 4 at smaller
     sizes."""
-    weight: float = Field(default=0.3, gt=0)
+    weight: Annotated[float, ranges.LOSS_WEIGHT] = Field(default=0.3, gt=0)
     """Weight of the mean loss of the n - 1 further tokens; DeepSeek-V3 begins with 0.3."""
 
 

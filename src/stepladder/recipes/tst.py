@@ -8,11 +8,12 @@ optimizer run and schedule. Architecture and inference do not change.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
 from stepladder.record.kinds import PhaseShape
+from stepladder.schema import ranges
 from stepladder.schema.settings import Settings
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 class Config(Settings):
     """Settings under `recipes: tst:` of a ladder file."""
 
-    bag_size: int = Field(ge=1)
+    bag_size: Annotated[int, ranges.BAG_SIZE] = Field(ge=1)
     """s: tokens per bag. The paper finds 3 to 16 useful, larger for larger models."""
     superposed_fraction: float = Field(ge=0, lt=1)
     """r: share of the steps that are superposed. Near-optimal between 0.2 and 0.4."""

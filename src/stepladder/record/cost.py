@@ -17,6 +17,7 @@ What a recipe computes besides the model (its `extra_forward_flops`) is part of 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 from stepladder.record.kinds import attention_window, load
@@ -62,8 +63,27 @@ class Parameters:
         return asdict(self) | {name: getattr(self, name) for name in sums}
 
 
+class _Shape:
+    """A model as a key of caches: a ladder asks for the counts of each of its shapes thousands of times."""
+
+    def __init__(self, model: ModelSpec) -> None:
+        self.model, self.text = model, model.model_dump_json()
+
+    def __hash__(self) -> int:
+        return hash(self.text)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Shape) and self.text == other.text
+
+
 def parameters(model: ModelSpec) -> Parameters:
     """Count the parameters of `model` by group, without building it."""
+    return _parameters(_Shape(model))
+
+
+@lru_cache(maxsize=1024)
+def _parameters(shape: _Shape) -> Parameters:
+    model = shape.model
     architecture = load("architectures", model.architecture)
     layers = [architecture.count_feed_forward(model, layer) for layer in range(model.n_layers)]
     queries, keys = model.n_heads * model.d_head, model.n_kv_heads * model.d_head
@@ -84,8 +104,12 @@ def forward_flops_per_position(
     model: ModelSpec, positions: int | None = None, convention: Convention = "causal"
 ) -> float:
     """Model FLOPs of one position's forward pass in a sequence of `positions` (default: the context)."""
-    length = positions or model.sequence_length
-    count = parameters(model)
+    return _forward_flops(_Shape(model), positions or model.sequence_length, convention)
+
+
+@lru_cache(maxsize=4096)
+def _forward_flops(shape: _Shape, length: int, convention: Convention) -> float:
+    model, count = shape.model, _parameters(shape)
     matrices = count.attention + count.feed_forward_active + count.router + model.d_model * model.vocab_size
     attended = sum(
         attended_positions(length, attention_window(model, layer), convention)

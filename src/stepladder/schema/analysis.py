@@ -6,6 +6,7 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
+from stepladder.schema import ranges
 from stepladder.schema.settings import Settings
 
 Axis = Literal["flops", "seconds", "tokens"]
@@ -36,21 +37,21 @@ AXES: dict[Axis, CostAxis] = {
 class VerdictRule(Settings):
     """The rule of promotion, written down before the ladder runs; the report prints every criterion."""
 
-    minimal_gain: float = Field(default=1.02, gt=0)
+    minimal_gain: Annotated[float, ranges.GAIN] = 1.02
     """Smallest efficiency gain worth having, at the largest rung, on each of `axes`."""
     axes: tuple[Axis, ...] = Field(default=("flops", "seconds"), min_length=1)
     """Cost axes on which the gain must hold."""
-    alpha: float = Field(default=0.05, gt=0, lt=1)
+    alpha: Annotated[float, ranges.LEVEL] = 0.05
     """Level of the paired seed test."""
     at: Literal["largest", "target"] = "largest"
     """Where the gain must hold: at the largest rung, by its measured loss, or by the laws at
     `analysis.target_flops`."""
-    minimal_trend: float = 0.0
+    minimal_trend: Annotated[float, ranges.TREND] = 0.0
     """Slope of ln EG per factor of ten in cost that the trend's interval must reach: 0 holds back gains
     that shrink with scale beyond doubt."""
-    minimal_rungs: int = Field(default=4, ge=2)
+    minimal_rungs: Annotated[int, ranges.SHARED_RUNGS] = 4
     """Rungs that candidate and reference must share."""
-    held_out_within: float = Field(default=0.02, gt=0)
+    held_out_within: Annotated[float, ranges.RELATIVE_ERROR] = 0.02
     """Largest relative error of the held-out predictions of candidate and reference, where one lies outside
     its interval."""
 
@@ -65,25 +66,25 @@ class AnalysisConfig(Settings):
     recipe on its own architecture too."""
     confidence: float = Field(default=0.95, gt=0, lt=1)
     """Coverage of all intervals."""
-    bootstrap_draws: int = Field(default=2000, ge=100)
+    bootstrap_draws: Annotated[int, ranges.DRAWS] = 2000
     """Bootstrap replicates; every law is fitted again in each."""
-    seed: int = 0
+    seed: Annotated[int, ranges.SEED] = 0
     """Seed of the bootstrap."""
-    huber_delta: float = Field(default=0.01, gt=0)
+    huber_delta: Annotated[float, ranges.HUBER_DELTA] = 0.01
     """Residual of log loss beyond which a cell counts linearly, not squared. Near the seed noise of log
     loss: 0.001 for large runs (Hoffmann et al. 2022), 0.01 for toy rungs."""
-    floor: Literal["shared", "free"] | Annotated[float, Field(ge=0)] = "shared"
+    floor: Literal["shared", "free"] | Annotated[float, ranges.LOSS] = "shared"
     """E, nats/token: one for all variants, one each, or pinned at a value."""
-    misfit: Literal["estimated"] | Annotated[float, Field(ge=0)] = "estimated"
+    misfit: Literal["estimated"] | Annotated[float, ranges.MISFIT] = "estimated"
     """How far, as a standard deviation of log loss, a cell may lie off a smooth law beside seed noise (a
     rung off its best learning rate, say): as given, or from the residuals where they are larger than seed
     noise
     explains."""
-    holdout_rungs: int = Field(default=1, ge=0)
+    holdout_rungs: Annotated[int, ranges.RUNGS] = 1
     """Largest rungs that are left out and predicted before they are used."""
-    target_flops: float | None = Field(default=None, gt=0)
+    target_flops: Annotated[float, ranges.FLOPS] | None = None
     """Compute of the run that the decision is about, FLOPs: gains are extrapolated to it."""
-    wanted_gain: float = Field(default=1.01, gt=1)
+    wanted_gain: Annotated[float, ranges.WANTED_GAIN] = 1.01
     """The gain of the sample-size question: how many seeds would show it?"""
     leave_one_out: bool = True
     """Predict every rung from all others, for the table of that name."""

@@ -10,7 +10,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from stepladder.schema.settings import Name, Positive, Settings
+from stepladder.schema import ranges
+from stepladder.schema.settings import Name, Settings
 
 DomainName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_]*$")]
 Pattern = Annotated[str, Field(min_length=1)]
@@ -86,7 +87,7 @@ class BPETokenizer(Settings):
     vocab_size: int = Field(default=1024, ge=257, le=2**20)
     """Ids in all: 256 bytes, the merges, and end of document (the last id). At toy sizes the output
     head dominates the FLOPs: keep it small (1024 to 4096) and a multiple of 32."""
-    training_bytes: int = Field(default=8_000_000, ge=1)
+    training_bytes: Annotated[int, ranges.TRAINING_BYTES] = 8_000_000
     """Text that the merges are learnt from, bytes: an even sample of the training documents."""
 
 
@@ -96,7 +97,7 @@ class PretrainedTokenizer(Settings):
     kind: Literal["pretrained"]
     path: str = Field(min_length=1)
     """The tokenizer.json file."""
-    vocab_size: int = Field(ge=257, le=2**31)
+    vocab_size: int = Field(ge=257, le=2**24)
     """Rows of the embedding: at least the tokenizer's ids. Stated here so that a plan needs no file."""
     end_of_document: str = Field(default="<|end_of_text|>", min_length=1)
     """The tokenizer's own token that ends a document (default: Llama 3's)."""
@@ -115,14 +116,14 @@ class Data(Settings):
 
     source: SourceConfig
     tokenizer: TokenizerConfig
-    validation_fraction: float = Field(default=0.05, gt=0, lt=1)
+    validation_fraction: Annotated[float, ranges.HELD_OUT_SHARE] = 0.05
     """Share of documents held out, by content hash."""
     degenerate: Literal["count", "drop"] = "count"
     """What becomes of documents of one character, repetitive ones and ones that are no text: the manifest and
     the report count them; `drop` also leaves them out. Limits: src/stepladder/data/quality.py."""
-    max_validation_tokens: Positive = 200_000
+    max_validation_tokens: Annotated[int, ranges.HELD_OUT_TOKENS] = 200_000
     """Held-out tokens scored per domain."""
-    domain_weights: dict[Name, Annotated[float, Field(gt=0)]] = Field(min_length=1)
+    domain_weights: dict[Name, Annotated[float, ranges.DOMAIN_WEIGHT]] = Field(min_length=1)
     """Weights of the domains' losses in the target loss; must sum to 1."""
 
     @model_validator(mode="after")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import ValidationError, model_validator
 
-from stepladder.schema.settings import Positive, Settings
+from stepladder.schema import ranges
+from stepladder.schema.settings import Settings
 
 
 class EngineOptions(Settings):
@@ -17,14 +18,14 @@ class EngineOptions(Settings):
     sharding: Literal["auto", "none", "full", "hybrid"] = "auto"
     """Spread weights and moments over a run's accelerators (FSDP2): over all, or (hybrid) over those of a
     machine. auto: where they would fill half of one accelerator's memory."""
-    micro_batch_sequences: int = Field(default=0, ge=0)
+    micro_batch_sequences: Annotated[int, ranges.MICRO_BATCH] = 0
     """Sequences per accelerator that go through the model at once; gradients of the rest are added up. 0: as
     many as fit into memory, found by trying."""
-    checkpoint_seconds: float = Field(default=60.0, gt=0)
+    checkpoint_seconds: Annotated[float, ranges.CHECKPOINT_SECONDS] = 60.0
     """Longest time between two checkpoints: the most that a kill can cost."""
-    keep_checkpoints: Positive = 2
+    keep_checkpoints: Annotated[int, ranges.KEEP_CHECKPOINTS] = 2
     """Newest complete checkpoints of a run that are kept: two, in case the newest is damaged."""
-    max_skipped_steps: int = Field(default=5, ge=0)
+    max_skipped_steps: Annotated[int, ranges.SKIPPED_STEPS] = 5
     """Steps whose loss or gradient is not finite that a run skips and logs before it gives up."""
 
     @classmethod
@@ -49,15 +50,15 @@ class EngineOptions(Settings):
 class RunExecution(EngineOptions):
     """How one run executes. A rung may have its own of all of these."""
 
-    accelerators_per_run: Positive = 1
+    accelerators_per_run: Annotated[int, ranges.ACCELERATORS] = 1
     """Accelerators that train one run together, one rank each (data parallel); on `cpu`, processes."""
-    nodes_per_run: Positive = 1
+    nodes_per_run: Annotated[int, ranges.NODES] = 1
     """Machines that the run's accelerators are on, the same number on each."""
-    threads: Positive = 1
+    threads: Annotated[int, ranges.THREADS] = 1
     """CPU threads per accelerator; on CPU two one-thread runs beat one two-thread run at toy sizes."""
-    memory_mb: Positive = 1500
+    memory_mb: Annotated[int, ranges.MEMORY_MB] = 1500
     """Host memory requested per node, MB."""
-    runtime_minutes: Positive = 60
+    runtime_minutes: Annotated[int, ranges.RUNTIME_MINUTES] = 60
     """Time limit of one job, minutes. It may be shorter than the run, which then takes several jobs."""
     gpu_type: str | None = None
     """Slurm's name of the GPU type, where it has several."""
@@ -82,7 +83,7 @@ class Execution(RunExecution):
 
     accelerator: str = "cpu"
     """Name in configs/hardware.yaml; prices the plan and sets `precision: auto`."""
-    parallel_runs: Positive = 2
+    parallel_runs: Annotated[int, ranges.PARALLEL_RUNS] = 2
     """Runs that execute at a time: turns accelerator-hours into wall time in the plan."""
 
     def of_rung(self, own: RunExecution) -> Execution:

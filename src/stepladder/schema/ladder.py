@@ -7,17 +7,18 @@ per section; this one puts them together. `stepladder.ladder.load` reads a file 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, field_serializer
 
+from stepladder.schema import ranges
 from stepladder.schema.analysis import AnalysisConfig
-from stepladder.schema.budget import Budget
+from stepladder.schema.budget import Budgets
 from stepladder.schema.data import Data
 from stepladder.schema.execution import Execution, RunExecution
 from stepladder.schema.optimizer import OptimizerSettings
 from stepladder.schema.plan import PlanSettings
-from stepladder.schema.settings import Name, Positive, Settings
+from stepladder.schema.settings import Name, Seeds, Settings
 from stepladder.schema.shape import Shape
 from stepladder.schema.sweep import Sweep
 
@@ -25,29 +26,29 @@ from stepladder.schema.sweep import Sweep
 class Overrides(Settings):
     """Values that replace the rules' for one rung."""
 
-    d_model: Positive | None = None
-    d_head: Positive | None = None
-    n_heads: Positive | None = None
-    n_kv_heads: Positive | None = None
-    d_ff: Positive | None = None
-    d_expert: Positive | None = None
+    d_model: Annotated[int, ranges.WIDTH] | None = None
+    d_head: Annotated[int, ranges.WIDTH] | None = None
+    n_heads: Annotated[int, ranges.HEADS] | None = None
+    n_kv_heads: Annotated[int, ranges.HEADS] | None = None
+    d_ff: Annotated[int, ranges.WIDTH] | None = None
+    d_expert: Annotated[int, ranges.WIDTH] | None = None
     """Hidden width of one expert (only in ladders with an MoE architecture)."""
-    learning_rate: float | None = Field(default=None, gt=0)
+    learning_rate: Annotated[float, ranges.LEARNING_RATE] | None = None
     """Peak rate of every variant of this rung."""
-    batch_sequences: Positive | None = None
+    batch_sequences: Annotated[int, ranges.SEQUENCES] | None = None
     """Sequences per step."""
 
 
 class Rung(Settings):
     """One model size. `{depth: 4}` is enough; the rest follows by rule."""
 
-    depth: Positive
+    depth: Annotated[int, ranges.DEPTH]
     """Transformer layers: the ladder's one knob."""
     name: Name | None = None
     """Default: d<depth>."""
-    seeds: tuple[int, ...] | None = Field(default=None, min_length=1)
+    seeds: Seeds | None = None
     """Default: the ladder's seeds."""
-    budgets: tuple[Budget, ...] | None = Field(default=None, min_length=1)
+    budgets: Budgets | None = None
     """Default: the ladder's budgets."""
     set: Overrides = Overrides()
     """Derived values to override on this rung; the report lists them."""
@@ -69,18 +70,18 @@ class Ladder(Settings):
     """A named, versioned ladder: rungs x architectures x recipes x budgets x seeds."""
 
     name: Name
-    version: Positive = 1
+    version: Annotated[int, ranges.VERSION] = 1
     """Raise it when the ladder's meaning changes; the report prints it."""
     question: str = Field(min_length=1)
     """What this ladder is to answer, one sentence; the report's subtitle."""
-    rungs: tuple[Rung, ...] = Field(min_length=1)
+    rungs: tuple[Rung, ...] = Field(min_length=1, max_length=ranges.MOST_RUNGS)
     architectures: dict[Name, dict[str, Any]] = Field(min_length=1)
     """Label to settings. The label names the file in `stepladder.architectures`, unless `kind:` does."""
     recipes: dict[Name, dict[str, Any]] = Field(min_length=1)
     """Label to settings. The label names the file in `stepladder.recipes`, unless `kind:` does."""
-    budgets: tuple[Budget, ...] = Field(default=(1.0,), min_length=1)
+    budgets: Budgets = (1.0,)
     """Multiples of 20 tokens per active non-embedding parameter, or `{steps: n}`."""
-    seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
+    seeds: Seeds = (0,)
     sweep: Sweep | None = None
     """A learning-rate sweep on some or all rungs. The rates of the others may follow from it."""
     shape: Shape

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from stepladder.schema import ranges
 from stepladder.schema.rules import BatchRule, RateRule
 from stepladder.schema.settings import Name, Settings
 
@@ -26,15 +27,15 @@ class OptimizerSettings(Settings):
     size of AdamW's, so that learning rates carry over; AdamW for embedding, head, router and norms."""
     learning_rate: LearningRate
     batch: BatchRule
-    beta1: float = Field(default=0.9, ge=0, lt=1)
-    beta2: float = Field(default=0.95, ge=0, lt=1)
-    epsilon: float = Field(default=1e-8, gt=0)
-    weight_decay: float = Field(default=0.1, ge=0)
-    clip_norm: float = Field(default=1.0, gt=0)
+    beta1: Annotated[float, ranges.BETA] = 0.9
+    beta2: Annotated[float, ranges.BETA] = 0.95
+    epsilon: Annotated[float, ranges.EPSILON] = 1e-8
+    weight_decay: Annotated[float, ranges.WEIGHT_DECAY] = 0.1
+    clip_norm: Annotated[float, ranges.CLIP_NORM] = 1.0
     """Global gradient norm above which gradients are scaled down."""
     warmup_fraction: float = Field(default=0.05, ge=0, lt=1)
     """Share of all steps, rising linearly from 0."""
-    warmup_steps: int | None = Field(default=None, ge=0)
+    warmup_steps: Annotated[int, ranges.WARMUP_STEPS] | None = None
     """Warmup in steps; replaces `warmup_fraction`."""
     decay_fraction: float = Field(default=0.2, ge=0, le=1)
     """Share of all steps, at the end (Hägele et al. 2024, arXiv 2405.18392: 10 to 20 %)."""

@@ -8,11 +8,13 @@ comes out as a `power` rule.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import Field
 
+from stepladder.schema import ranges
 from stepladder.schema.settings import Settings
 
 
@@ -33,7 +35,7 @@ class ConstantRate(Settings):
     """The same peak learning rate at every size."""
 
     rule: Literal["constant"]
-    value: float = Field(gt=0)
+    value: Annotated[float, ranges.LEARNING_RATE]
 
     def learning_rate(self, size: Size) -> float:
         """The value itself."""
@@ -46,14 +48,17 @@ class PowerRate(Settings):
     rule: Literal["power"]
     of: Literal["n", "d", "c", "d_model"] = "n"
     """The quantity: N, D, C or the model width."""
-    at: float = Field(gt=0)
+    at: Annotated[float, ranges.RULE_AT]
     """Where the law takes `value`."""
-    value: float = Field(gt=0)
-    exponent: float
+    value: Annotated[float, ranges.RULE_VALUE]
+    exponent: Annotated[float, ranges.EXPONENT]
 
     def learning_rate(self, size: Size) -> float:
-        """value * (quantity / at) ** exponent."""
-        return float(self.value * (getattr(size, self.of) / self.at) ** self.exponent)
+        """value * (quantity / at) ** exponent; infinite where that is beyond what a float holds."""
+        try:
+            return float(self.value * (getattr(size, self.of) / self.at) ** self.exponent)
+        except (OverflowError, ZeroDivisionError):
+            return math.inf
 
 
 class OlmoRate(Settings):
@@ -90,7 +95,7 @@ class ConstantBatch(Settings):
     """The same number of sequences per step at every size."""
 
     rule: Literal["constant"]
-    sequences: int = Field(ge=1)
+    sequences: Annotated[int, ranges.SEQUENCES]
 
     def tokens(self, size: Size, sequence_length: int) -> float:
         """Sequences times their length."""

@@ -6,10 +6,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from stepladder.schema import ranges
 from stepladder.schema.budget import Budget
-from stepladder.schema.settings import Name, Settings
+from stepladder.schema.settings import Name, Seeds, Settings
 
-Factors = tuple[Annotated[float, Field(gt=0)], ...]
+Factors = tuple[Annotated[float, ranges.FACTOR], ...]
 
 
 class Sweep(Settings):
@@ -22,7 +23,7 @@ class Sweep(Settings):
     batch_factors: Factors = Field(default=(1.0,), min_length=1)
     """Factors on the ruled batch, ascending, 1 among them; every rate is tried with each. Other batches than
     the ruled one are reported, not applied."""
-    seeds: tuple[int, ...] | None = Field(default=None, min_length=1)
+    seeds: Seeds | None = None
     """Default: the ladder's seeds."""
     budget: Budget | None = None
     """Default: the first of the ladder's budgets."""
@@ -30,7 +31,7 @@ class Sweep(Settings):
     """Which rungs train at the rates that the sweep predicts: those that are not swept; all, where swept
     rungs train once more at their predicted rate; or none, which only reports the bowls. A rung with a rate
     of its own (`set: {learning_rate: ...}`) keeps it."""
-    max_uncertainty: float = Field(default=4.0, gt=1)
+    max_uncertainty: Annotated[float, ranges.UNCERTAINTY] = 4.0
     """The guard on extrapolation: nothing trains at a predicted rate whose interval reaches further than
     this factor from it."""
 

@@ -60,6 +60,13 @@ def describe(device: torch.device, dtype: str, threads: int, machine: Path | Non
         if entry is None:
             reason = f"no entry of configs/hardware.yaml matches {name!r}"
             return Hardware(device.type, name, dtype, None, reason)
+        shown = torch.cuda.get_device_properties(device).multi_processor_count
+        if entry.multiprocessors is not None and shown < entry.multiprocessors:
+            reason = (
+                f"{name} shows {shown} of {entry.multiprocessors} multiprocessors: a slice of a device has "
+                "no known peak"
+            )
+            return Hardware(device.type, name, dtype, None, reason)
         missing = f"configs/hardware.yaml has no {dtype} peak for {name}"
         source = entry.source if dtype in entry.peaks else missing
         return Hardware(device.type, name, dtype, entry.peaks.get(dtype), source)

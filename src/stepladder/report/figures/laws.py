@@ -20,12 +20,14 @@ from stepladder.laws.numbers import Interval
 from stepladder.report.figures.style import (
     GREY,
     INK,
+    TALLEST,
     Styles,
     VariantStyle,
     compute_scale,
     log_axis,
     new_figure,
     padded,
+    shortened,
     styled,
     variant_legend,
 )
@@ -64,7 +66,7 @@ def loss_figure(runs: pd.DataFrame, fit: AxisFit, styles: Styles, reference: str
                 x, hollow = mine["flops"].to_numpy(), [(variant, rung) in hidden for rung in mine["rung"]]
                 _points(axes, x / divisor, mine["loss"].to_numpy() - zero(x), hollow, style)
                 # Side by side, so that the intervals of several variants do not hide each other.
-                shift = math.exp(0.045 * (i - (len(styles) - 1) / 2))
+                shift = math.exp(_step(0.045, len(styles)) * (i - (len(styles) - 1) / 2))
                 for p in predictions:
                     if p.variant == variant:
                         _prediction(axes, p, zero, divisor, shift, style)
@@ -84,6 +86,11 @@ def loss_figure(runs: pd.DataFrame, fit: AxisFit, styles: Styles, reference: str
         extra = [_hollow_handle("held-out rung, with its prediction")] if hidden else []
         variant_legend(figure, styles, lines=bool(laws), extra=extra)
         return figure
+
+
+def _step(usual: float, variants: int) -> float:
+    """Distance in log cost between variants side by side; many of them stay at their rung all the same."""
+    return min(usual, 0.3 / max(variants, 1))
 
 
 def _zero(law: VariantLaw | None) -> Zero:
@@ -175,7 +182,7 @@ def gain_figure(comparisons: Sequence[PairComparison], styles: Styles) -> Figure
         return None
     with styled():
         figure, grid = new_figure(
-            0.5 + 2.15 * len(references),
+            0.5 + min(2.15, TALLEST / len(references)) * len(references),
             nrows=len(references),
             ncols=len(GAIN_AXES),
             sharey="row",
@@ -187,7 +194,7 @@ def gain_figure(comparisons: Sequence[PairComparison], styles: Styles) -> Figure
             for axes, axis in zip(row, GAIN_AXES, strict=True):
                 _gain_panel(axes, {c.candidate: c.gains[axis].rungs for c in group}, axis, styles, limits)
             _gain_ticks(row[0], *limits)
-            row[0].set_ylabel(f"Efficiency gain over\n{reference} (×)")
+            row[0].set_ylabel(f"Efficiency gain over\n{shortened(reference, 28)} (×)")
         candidates = {c.candidate for c in usable}
         held = any(r.held_out for c in usable for r in c.gains["flops"].rungs)
         shown = {name: style for name, style in styles.items() if name in candidates}
@@ -210,7 +217,7 @@ def _gain_panel(
     axes.axhline(1, color=INK, linewidth=0.8)
     for i, (candidate, rungs) in enumerate(rungs_of.items()):
         style = styles[candidate]
-        shift = math.exp(0.06 * (i - (len(rungs_of) - 1) / 2))
+        shift = math.exp(_step(0.06, len(rungs_of)) * (i - (len(rungs_of) - 1) / 2))
         x = np.array([r.cost / divisor * shift for r in rungs])
         # An infinite gain sits at the upper edge, where the panel ends.
         y = np.array([limits[1] if r.gain is None else r.gain for r in rungs])

@@ -12,10 +12,12 @@ from stepladder.display.numbers import duration
 from stepladder.report.figures.style import (
     GREY,
     PARTS,
+    TALLEST,
     Styles,
     compute_scale,
     legend_above,
     new_figure,
+    shortened,
     styled,
     variant_legend,
 )
@@ -134,7 +136,9 @@ def time_figure(runs: pd.DataFrame, rungs: list[str], variants: list[str]) -> Fi
         }
         means = runs.groupby(["rung", "variant"]).mean(numeric_only=True).to_dict("index")
         bars = [(rung, variant) for rung in rungs for variant in variants if (rung, variant) in means]
-        figure, axes = new_figure(0.7 + 0.14 * len(bars) + 0.08 * len(rungs))
+        row = min(0.14, (TALLEST - 0.7 - 0.08 * len(rungs)) / len(bars))
+        size = 7.5 * row / 0.14
+        figure, axes = new_figure(0.7 + row * len(bars) + 0.08 * len(rungs))
         y, labels, previous = 0.0, [], None
         shown: set[str] = set()
         for rung, variant in bars:
@@ -162,9 +166,9 @@ def time_figure(runs: pd.DataFrame, rungs: list[str], variants: list[str]) -> Fi
                 )
                 shown.add(part)
                 left += share
-            axes.text(101, y, duration(total), va="center", fontsize=7.5)
-            labels.append((y, f"{rung}  {variant}"))
-        axes.set_yticks([at for at, _ in labels], [text for _, text in labels], fontsize=7.5)
+            axes.text(101, y, duration(total), va="center", fontsize=size)
+            labels.append((y, shortened(f"{rung}  {variant}", 36)))
+        axes.set_yticks([at for at, _ in labels], [text for _, text in labels], fontsize=size)
         axes.set_xlim(0, 100)
         axes.set_ylim(y - 0.6, -0.4)
         axes.set_xlabel("Share of the run's wall time (%)")

@@ -26,8 +26,11 @@ from stepladder.display.numbers import is_number, scale
 
 TEXT_WIDTH = 6.69
 """Width of the report's text in inches (A4 with margins of 20 mm)."""
+TALLEST = 8.5
+"""Height of a figure that leaves room for its caption on the page, inches."""
 REPORT_FONT = "Libertinus Serif"
 _LAYOUT_FONT = "STIXGeneral"
+_FALLBACK_FONT = "DejaVu Sans"
 INK, GREY, FAINT = "#1a1a1a", "#6b6b6b", "#d9d9d9"
 
 _COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
@@ -84,7 +87,7 @@ def styled() -> Iterator[None]:
     """Draw under the report's matplotlib settings."""
     with matplotlib.rc_context(
         {
-            "font.family": _LAYOUT_FONT,
+            "font.family": [_LAYOUT_FONT, _FALLBACK_FONT],
             "font.size": 8.5,
             "axes.labelsize": 8.5,
             "axes.titlesize": 8.5,
@@ -140,12 +143,39 @@ def variant_legend(figure: Figure, styles: Styles, *, lines: bool, extra: Sequen
 
 
 def legend_above(figure: Figure, handles: Sequence[Line2D]) -> None:
-    """One legend above all panels, in as many columns as fit into the figure's width."""
-    for columns in range(len(handles), 0, -1):
+    """One legend above all panels, in as many columns as fit into the figure's width.
+
+    A legend of many rows makes the figure taller: what it needs is not taken from the panels.
+    """
+    for handle in handles:
+        handle.set_label(shortened(str(handle.get_label()), LEGEND_LABEL))
+    one = figure.legend(handles=handles, ncols=1)
+    fitting = int(figure.bbox.width // one.get_window_extent().width)
+    one.remove()
+    # Columns are as wide as their own labels, so that more may fit than of the widest.
+    for columns in range(min(len(handles), 2 * max(1, fitting)), 0, -1):
         legend = figure.legend(handles=handles, loc="outside upper center", ncols=columns)
-        if columns == 1 or legend.get_window_extent().width < 0.97 * figure.bbox.width:
+        size = legend.get_window_extent()
+        if columns == 1 or size.width < 0.97 * figure.bbox.width:
+            height = size.height / figure.dpi
+            if height > TWO_ROWS:
+                figure.set_figheight(figure.get_figheight() + height - TWO_ROWS / 2)
             return
         legend.remove()
+
+
+LEGEND_LABEL = 90
+"""Characters of a label that the page's width holds."""
+TWO_ROWS = 0.42
+"""Height of a legend of two rows, inches: figures have that much room."""
+
+
+def shortened(text: str, most: int) -> str:
+    """A text of at most `most` characters: beginnings and ends of variants' names tell more than middles."""
+    if len(text) <= most:
+        return text
+    end = (most - 1) // 2
+    return f"{text[: most - 1 - end]}…{text[len(text) - end :]}"
 
 
 def save_svg(figure: Figure, path: Path) -> Path:
