@@ -4,23 +4,46 @@ from __future__ import annotations
 
 import os
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write to a neighbouring file of its own, sync it, rename it, and sync the folder; parents are made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.partial")
+    """Write to a neighbouring file of its own, sync it, rename it, and sync the folder; parents are made. What
+    was there stays if that fails. A device or a pipe, such as /dev/stdout, is written to as it is.
+
+    Raises:
+        OSError: it cannot be written; its `filename` is `path`.
+    """
+    data = content if isinstance(content, bytes) else content.encode()
+    with naming_file(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            path.write_bytes(data)
+            return
+        partial = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.partial")
+        try:
+            with partial.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+        sync_folder(path.parent)
+
+
+@contextmanager
+def naming_file(path: Path) -> Iterator[None]:
+    """Errors of the system are about `path`: that of a full disk names no file, others one that only the program
+    knows of."""
     try:
-        with partial.open("xb") as file:
-            file.write(content if isinstance(content, bytes) else content.encode())
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        error.filename, error.filename2 = str(path), None
         raise
-    sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:

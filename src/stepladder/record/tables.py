@@ -9,11 +9,12 @@ the fields of `StepRecord`.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
-from pyarrow import ArrowInvalid
+from pyarrow import ArrowException
 
 from stepladder.documents.document import FIRST, DocumentError
 from stepladder.documents.files import write_atomically
@@ -82,10 +83,11 @@ def read_table(path: Path) -> pd.DataFrame:
         FileNotFoundError: there is no such file.
         DocumentError: it is of another version, or no Parquet.
     """
+    content = path.read_bytes()
     try:
-        table = pd.read_parquet(path)
-    except (ArrowInvalid, ValueError) as error:
-        raise DocumentError(f"{path}: {error}: run snakemake again") from None
+        table = pd.read_parquet(io.BytesIO(content))
+    except (ArrowException, ValueError, OSError) as error:  # Arrow says of broken files that they cannot be read
+        raise DocumentError(f"{path}: {str(error).splitlines()[0]}: run snakemake again") from None
     version = table.attrs.get("schema_version", FIRST)
     if version != VERSION:
         raise DocumentError(

@@ -13,25 +13,23 @@ from typing import Any
 import typst
 
 from stepladder.display.table import Table
+from stepladder.documents.files import naming_file, write_atomically
 
 
-def typeset(
-    template: str, context: dict[str, Any], figures: dict[str, Path], out: Path, **options: Any
-) -> Path:
-    """Compile a template of this package with `context` to `out`.
+def typeset(template: str, context: dict[str, Any], figures: dict[str, Path], out: Path) -> Path:
+    """Compile a template of this package with `context` to `out`, whole or not at all.
 
     Args:
         template: file name, e.g. "report.typ".
         context: what the template reads as context.json: strings, and tables for look.typ's `data-table`.
         figures: name used in the context to SVG file.
-        out: the PDF (or, with `format="png"`, a name with `{p}` for the page).
-        options: passed to `typst.compile`.
+        out: the PDF.
 
     Raises:
         typst.TypstError: the template does not compile; the message names the line.
+        OSError: `out`, or the folder for temporary files, cannot be written.
     """
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="stepladder-report-") as folder:
+    with tempfile.TemporaryDirectory(prefix="stepladder-report-") as folder, naming_file(Path(folder)):
         root = Path(folder)
         for file in (template, "look.typ"):
             (root / file).write_text(resources.files(__package__).joinpath(file).read_text(encoding="utf-8"))
@@ -39,7 +37,8 @@ def typeset(
             shutil.copyfile(source, root / name)
         (root / "context.json").write_text(context_json(context), encoding="utf-8")
         # Only the fonts in the wheel: the same pages on every machine.
-        typst.compile(root / template, output=out, root=root, ignore_system_fonts=True, **options)
+        pdf = typst.compile(root / template, root=root, ignore_system_fonts=True)
+    write_atomically(out, pdf)
     return out
 
 
