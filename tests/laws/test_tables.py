@@ -314,10 +314,10 @@ def test_a_runs_parquet_that_somebody_changed():
     assert as_runs(runs, {}) is runs
     for broken, message in (
         (runs.drop(columns="rung"), "no column 'rung'"),
-        (runs.assign(loss="x"), "loss is .* and not a number"),
-        (runs.assign(accelerator_seconds=pd.Timedelta("1h")), "accelerator_seconds is timedelta64"),
-        (runs.assign(seed=[None, *range(1, len(runs))]), "seed is missing or infinite in row 1"),
-        (runs.assign(variant=[None, *runs["variant"][1:]]), "variant is no text in row 1"),
+        (runs.assign(loss="x"), "column loss is .* and not a number"),
+        (runs.assign(accelerator_seconds=pd.Timedelta("1h")), "column accelerator_seconds is timedelta64"),
+        (runs.assign(seed=[None, *range(1, len(runs))]), "column seed holds no finite number in row 1"),
+        (runs.assign(variant=[None, *runs["variant"][1:]]), "column variant holds no text in row 1"),
     ):
         with pytest.raises(ValueError, match=f"{message}.*stepladder collect"):
             as_runs(broken, {})

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from stepladder.laws.tables import refuse_steps, rows_of, select
+from stepladder.laws.tables import refuse_steps, select
+from stepladder.record.tables import check_columns
 from stepladder.schema.analysis import AXES
 
 
@@ -34,7 +35,12 @@ def as_runs(table: pd.DataFrame, columns: Mapping[str, str], any_units: bool = F
         ValueError: a column is missing, or holds what it must not; the message names rows.
     """
     if set(MARKS) <= set(table):
-        _check(table)
+        try:
+            check_columns(table, NAMES, NUMBERS)
+        except ValueError as error:
+            raise ValueError(
+                f"{error}: give the runs.parquet that `stepladder collect` wrote, as it is"
+            ) from None
         return table
     axes = [name for name in AXES if columns.get(name, name) in table]
     if not axes:
@@ -69,24 +75,3 @@ def as_runs(table: pd.DataFrame, columns: Mapping[str, str], any_units: bool = F
         parameters_active_non_embedding=np.asarray(size, dtype=float),
     )
     return runs
-
-
-def _check(runs: pd.DataFrame) -> None:
-    """Refuse a runs.parquet that somebody made, or changed, without what the analysis reads.
-
-    Raises:
-        ValueError: a column is missing or of another type.
-    """
-    remedy = "give the runs.parquet that `stepladder collect` wrote, as it is"
-    if missing := [name for name in (*NAMES, *NUMBERS) if name not in runs]:
-        raise ValueError(f"no column {missing[0]!r}, which every runs.parquet has: {remedy}")
-    types = pd.api.types
-    for name in NUMBERS:
-        if not types.is_numeric_dtype(runs[name]) or types.is_bool_dtype(runs[name]):
-            raise ValueError(f"{name} is {runs[name].dtype} and not a number: {remedy}")
-        if (bad := ~np.isfinite(runs[name].to_numpy(float, na_value=np.nan))).any():
-            raise ValueError(f"{name} is missing or infinite in {rows_of(pd.Series(bad), 'row')}: {remedy}")
-    for name in NAMES:
-        texts = runs[name].map(lambda value: isinstance(value, str)).astype(bool)
-        if not texts.all():
-            raise ValueError(f"{name} is no text in {rows_of(~texts.reset_index(drop=True), 'row')}: {remedy}")
