@@ -20,6 +20,9 @@ TRACEBACK = "STEPLADDER_TRACEBACK"
 SHOWN = 5
 """Wrong fields that a message lists; the others are counted."""
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system says where there is no room for a file."""
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -57,7 +60,7 @@ def _printable(message: str) -> str:
 
 
 def _drop_what_cannot_be_printed() -> None:
-    """Python prints what is left over when it ends, and a traceback where that fails."""
+    """Python would try once more as it ends, and print a traceback."""
     try:
         sys.stdout.flush()
     except OSError:
@@ -73,8 +76,8 @@ def sentence(error: Exception) -> str | None:
         return None
     if isinstance(error, OSError):
         reason = error.strerror or str(error)
-        # Nothing else is written without a name than what is printed.
-        unnamed = "standard output: " if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else ""
+        # What commands write has a name (`written_below`), what they print has none.
+        unnamed = "standard output: " if error.errno in FULL else ""
         return f"{unnamed}{reason}" if error.filename is None else f"{_name(error.filename)}: {reason}"
     if isinstance(error, MemoryError):
         return "out of memory: give it less to read, or a machine with more"

@@ -17,32 +17,39 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         OSError: it cannot be written; its `filename` is `path`.
     """
     data = content if isinstance(content, bytes) else content.encode()
-    with naming_file(path):
+    try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists() and not (path.is_file() or path.is_dir()):
             path.write_bytes(data)
-            return
-        partial = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.partial")
-        try:
-            with partial.open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
-        sync_folder(path.parent)
+        else:
+            _replace(path, data)
+    except OSError as error:  # that of a full disk names no file, others name the neighbour
+        error.filename, error.filename2 = str(path), None
+        raise
+
+
+def _replace(path: Path, data: bytes) -> None:
+    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.partial")
+    try:
+        with partial.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
 
 
 @contextmanager
-def naming_file(path: Path) -> Iterator[None]:
-    """Errors of the system are about `path`: that of a full disk names no file, others one that only the program
-    knows of."""
+def written_below(folder: Path) -> Iterator[None]:
+    """Errors of the system that name no file, as that of a full disk, are about `folder`."""
     try:
         yield
     except OSError as error:
-        error.filename, error.filename2 = str(path), None
+        if error.filename is None:
+            error.filename = str(folder)
         raise
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import typst
 
 from stepladder.display.table import Table
-from stepladder.documents.files import naming_file, write_atomically
+from stepladder.documents.files import write_atomically, written_below
 
 
 def typeset(template: str, context: dict[str, Any], figures: dict[str, Path], out: Path) -> Path:
@@ -29,7 +29,7 @@ def typeset(template: str, context: dict[str, Any], figures: dict[str, Path], ou
         typst.TypstError: the template does not compile; the message names the line.
         OSError: `out`, or the folder for temporary files, cannot be written.
     """
-    with tempfile.TemporaryDirectory(prefix="stepladder-report-") as folder, naming_file(Path(folder)):
+    with tempfile.TemporaryDirectory(prefix="stepladder-report-") as folder, written_below(Path(folder)):
         root = Path(folder)
         for file in (template, "look.typ"):
             (root / file).write_text(resources.files(__package__).joinpath(file).read_text(encoding="utf-8"))
