@@ -8,17 +8,29 @@ import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 from snakemake.utils import min_version
 
-from stepladder.ladder.climb import Climb, LadderError
+from stepladder.display.failed_jobs import shorten
+from stepladder.ladder.climb import Climb
 from stepladder.schema.analysis import AXES
 
 min_version("9.13")
 
-try:
-    CLIMB = Climb.open(config.get("ladder", "laptop"))
-except LadderError as error:
-    raise WorkflowError(f"the ladder file cannot be used:\n{error}") from None
+logger.addFilter(shorten)
+
+
+# What a person can mend ends in a sentence. FileNotFoundError is Snakemake's own word for "not known yet".
+def explained(ask):
+    try:
+        return ask()
+    except FileNotFoundError:
+        raise
+    except (ValueError, OSError) as error:
+        raise WorkflowError(str(error)) from None
+
+
+CLIMB = explained(lambda: Climb.open(config.get("ladder", "laptop")))
 
 RESULTS = f"results/{CLIMB.ladder.name}"
 
