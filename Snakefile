@@ -9,19 +9,31 @@ import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 from snakemake.utils import min_version
 
 from stepladder.decision.rule_record import record_rule
-from stepladder.ladder.climb import Climb, LadderError
+from stepladder.display.failed_jobs import shorten
+from stepladder.ladder.climb import Climb
 from stepladder.record.paths import LadderFolder
 from stepladder.schema.analysis import AXES
 
 min_version("9.13")
 
-try:
-    CLIMB = Climb.open(config.get("ladder", "laptop"))
-except LadderError as error:
-    raise WorkflowError(f"the ladder file cannot be used:\n{error}") from None
+logger.addFilter(shorten)
+
+
+# What a person can mend ends in a sentence. FileNotFoundError is Snakemake's own word for "not known yet".
+def explained(ask):
+    try:
+        return ask()
+    except FileNotFoundError:
+        raise
+    except (ValueError, OSError) as error:
+        raise WorkflowError(str(error)) from None
+
+
+CLIMB = explained(lambda: Climb.open(config.get("ladder", "laptop")))
 
 RESULTS = f"results/{CLIMB.ladder.name}"
 
@@ -38,10 +50,12 @@ wildcard_constraints:
 
 # What is promoted is decided by the rule that stood before the first result: here it is written down.
 onstart:
-    record_rule(
-        LadderFolder.of(CLIMB.ladder.name).rule,
-        CLIMB.ladder.analysis,
-        [Path(RESULTS, "runs", run, "result.json") for run in CLIMB.runs],
+    explained(
+        lambda: record_rule(
+            LadderFolder.of(CLIMB.ladder.name).rule,
+            CLIMB.ladder.analysis,
+            [Path(RESULTS, "runs", run, "result.json") for run in CLIMB.runs],
+        )
     )
 
 

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import resource
 import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,6 +20,7 @@ from typer.testing import CliRunner
 from stepladder.cli import app
 from stepladder.cli.main import COMMANDS
 from stepladder.record.fingerprint import run_fingerprint
+from stepladder.schema.accelerators import accelerators
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -28,8 +34,12 @@ KINDS = {
     "null": b"null",
     "object": b"{}",
     "truncated": b'{"runs": [{"id": "a", "flops": 1',
+    "other version": b'{"schema_version": 999}',
+    "UTF-16": '{"runs": "ä"}'.encode("utf-16"),
+    "unreadable": "loop",
 }
-"""What is in the file; None if there is none, ... if it is a folder."""
+"""What is in the file; None if there is none, ... if it is a folder, "loop" if it is a link to itself, which not
+even the owner of the machine can read."""
 
 SHOWN_LINES = 12
 
@@ -40,12 +50,14 @@ def stepladder(*words: object):
 
 def place(path: Path, content) -> Path:
     """Make `path` hostile."""
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     path.unlink(missing_ok=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     if content is ...:
         path.mkdir()
+    elif content == "loop":
+        path.symlink_to(path.name)
     elif content is not None:
         path.write_bytes(content)
     return path
@@ -194,11 +206,14 @@ TEXT = {"kind": "text", "domains": {"web": ["hostile.jsonl"]}}
 DATA = {"source": TEXT, "tokenizer": {"kind": "byte"}, "validation_fraction": 0.2}
 
 
+NO_TEXT = ("missing", "folder", "binary", "UTF-16", "unreadable")
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_hostile_text(clone, kind):
     """Any UTF-8 is text, of which there is too little here."""
     place(clone / "hostile.jsonl", KINDS[kind])
-    named = "hostile.jsonl" if kind in ("missing", "folder", "binary") else "domain 'web'"
+    named = "hostile.jsonl" if kind in NO_TEXT else "domain 'web'"
     assert_a_sentence(stepladder("data", json.dumps(DATA), "--out", "new/manifest.json"), named)
 
 
@@ -263,6 +278,92 @@ def test_output_that_cannot_be_written(clone, writer, folder):
     if folder == "blocked":
         (clone / target).mkdir(parents=True, exist_ok=True)
     assert_a_sentence(stepladder(*WRITERS[writer], target), target)
+
+
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """No file takes a byte."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+LATE = {
+    "calibrate": "takes seconds to measure",
+    "collect": "needs results of a whole ladder: tests/record/test_collect.py",
+    "report": "likewise: tests/report/test_report.py",
+    "tune": "likewise",
+    "preregister": "likewise",
+}
+"""Writers that write nothing here, because they are told before that something else is missing."""
+
+
+@pytest.mark.parametrize("writer", [name for name in WRITERS if name not in LATE])
+def test_a_full_disk(clone, writer):
+    """What was there stays, and nothing half-written is left beside it."""
+    folder = clone / "full" / writer.replace(" ", "")
+    target = place(folder / NAMED.get(writer, "out.json"), b"the old one")
+    words = [word if word != "o.json" else f"{folder}/o.json" for word in WRITERS[writer]]
+    if writer.endswith("plot"):
+        target = target.rename(target.with_suffix(".png"))
+    if writer == "data":
+        place(clone / "hostile.jsonl", b'{"text": "some words"}\n' * 50)
+    with full_disk():
+        done = stepladder(*words, target)
+    assert_a_sentence(done, "File too large", folder.name)
+    assert target.read_bytes() == b"the old one"
+    assert not [
+        path for path in folder.iterdir() if path.is_file() and path != target and path.stat().st_size
+    ]
+
+
+@pytest.mark.parametrize("device", ["/dev/full", "/dev/null"])
+def test_a_device_is_written_to_as_it_is(clone, device):
+    """And not replaced by a file, which the owner of the machine could do."""
+    done = stepladder(*WRITERS["price"], device)
+    assert Path(device).is_char_device()
+    if device == "/dev/full":
+        assert_a_sentence(done, "/dev/full: No space left on device")
+    else:
+        assert done.exit_code == 0
+
+
+def test_standard_output_on_a_full_disk(clone):
+    """No traceback, neither from the command nor from Python as it ends."""
+    for words in (["check", "smoke"], ["plan", "good.json"]):
+        with open("/dev/full", "w") as full:
+            done = subprocess.run(
+                [sys.executable, "-m", "stepladder.cli", *words],
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        assert done.returncode == 1 and "Traceback" not in done.stderr and "Exception" not in done.stderr
+        assert done.stderr == "stepladder: standard output: No space left on device\n", done.stderr
+
+
+OUTSIDE = {
+    "check": ("check", "smoke"),
+    "price": ("price", "smoke", "--out", "o.json"),
+    "price --hardware": ("price", str(REPOSITORY / "configs/ladders/smoke.yaml"), "--out", "o.json"),
+    "status": ("status", "smoke"),
+    "report": ("report", "smoke", "--results", "results/smoke", "--out", "report.pdf"),
+    "tune": ("tune", "smoke-sweep", "--results", "results/smoke-sweep", "--out", "o.json"),
+    "preregister": ("preregister", "smoke", "--results", "results/smoke", "--out", "o.json"),
+}
+"""Commands that look for files of the clone."""
+
+
+@pytest.mark.parametrize("command", OUTSIDE)
+def test_outside_the_clone(tmp_path, monkeypatch, command):
+    """It says so, and where to go."""
+    monkeypatch.chdir(tmp_path)
+    accelerators.cache_clear()
+    assert_a_sentence(stepladder(*OUTSIDE[command]), "configs", "go to the folder that has", "the clone")
+    assert not [*tmp_path.iterdir()]
 
 
 @settings(max_examples=60)

@@ -22,6 +22,13 @@ from stepladder.report.sections.verdict import eg
         (fmt.general(5.76e23), "5.76 × 10²³"),
         (fmt.general(-1.234e-5, 2), "−1.2 × 10⁻⁵"),
         (fmt.general(406.4, 5), "406.40"),
+        (fmt.significant(1.7e308), "1.70 × 10³⁰⁸"),
+        (fmt.significant(3e-7), "3.00 × 10⁻⁷"),
+        (fmt.fixed(-1e18), "−1.00 × 10¹⁸"),
+        (fmt.signed(1e18), "+1.00 × 10¹⁸"),
+        (fmt.percent(-0.0123, 1, sign=True), "−1.2 %"),
+        (fmt.whole(10**18), "1.00 × 10¹⁸"),
+        (fmt.interval(1.2, -1e18, 1e18), "1.20 [−1.00 × 10¹⁸, 1.00 × 10¹⁸]"),
         (fmt.flops(5.7e12), "5.70 TFLOP"),
         (fmt.flops(9.996e11), "1.00 TFLOP"),
         (fmt.flops(3.2e22), "32.0 ZFLOP"),
@@ -67,6 +74,7 @@ def test_gain_says_what_null_means() -> None:
     assert fmt.gain(2.0, (1.3, None)) == "2.00 [1.30, ∞]"
     assert fmt.gain(None, (3.0, None)) == "∞ [3.00, ∞]"
     assert fmt.gain(0.9, None) == "0.90 [no interval]"
+    assert fmt.gain(1e7, (1e-9, 1e18)) == "> 10⁶ [< 0.005, > 10⁶]"
     assert eg(None) == "—"
 
 
@@ -79,9 +87,47 @@ def test_missing_is_a_dash_not_zero(print_, value) -> None:
     assert print_(value) == "—"
 
 
-@given(st.floats(1e-6, 1e24))
+def read_back(text: str) -> float:
+    """The number that was printed."""
+    mantissa, _, exponent = text.replace("−", "-").partition(" × 10")
+    power = int(exponent.translate(str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")) or 0)
+    return float(f"{mantissa}e{power}")
+
+
+@given(st.floats(5e-308, 1.7e308))
 def test_three_figures_are_within_half_a_per_cent(value: float) -> None:
-    assert float(fmt.significant(value)) == pytest.approx(value, rel=5.01e-3)
+    for print_ in (fmt.significant, fmt.general):
+        assert read_back(print_(value)) == pytest.approx(value, rel=5.01e-3)
+        assert len(print_(value)) < 14
+
+
+ANY = st.none() | st.floats() | st.integers() | st.integers(min_value=2**1000, max_value=2**1100)
+ENDS = st.none() | st.tuples(ANY, ANY)
+LONGEST = 48
+"""Characters of a number with its interval that anybody reads."""
+
+
+@given(ANY, ENDS)
+def test_no_number_is_too_large_or_too_long(value, ends) -> None:
+    """Of any size, with any interval, in every form."""
+    low, high = ends or (None, None)
+    shown = [
+        *(
+            fmt.significant(value),
+            fmt.general(value),
+            fmt.fixed(value),
+            fmt.signed(value),
+            fmt.p_value(value),
+        ),
+        *(fmt.flops(value), fmt.rate(value), fmt.count(value), fmt.bytes_(value), fmt.whole(value)),
+        *(fmt.duration(value), fmt.percent(value), fmt.percent(value, 2, sign=True), fmt.money(value, "USD")),
+        *(fmt.interval(value, low, high), fmt.bounds(ends), fmt.estimate(value, ends)),
+        *(fmt.gain(value, ends), fmt.ratio(value)),
+    ]
+    assert all(0 < len(text) <= LONGEST for text in shown), max(shown, key=len)
+    assert not any(word in text for text in shown for word in ("inf", "nan", "e+"))
+    if isinstance(value, float):
+        assert 0 <= fmt.exponential(value) < math.inf or math.isnan(value)
 
 
 @given(st.lists(st.floats(1e-3, 1e24), min_size=1))

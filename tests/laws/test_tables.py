@@ -1,8 +1,12 @@
 """Anyone's table: read as it is, or refused with rows, values and a way out."""
 
+import gzip
+from decimal import Decimal
+
 import numpy as np
 import pandas as pd
 import pytest
+from ladders import runs_table
 
 from stepladder.decision.foreign import as_runs
 from stepladder.laws.tables import drop_highest, parse_columns, read_table, select
@@ -153,3 +157,173 @@ def test_a_wide_table_is_not_listed_as_a_whole():
     with pytest.raises(ValueError, match="of the 84 that there are the nearest are: ") as refused:
         select(wide, NEEDED, {})
     assert "parameters_total" in str(refused.value) and len(str(refused.value)) < 400
+
+
+EXPORTS = {
+    "semicolons": lambda table: table.to_csv(index=False, sep=";").encode(),
+    "decimal commas": lambda table: table.to_csv(index=False, sep=";", decimal=",").encode(),
+    "decimal commas, tabs": lambda table: table.to_csv(index=False, sep="\t", decimal=",").encode(),
+    "UTF-16": lambda table: table.to_csv(index=False).encode("utf-16"),
+    "UTF-16 without a mark": lambda table: table.to_csv(index=False).encode("utf-16-le"),
+    "UTF-16 tabs": lambda table: table.to_csv(index=False, sep="\t").encode("utf-16"),
+    "byte order mark": lambda table: table.to_csv(index=False).encode("utf-8-sig"),
+    "Windows lines": lambda table: table.to_csv(index=False, lineterminator="\r\n").encode(),
+    "blank lines": lambda table: b"\n\n" + table.to_csv(index=False).encode() + b"\n\n",
+    "row numbers": lambda table: table.to_csv().encode(),
+    "row numbers from 1": lambda table: table.set_axis(range(1, 1 + len(table))).to_csv().encode(),
+    "padded heading": lambda table: (
+        table.rename(columns=lambda name: f"  {name} ").to_csv(index=False).encode()
+    ),
+    "padded fields": lambda table: table.to_csv(index=False).replace(",", " , ").encode(),
+    "quotes": lambda table: table.to_csv(index=False, quoting=1).encode(),
+    "gzip by content": lambda table: gzip.compress(table.to_csv(index=False).encode()),
+}
+
+
+@pytest.mark.parametrize("export", EXPORTS)
+def test_however_it_was_exported(tmp_path, export):
+    """The same numbers and names, NA among them."""
+    table = GOOD.assign(variant=["NA", "null", "a b", "ä", "None", "1"])
+    (tmp_path / "runs.csv").write_bytes(EXPORTS[export](table))
+    read = select(read_table(tmp_path / "runs.csv"), [*NEEDED, "variant"], {})
+    pd.testing.assert_frame_equal(read, table, rtol=1e-12, check_dtype=False)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty"),
+        (b" \n\n", "is empty"),
+        (b"loss,flops\n2,1e18,3\n2,1e18,3\n", "more fields than the heading"),
+        (b"loss,notes\n2,a\n3,[1, 2, 3]\n", "Expected 2 fields in line 3, saw 4.*quotes"),
+        (b"loss, loss\n2,3\n", "two columns are called 'loss'"),
+        ("loss,größe\n2,3\n".encode("latin-1"), "line 1 is not UTF-8 text: save it as UTF-8"),
+        (b"PK\x03\x04nonsense", "perhaps a workbook: export it as CSV"),
+        (b"PAR1nonsense", "is Parquet: call it .parquet"),
+        (b"\x1f\x8bnonsense", "runs.csv: "),
+        (b"loss\n" + b"2\0" * 600, "zero bytes"),
+    ],
+)
+def test_what_cannot_be_read_says_what_to_do(tmp_path, content, message):
+    (tmp_path / "runs.csv").write_bytes(content)
+    with pytest.raises(ValueError, match=f"runs.csv: .*{message}|{message}"):
+        read_table(tmp_path / "runs.csv")
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("2,1;1,5e18\n2,2;2.5e18", "flops has points, and other columns have decimal commas"),
+        ("2,1;1.234\n2,2;1.235", "flops has points, and other columns have decimal commas"),
+        ("2,1;1.234.567\n2,2;1e18", "flops has points"),
+        ('"2,1";"1 000"\n2,2;1e18', "flops is not a number in line 2: '1 000'.*decimal point"),
+    ],
+)
+def test_thousands_are_not_taken_for_decimals(tmp_path, rows, message):
+    (tmp_path / "runs.csv").write_text(f"loss;flops\n{rows}\n")
+    with pytest.raises(ValueError, match=message):
+        select(read_table(tmp_path / "runs.csv"), ["loss", "flops"], {})
+
+
+SECONDS = GOOD[["loss", "flops"]].assign(seconds=[3723.5, 60.0, 90061.0, 1.0, 2.0, 3.0])
+CLOCK = ["1:02:03.5", "00:01:00", "1-01:01:01", "0:00:01", "0 days 00:00:02", "0:00:03"]
+
+
+@pytest.mark.parametrize(
+    "durations",
+    [
+        pd.to_timedelta(SECONDS["seconds"], unit="s"),
+        pd.to_timedelta(SECONDS["seconds"], unit="s").astype("timedelta64[ms]"),
+        pd.to_timedelta(SECONDS["seconds"], unit="s").astype(object),
+        pd.Series(CLOCK),
+    ],
+    ids=["ns", "ms", "objects", "text"],
+)
+def test_durations_are_seconds_where_seconds_are_asked_for(durations):
+    read = select(SECONDS.assign(seconds=durations), ["loss", "flops", "seconds"], {})
+    pd.testing.assert_frame_equal(read, SECONDS)
+    with pytest.raises(ValueError, match="flops is not a number in lines 2, 3"):
+        select(SECONDS.assign(flops=durations), ["loss", "flops"], {})
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        (pd.date_range("2026-01-01", periods=6), "flops is not a number"),
+        ([True] * 6, "flops is not a number"),
+        ([1e18 + 2e18j] * 6, "flops is not a number"),
+        ([[1e18]] * 6, "flops is not a number in lines 2.*: \\[1e"),
+        ([{"a": 1}] * 6, "flops is not a number"),
+        (["1_000_000_000"] * 6, "flops is not a number"),
+        ([10**400] * 6, "flops is not a number"),
+        (["3 h"] * 6, "flops is not a number in lines 2, 3, 4, 5, 6 and 1 more: '3 h'; write it in FLOPs"),
+        (pd.array([10**18, None] * 3, dtype="Int64"), "flops is missing in lines 3, 5, 7"),
+        (["1e18", " "] * 3, "flops is missing in lines 3, 5, 7"),
+    ],
+)
+def test_what_pandas_would_make_a_number_of(column, message):
+    with pytest.raises(ValueError, match=message):
+        select(GOOD[["loss"]].assign(flops=column, note=range(6)), ["loss", "flops"], {})
+
+
+def test_numbers_and_names_of_all_types():
+    """As Parquet holds them: decimals, texts, categories, pandas' own types, bytes."""
+    odd = pd.DataFrame(
+        {
+            "loss": [Decimal(str(value)) for value in GOOD["loss"]],
+            "flops": GOOD["flops"].map(str).astype("category"),
+            "parameters": pd.array(GOOD["parameters"], dtype="Float64"),
+            "tokens": GOOD["tokens"].astype(object),
+            "variant": pd.Series([b"a", "b", 3, "c", "d", "e"], dtype=object),
+        }
+    )
+    read = select(odd, [*NEEDED, "variant"], {})
+    pd.testing.assert_frame_equal(read[NEEDED], GOOD, rtol=1e-12)
+    assert list(read["variant"]) == ["a", "b", "3", "c", "d", "e"]
+    with pytest.raises(ValueError, match=r"variant is no name in lines 2, 3.*: \['a'\]"):
+        select(odd.assign(variant=[["a"]] * 6), [*NEEDED, "variant"], {})
+
+
+def test_an_index_that_has_a_name_is_a_column(tmp_path):
+    table = GOOD.assign(variant=list("aabbcc"), rung=list("xyxyxy"))
+    table.set_index(["variant", "rung"]).to_parquet(tmp_path / "runs.parquet")
+    read = read_table(tmp_path / "runs.parquet")
+    pd.testing.assert_frame_equal(read[table.columns], table, check_dtype=False)
+    GOOD.set_index("loss", drop=False).to_parquet(tmp_path / "runs.parquet")
+    pd.testing.assert_frame_equal(read_table(tmp_path / "runs.parquet")[NEEDED], GOOD)
+
+
+def test_rows_of_parquet_count_from_1(tmp_path):
+    changed("loss", 2, np.nan).to_parquet(tmp_path / "runs.parquet")
+    with pytest.raises(ValueError, match="loss is missing in row 3"):
+        select(read_table(tmp_path / "runs.parquet"), NEEDED, {})
+
+
+def test_a_log_of_steps_is_no_table_of_runs():
+    """Neither for a comparison nor for a law, but the envelope is of curves."""
+    log = pd.concat(
+        [ladder().assign(step=step, loss=5.0 - 0.01 * step - 0.1 * ladder().index) for step in (1, 2)]
+    )
+    log = log.reset_index(drop=True)
+    columns = {"variant": "model", "rung": "size", "flops": "C"}
+    for read in (as_runs, lambda table, columns: select(table, ["loss", "flops"], columns)):
+        with pytest.raises(
+            ValueError, match=r"are steps of runs \(column 'step'; the first of dense small 0\)"
+        ):
+            read(log, columns)
+    assert len(select(log, ["loss", "flops"], columns, curves=True)) == 24
+    assert len(as_runs(ladder().assign(step=100), columns)) == 12
+
+
+def test_a_runs_parquet_that_somebody_changed():
+    runs = runs_table({"dense-baseline": 1.0})
+    assert as_runs(runs, {}) is runs
+    for broken, message in (
+        (runs.drop(columns="rung"), "no column 'rung'"),
+        (runs.assign(loss="x"), "column loss is .* and not a number"),
+        (runs.assign(accelerator_seconds=pd.Timedelta("1h")), "column accelerator_seconds is timedelta64"),
+        (runs.assign(seed=[None, *range(1, len(runs))]), "column seed holds no finite number in row 1"),
+        (runs.assign(variant=[None, *runs["variant"][1:]]), "column variant holds no text in row 1"),
+    ):
+        with pytest.raises(ValueError, match=f"{message}.*stepladder collect"):
+            as_runs(broken, {})

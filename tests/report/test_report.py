@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import typst
 from report_results import make_manifest, plan_of, runs_table
 
 from stepladder.decision.axis_fit import AxisFit
@@ -14,7 +17,7 @@ from stepladder.record.plan import Plan
 from stepladder.report.build import build_report, draw, report_context
 from stepladder.report.figures.running import training_figure
 from stepladder.report.figures.style import variant_styles
-from stepladder.report.render.typst import context_json
+from stepladder.report.render.typst import context_json, typeset
 from stepladder.report.results import Results
 from stepladder.report.sections.provenance import provenance_table
 from stepladder.schema.ladder import Ladder
@@ -186,3 +189,85 @@ def test_warnings_are_counted_once(write_results, ladder: Ladder, tmp_path: Path
     runs["warnings"] = [["loss spiked"] if i < 3 else [] for i in range(len(runs))]
     shown = context(write_results(tmp_path, runs), ladder, runs)
     assert shown["warnings"][0] == "loss spiked (3 of 28 runs)"
+
+
+def widened(document: object, ends: list) -> object:
+    """A document's JSON with these ends in place of those of every interval, and as every curve's band."""
+    if isinstance(document, dict):
+        changed = {name: widened(value, ends) for name, value in document.items()}
+        changed |= {
+            name: ends for name, value in document.items() if name == "interval" and value is not None
+        }
+        if "slope_per_decade" in document:
+            changed |= {"slope_per_decade": ends[1], "interval": ends}
+        if isinstance(document.get("cost"), list):
+            changed |= {"low": [ends[0]] * len(document["cost"]), "high": [ends[1]] * len(document["cost"])}
+        return changed
+    return [widened(value, ends) for value in document] if isinstance(document, list) else document
+
+
+@pytest.mark.parametrize("ends", [[-1.7e308, 1.7e308], [1e18, 5e-324]])
+def test_intervals_of_any_width(
+    folder: Path,
+    ladder: Ladder,
+    plan: Plan,
+    tmp_path: Path,
+    ends: list[float],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing overflows, in no table and no figure; the page does not grow, and no number is too long."""
+    printed = []
+
+    def remembering(template: str, shown: dict, *rest: object) -> Path:
+        printed.append(context_json(shown))
+        return typeset(template, shown, *rest)
+
+    monkeypatch.setattr("stepladder.report.build.typeset", remembering)
+    wide = tmp_path / "wide"
+    shutil.copytree(folder, wide)
+    for file in (wide / "comparison.json", *(wide / "fits").glob("*.json")):
+        file.write_text(json.dumps(widened(json.loads(file.read_text()), ends)))
+    out = build_report(wide, tmp_path / "report.pdf", ladder, plan)
+    assert 5 <= pages(out) <= 10
+    assert not re.search(r"\d{16}|\binf\b|\bnan\b", printed[0])
+    for figure in (wide / "figures").glob("*.svg"):
+        assert not re.search(
+            r"\binf\b|\bnan\b|\d{9}", re.sub(r'(id|href|path)="[^"]*"', "", figure.read_text())
+        )
+
+
+def test_the_old_report_stays_if_the_new_one_fails(
+    folder: Path, ladder: Ladder, plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = tmp_path / "report.pdf"
+    old.write_text("the old one")
+
+    def fails(*_: object, **__: object) -> None:
+        raise typst.TypstError("no such function")
+
+    monkeypatch.setattr(typst, "compile", fails)
+    with pytest.raises(typst.TypstError):
+        build_report(folder, old, ladder, plan)
+    assert old.read_text() == "the old one" and [*tmp_path.iterdir()] == [old]
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "said"),
+    [
+        ("runs.parquet", lambda runs: runs.drop(columns="steps"), "no column 'steps'"),
+        ("runs.parquet", lambda runs: runs.assign(loss="x"), "column loss is"),
+        ("runs.parquet", lambda runs: runs.assign(variant=None), "column variant holds no text in row 1"),
+        ("steps.parquet", lambda steps: steps.drop(columns="phase"), "no column 'phase'"),
+        (
+            "runs.parquet",
+            lambda runs: runs.assign(variant=runs["variant"].replace("moe-tst", "moe-other")),
+            "moe-tst is not among the variants",
+        ),
+    ],
+)
+def test_tables_that_somebody_changed(folder: Path, tmp_path: Path, file: str, change, said: str) -> None:
+    shutil.copytree(folder, tmp_path / "ladder")
+    path = tmp_path / "ladder" / file
+    change(pd.read_parquet(path)).to_parquet(path)
+    with pytest.raises(ValueError, match=f"{said}.*run snakemake again"):
+        Results.read(tmp_path / "ladder")

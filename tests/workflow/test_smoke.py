@@ -131,3 +131,17 @@ def test_snakemakes_own_report(climbed):
     """README: `snakemake --report report.html`."""
     climbed.snakemake("--report", "report.html")
     assert (climbed.folder / "report.html").stat().st_size > 1_000_000
+
+
+def test_the_old_report_stays_if_the_new_one_fails(climbed):
+    """And is not taken for a new one; the reason is said once, without commands and stacks."""
+    report, comparison = climbed.results / "report.pdf", climbed.results / "comparison.json"
+    old, good = report.read_bytes(), comparison.read_text()
+    comparison.write_text(good.replace('"baseline": "dense-baseline"', '"baseline": 3'))
+    text = climbed.snakemake(check=False)
+    assert text.count("comparison.json: baseline = 3") == 1
+    assert not any(word in text for word in ("Traceback", "CalledProcessError", "set -euo"))
+    assert report.read_bytes() == old and climbed.planned() == ["all", "report"]
+    comparison.write_text(good)
+    climbed.snakemake()
+    assert climbed.planned() == []

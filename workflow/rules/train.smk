@@ -8,8 +8,8 @@
 # changes the plan as well, would go unnoticed; and an error in an input function is passed over where
 # the output exists.
 def spec_within_limit(run):
-    if CLIMB.over_limit:
-        raise WorkflowError(CLIMB.over_limit)
+    if over_limit := explained(lambda: CLIMB.over_limit):
+        raise WorkflowError(over_limit)
     return CLIMB.spec(run).to_json()
 
 

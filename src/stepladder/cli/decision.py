@@ -20,6 +20,7 @@ from stepladder.cli.words import (
     Table,
     TargetFlops,
     analysis,
+    axes_there,
     finite,
     read_runs,
     settings_object,
@@ -103,7 +104,7 @@ def compare(
     verdict = {"verdict": _with_axes(given, axis)} if axis else {}
     config = analysis(settings, baseline=baseline or None, target_flops=target, **verdict)
     ready(out)
-    table = read_runs(runs, columns, any_units)
+    table, missing = read_runs(runs, columns, any_units), ""
     chosen = {*(candidate or ()), config.baseline}
     if candidate and (unknown := chosen - set(table["variant"])):
         there = ", ".join(dict.fromkeys(table["variant"]))
@@ -113,10 +114,16 @@ def compare(
     if fits:
         by_axis = _by_axis(fits, given)
     else:
+        if not (axis or "axes" in given.get("verdict", {})):
+            axes, missing = axes_there(table, runs, config.verdict.axes)
+            verdict_there = config.verdict.model_copy(update={"axes": axes})
+            config = config.model_copy(update={"verdict": verdict_there})
         with naming(runs):
             by_axis = {name: fit_variants(table, name, config) for name in config.verdict.axes}
     with naming(runs):
         result = compare_variants(table, by_axis, config)
+    if missing:
+        result = result.model_copy(update={"warnings": (*result.warnings, missing)})
     if candidate:
         kept = tuple(pair for pair in result.comparisons if pair.candidate in candidate)
         result = result.model_copy(update={"comparisons": kept})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -19,6 +20,9 @@ TRACEBACK = "STEPLADDER_TRACEBACK"
 SHOWN = 5
 """Wrong fields that a message lists; the others are counted."""
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system says where there is no room for a file."""
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -34,17 +38,35 @@ def explained(command: Callable[P, T]) -> Callable[P, T]:
     @wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
-            return command(*args, **kwargs)
+            done = command(*args, **kwargs)
+            sys.stdout.flush()  # a full disk is met here, not when nobody can say so any more
+            return done
         except Exception as error:
             message = sentence(error)
             if message is None:
                 raise
             if os.environ.get(TRACEBACK):
                 traceback.print_exc()
-            typer.secho(f"stepladder: {message}", fg="red", err=True)
+            typer.secho(f"stepladder: {_printable(message)}", fg="red", err=True)
+            _drop_what_cannot_be_printed()
             raise typer.Exit(2 if isinstance(error, Misuse) else 1) from None
 
     return run
+
+
+def _printable(message: str) -> str:
+    """Without what no terminal takes: bytes of a file's name that are no text."""
+    return message.encode("utf-8", "replace").decode("utf-8")
+
+
+def _drop_what_cannot_be_printed() -> None:
+    """Python would try once more as it ends, and print a traceback."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def sentence(error: Exception) -> str | None:
@@ -54,7 +76,11 @@ def sentence(error: Exception) -> str | None:
         return None
     if isinstance(error, OSError):
         reason = error.strerror or str(error)
-        return f"{os.fspath(error.filename)}: {reason}" if error.filename is not None else reason
+        # What commands write has a name (`written_below`), what they print has none.
+        unnamed = "standard output: " if error.errno in FULL else ""
+        return f"{unnamed}{reason}" if error.filename is None else f"{_name(error.filename)}: {reason}"
+    if isinstance(error, MemoryError):
+        return "out of memory: give it less to read, or a machine with more"
     if isinstance(error, UnicodeDecodeError):
         return f"not {error.encoding.upper()} text (byte {error.start})"
     if isinstance(error, ValueError):
@@ -62,6 +88,11 @@ def sentence(error: Exception) -> str | None:
     if typst and isinstance(error, typst.TypstError):
         return f"Typst cannot typeset it: {error}"
     return None
+
+
+def _name(file: object) -> str:
+    """What an error of the system is about: a path, or the number of an open file."""
+    return os.fsdecode(file) if isinstance(file, str | bytes | os.PathLike) else f"open file {file}"
 
 
 @contextmanager

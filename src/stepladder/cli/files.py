@@ -20,6 +20,8 @@ def ready(*paths: Path | None) -> None:
     for path in filter(None, paths):
         if path.is_dir():
             raise ValueError(f"{path}: is a folder; name a file to write")
+        if path.exists() and not path.is_file() and os.access(path, os.W_OK):
+            continue  # a device or a pipe, such as /dev/stdout
         there = next(parent for parent in path.absolute().parents if parent.exists())
         if not there.is_dir():
             raise ValueError(f"{path}: cannot be written, {there} is not a folder")

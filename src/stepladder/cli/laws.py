@@ -25,6 +25,7 @@ from stepladder.cli.words import (
     Out,
     Table,
     analysis,
+    axes_there,
     names,
     numbers,
     one_of,
@@ -141,13 +142,15 @@ def _fit_ladder(path: Path, columns: str, any_units: bool, given: Given) -> Axis
     from stepladder.decision.fit import fit as fit_variants
     from stepladder.schema.analysis import Axis
 
-    axis = given.get("axis", "flops")
-    one_of("--axis", axis, get_args(Axis))
+    one_of("--axis", given.get("axis", "flops"), get_args(Axis))
     unnamed = {} if "baseline" in settings_object(given.get("settings", "{}")) else {"baseline": ""}
     config = analysis(given.get("settings", "{}"), **unnamed, **as_settings(given))
     runs = read_runs(path, columns, any_units)
+    (axis, *_), said = axes_there(runs, path, ["flops"])
+    if said and "axis" not in given:
+        typer.echo(f"stepladder: {said}", err=True)
     with naming(path):
-        return fit_variants(runs, axis, config)
+        return fit_variants(runs, given.get("axis", axis), config)
 
 
 def _fit_formula(path: Path, law: str, columns: str, any_units: bool, given: Given) -> LawFit:

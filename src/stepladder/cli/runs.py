@@ -12,6 +12,7 @@ import typer
 from stepladder.cli.errors import Misuse, naming
 from stepladder.cli.files import json_argument, read_object, ready, roomy, write_json
 from stepladder.cli.words import Out, one_of
+from stepladder.documents.files import written_below
 
 DATA_SETTINGS = ("source", "tokenizer", "validation_fraction", "degenerate")
 """What `stepladder data` reads of a ladder's section `data:`."""
@@ -60,7 +61,8 @@ def data(
         TypeAdapter(SourceConfig).validate_json(json.dumps(values["source"]))
     with naming(f"SETTINGS: tokenizer = {values['tokenizer']!r:.80}"):
         TypeAdapter(TokenizerConfig).validate_json(json.dumps(values["tokenizer"]))
-    prepare(values["source"], values["tokenizer"], fraction, roomy(out).parent, degenerate == "drop")
+    with written_below(out.parent):
+        prepare(values["source"], values["tokenizer"], fraction, roomy(out).parent, degenerate == "drop")
 
 
 def calibrate(out: Out, threads: Threads = 1) -> None:
@@ -160,17 +162,18 @@ def train(
         start_ranks(ranks)
     from stepladder.training.run import train as train_run
 
-    train_run(
-        run,
-        manifest=manifest,
-        run_dir=out.parent,
-        machine=Path(machine) if machine else None,
-        threads=threads,
-        device=device,
-        options=options,
-        compile_cache=compile_cache,
-        fork=Path(fork) if fork else None,
-    )
+    with written_below(out.parent):
+        train_run(
+            run,
+            manifest=manifest,
+            run_dir=out.parent,
+            machine=Path(machine) if machine else None,
+            threads=threads,
+            device=device,
+            options=options,
+            compile_cache=compile_cache,
+            fork=Path(fork) if fork else None,
+        )
 
 
 def collect(

@@ -16,7 +16,7 @@ from stepladder.cli.files import json_argument
 if TYPE_CHECKING:
     import pandas as pd
 
-    from stepladder.schema.analysis import AnalysisConfig
+    from stepladder.schema.analysis import AnalysisConfig, Axis
 
 T = TypeVar("T")
 
@@ -107,6 +107,24 @@ def read_runs(path: Path, columns: str, any_units: bool) -> pd.DataFrame:
             if given:
                 raise Misuse(f"{option} does not apply to {path}: it is the runs.parquet of a ladder")
     return runs
+
+
+def axes_there(runs: pd.DataFrame, path: Path, usual: Sequence[Axis]) -> tuple[tuple[Axis, ...], str]:
+    """The cost axes to use where none is named, and what to say about it.
+
+    Args:
+        usual: those that are used if the table has them all.
+
+    Returns:
+        Those of `usual` that the table has, or all that it has if it has none of them; and a sentence that says
+        which are missing, empty if none is.
+    """
+    from stepladder.schema.analysis import AXES
+
+    there = [name for name, axis in AXES.items() if axis.column in runs]
+    found = tuple(name for name in usual if name in there) or tuple(there)
+    missing = ", ".join(name for name in usual if name not in there)
+    return found, f"{path} has no {missing}: only {', '.join(found)} counted" if missing else ""
 
 
 def names(text: str) -> list[str]:

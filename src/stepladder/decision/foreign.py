@@ -8,8 +8,19 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from stepladder.laws.tables import select
+from stepladder.laws.tables import refuse_steps, select
+from stepladder.record.tables import check_columns
 from stepladder.schema.analysis import AXES
+
+MARKS = ("parameters_active_non_embedding", "learning_rate_factor", "accelerator_seconds")
+"""Columns that only a runs.parquet of a ladder has."""
+
+NAMES = ("id", "variant", "architecture", "recipe", "rung", "budget")
+NUMBERS = (*MARKS, "depth", "budget_multiple", "seed", "loss", "flops", "tokens")
+"""What else the analysis reads of one."""
+
+SHOWN = 12
+"""Columns that a message names."""
 
 
 def as_runs(table: pd.DataFrame, columns: Mapping[str, str], any_units: bool = False) -> pd.DataFrame:
@@ -22,13 +33,22 @@ def as_runs(table: pd.DataFrame, columns: Mapping[str, str], any_units: bool = F
     Raises:
         ValueError: a column is missing, or holds what it must not; the message names rows.
     """
-    if {"parameters_active_non_embedding", "learning_rate_factor", "accelerator_seconds"} <= set(table):
+    if set(MARKS) <= set(table):
+        try:
+            check_columns(table, NAMES, NUMBERS)
+        except ValueError as error:
+            raise ValueError(
+                f"{error}: give the runs.parquet that `stepladder collect` wrote, as it is"
+            ) from None
         return table
     axes = [name for name in AXES if columns.get(name, name) in table]
     if not axes:
+        there = ", ".join(map(str, table.columns[:SHOWN]))
         raise ValueError(
-            f"the table has no cost axis: give one of {', '.join(AXES)} with --columns flops=NAME"
+            f"the table has no cost axis (its columns: {there}): give one of {', '.join(AXES)} with "
+            "--columns flops=NAME"
         )
+    refuse_steps(table, columns)
     chosen = select(
         table, ["loss", "variant", "rung", *axes], columns, ["seed", "budget", "parameters"], any_units
     )

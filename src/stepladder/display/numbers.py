@@ -1,13 +1,15 @@
 """Numbers as a reader wants them: three significant figures, a unit, an interval, or a dash.
 
 Every function takes `None` or nan for "there is no number" and returns an em dash then; a missing
-number is never printed as zero.
+number is never printed as zero. No number is too large to print, or printed with more digits than can be read:
+from 10⁷ on it is a power of ten, and of a ratio it is enough that it is over a million.
 """
 
 from __future__ import annotations
 
 import math
 import numbers
+import sys
 from collections.abc import Sequence
 from typing import TypeGuard
 
@@ -16,18 +18,44 @@ _PREFIXES = ["", "k", "M", "G", "T", "P", "E", "Z", "Y"]
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _COUNTS = ["", "k", "M", "B", "T"]
 
+_PLAIN = (1e-6, 1e7)
+"""Numbers that are printed without an exponent: from the first, below the second."""
+
+LARGEST_RATIO = 1e6
+"""What lies above it is no factor that anyone measures: how far above does not matter."""
+SMALLEST_RATIO = 0.005
+"""Below it two decimals are 0.00."""
+
+_LARGEST_WHOLE = 1e15
+"""From here on the digits of a count are not read one by one."""
+
+_LARGEST = sys.float_info.max
+_LARGEST_LOG = math.log(_LARGEST)
+
 
 def is_number(value: object) -> TypeGuard[float]:
-    """Whether `value` is a finite number (bools are not; numpy's are)."""
-    return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+    """Whether `value` is a finite number (bools are not; numpy's are) and no integer beyond all floats."""
+    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
+
+
+def exponential(log: float) -> float:
+    """e to the power of `log`, at most the largest number that there is."""
+    return math.exp(log) if log < _LARGEST_LOG else _LARGEST
 
 
 def significant(value: float | None, digits: int = 3) -> str:
-    """`digits` significant figures without an exponent: 0.0123, 1.23, 123, 12300."""
+    """`digits` significant figures: 0.0123, 1.23, 123, 12300; as a power of ten where that is long."""
     if not is_number(value):
         return MISSING
     if value == 0:
         return "0"
+    if not _PLAIN[0] <= abs(value) < _PLAIN[1]:
+        return _power(value, digits)
     decimals = digits - 1 - math.floor(math.log10(abs(value)))
     rounded = round(value, decimals)
     # Rounding may have carried into a new digit: 9.996 is 10.0 at three figures, not 10.00.
@@ -36,16 +64,17 @@ def significant(value: float | None, digits: int = 3) -> str:
 
 
 def general(value: float | None, digits: int = 3) -> str:
-    """Like `significant`, but very large and very small numbers as a power of ten: 5.76 × 10²³."""
-    if not is_number(value) or value == 0 or 1e-4 <= abs(value) < 1e7:
+    """Like `significant`, but a power of ten already below 0.0001: 5.76 × 10⁻⁵."""
+    if not is_number(value) or value == 0 or abs(value) >= 1e-4:
         return significant(value, digits)
-    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
-    return f"{_minus(mantissa)} × 10{str(int(exponent)).translate(_RAISED)}"
+    return _power(value, digits)
 
 
 def fixed(value: float | None, decimals: int = 3) -> str:
-    """A fixed number of decimals, with a real minus sign."""
-    return _minus(f"{value:.{decimals}f}") if is_number(value) else MISSING
+    """A fixed number of decimals, with a real minus sign; a power of ten where that is long."""
+    if not is_number(value):
+        return MISSING
+    return _minus(f"{value:.{decimals}f}") if abs(value) < _PLAIN[1] else _power(value)
 
 
 def p_value(value: float | None) -> str:
@@ -55,7 +84,11 @@ def p_value(value: float | None) -> str:
 
 def signed(value: float | None, decimals: int = 3) -> str:
     """Like `fixed`, always with a sign."""
-    return _minus(f"{value:+.{decimals}f}") if is_number(value) else MISSING
+    if not is_number(value):
+        return MISSING
+    if abs(value) < _PLAIN[1]:
+        return _minus(f"{value:+.{decimals}f}")
+    return f"{'+' if value > 0 else ''}{_power(value)}"
 
 
 def interval(value: float | None, low: float | None, high: float | None, decimals: int = 2) -> str:
@@ -85,12 +118,22 @@ def estimate(value: float | None, ends: Sequence[float | None] | None, digits: i
 
 def gain(value: float | None, ends: tuple[float | None, float | None] | None) -> str:
     """An efficiency gain and its interval, `1.45 [1.30, 1.62]`; a gain or an end that is None is infinite."""
-    shown = fixed(value, 2) if value is not None else "∞"
     # A lower end that is None beside a finite gain was not a number, rather than infinite.
     if ends is None or (ends[0] is None and value is not None):
-        return f"{shown} [no interval]"
-    low, high = (fixed(end, 2) if end is not None else "∞" for end in ends)
-    return f"{shown} [{low}, {high}]"
+        return f"{ratio(value)} [no interval]"
+    return f"{ratio(value)} [{ratio(ends[0])}, {ratio(ends[1])}]"
+
+
+def ratio(value: float | None) -> str:
+    """A factor with two decimals, `1.45`, or on which side of what can be measured it lies: `> 10⁶`, `< 0.005`.
+    None is infinite."""
+    if value is None:
+        return "∞"
+    if is_number(value) and value > LARGEST_RATIO:
+        return "> 10⁶"
+    if is_number(value) and 0 < value < SMALLEST_RATIO:
+        return f"< {SMALLEST_RATIO}"
+    return fixed(value, 2)
 
 
 def flops(value: float | None) -> str:
@@ -112,7 +155,11 @@ def count(value: float | None) -> str:
 
 def whole(value: float | None) -> str:
     """An exact count with thin spaces between thousands: 2 310."""
-    return _minus(f"{round(value):,}").replace(",", "\N{THIN SPACE}") if is_number(value) else MISSING
+    if not is_number(value):
+        return MISSING
+    if abs(value) >= _LARGEST_WHOLE:
+        return _power(value)
+    return _minus(f"{round(value):,}").replace(",", "\N{THIN SPACE}")
 
 
 def bytes_(value: float | None) -> str:
@@ -130,9 +177,12 @@ def duration(seconds: float | None) -> str:
     return f"{significant(seconds)} s"
 
 
-def percent(share: float | None, decimals: int = 0) -> str:
-    """A share as per cent: 36 %."""
-    return f"{fixed(100 * share, decimals)} %" if is_number(share) else MISSING
+def percent(share: float | None, decimals: int = 0, sign: bool = False) -> str:
+    """A share as per cent: 36 %; with `sign` +36 %."""
+    if not is_number(share):
+        return MISSING
+    hundredfold = max(-_LARGEST, min(100 * float(share), _LARGEST))
+    return f"{signed(hundredfold, decimals) if sign else fixed(hundredfold, decimals)} %"
 
 
 def level(confidence: float | None) -> str:
@@ -142,7 +192,10 @@ def level(confidence: float | None) -> str:
 
 def money(value: float | None, currency: str | None) -> str:
     """12.30 USD."""
-    return f"{value:,.2f} {currency or ''}".strip() if is_number(value) else MISSING
+    if not is_number(value):
+        return MISSING
+    amount = f"{value:,.2f}" if abs(value) < _LARGEST_WHOLE else _power(value)
+    return f"{amount} {currency or ''}".strip()
 
 
 def scale(values: list[float]) -> tuple[float, str]:
@@ -166,6 +219,12 @@ def _prefixed(value: float | None, prefixes: list[str], gap: str, unit: str) -> 
             return f"{general(value)}{gap}{unit}"
         power += 1
     return f"{significant(value / 1000.0**power)}{gap}{prefixes[power]}{unit}"
+
+
+def _power(value: float, digits: int = 3) -> str:
+    """As a power of ten: 5.76 × 10²³."""
+    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+    return f"{_minus(mantissa)} × 10{str(int(exponent)).translate(_RAISED)}"
 
 
 def _minus(text: str) -> str:

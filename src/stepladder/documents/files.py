@@ -4,16 +4,35 @@ from __future__ import annotations
 
 import os
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write to a neighbouring file of its own, sync it, rename it, and sync the folder; parents are made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write to a neighbouring file of its own, sync it, rename it, and sync the folder; parents are made. What
+    was there stays if that fails. A device or a pipe, such as /dev/stdout, is written to as it is.
+
+    Raises:
+        OSError: it cannot be written; its `filename` is `path`.
+    """
+    data = content if isinstance(content, bytes) else content.encode()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            path.write_bytes(data)
+        else:
+            _replace(path, data)
+    except OSError as error:  # that of a full disk names no file, others name the neighbour
+        error.filename, error.filename2 = str(path), None
+        raise
+
+
+def _replace(path: Path, data: bytes) -> None:
     partial = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.partial")
     try:
         with partial.open("xb") as file:
-            file.write(content if isinstance(content, bytes) else content.encode())
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
@@ -21,6 +40,17 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         partial.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+@contextmanager
+def written_below(folder: Path) -> Iterator[None]:
+    """Errors of the system that name no file, as that of a full disk, are about `folder`."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(folder)
+        raise
 
 
 def sync_folder(folder: Path) -> None:

@@ -59,7 +59,10 @@ def find_ladder(name: str, folder: str | Path = "configs/ladders") -> Path:
         if candidate.is_file():
             return candidate
     known = ", ".join(sorted(p.stem for p in Path(folder).glob("*.yaml"))) or "none"
-    raise LadderError(f"no ladder {name!r}: neither a file nor one of those in {folder} ({known})")
+    outside = (
+        "" if Path(folder).is_dir() else f"; go to the folder that has {folder}, the clone, or give a path"
+    )
+    raise LadderError(f"no ladder {name!r}: neither a file nor one of those in {folder} ({known}){outside}")
 
 
 def _check_size(source: Source, ladder: Ladder) -> None:

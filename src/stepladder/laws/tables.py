@@ -1,13 +1,18 @@
-"""Anyone's table of training runs: read, renamed, and refused with a reason where it cannot be right."""
+"""Anyone's table of training runs: renamed, and refused with a reason where it cannot be right."""
 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from numbers import Real
 
 import numpy as np
 import pandas as pd
+
+from stepladder.laws.table_file import read_table
+
+__all__ = ["drop_highest", "parse_columns", "read_table", "refuse_steps", "rows_of", "select"]
 
 CANONICAL = {
     "loss": "nats/token",
@@ -38,37 +43,26 @@ ODD_TABLE = 300.0
 """FLOPs this many times off 6 x parameters x tokens are in another unit: attention, embeddings and inactive
 experts explain less."""
 
+RUN_NAMES = ("id", "run", "run_id", "run_name")
+STEP_NAMES = ("step", "_step", "global_step", "iteration", "iter", "update", "epoch", "trainer/global_step")
+"""What columns are called that say which run a row is of, and which step of it."""
+
+DURATION = re.compile(
+    r"(?:(?P<days>\d+)(?: days?,? |-))?(?P<hours>\d+):(?P<minutes>\d\d):(?P<seconds>\d\d(\.\d*)?)"
+)
+"""1-02:03:04 as Slurm writes it, 1 day, 2:03:04 as Python does."""
+
+NO_NUMBERS = (
+    pd.api.types.is_bool_dtype,
+    pd.api.types.is_complex_dtype,
+    pd.api.types.is_datetime64_any_dtype,
+)
+"""Types of columns that pandas would make numbers of."""
+
 SHOWN = 5
 
 NEAREST = 8
 """Columns of a wide table that a message names: those whose names are nearest to what was asked for."""
-
-
-def read_table(path: Path) -> pd.DataFrame:
-    """Read .csv, .csv.gz, .tsv or .parquet.
-
-    Raises:
-        ValueError: there is no such file, or it is not such a table, or it is empty.
-    """
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file")
-    name = path.name.lower()
-    try:
-        if name.endswith(".parquet"):
-            table = pd.read_parquet(path)
-        elif name.endswith((".csv", ".csv.gz")):
-            table = pd.read_csv(path)
-        elif name.endswith(".tsv"):
-            table = pd.read_csv(path, sep="\t")
-        else:
-            raise ValueError("not a .csv, .csv.gz, .tsv or .parquet file")
-    except Exception as error:
-        raise ValueError(f"{path}: {str(error).splitlines()[0]}") from None
-    if not name.endswith(".parquet") and not isinstance(table.index, pd.RangeIndex):
-        raise ValueError(f"{path}: rows have more fields than the heading")
-    if table.empty:
-        raise ValueError(f"{path}: no rows")
-    return table
 
 
 def parse_columns(text: str) -> dict[str, str]:
@@ -98,8 +92,12 @@ def select(
     columns: Mapping[str, str],
     optional: Sequence[str] = (),
     any_units: bool = False,
+    curves: bool = False,
 ) -> pd.DataFrame:
     """The columns `needed`, and those `optional` that there are, under their canonical names, checked.
+
+    Args:
+        curves: whether several steps of a run may be there.
 
     Raises:
         ValueError: a column is missing or holds what it must not; the message names column, rows and the fix.
@@ -112,13 +110,45 @@ def select(
         elif name in needed or name in columns:
             raise ValueError(_missing(name, column, list(map(str, table.columns))))
     result = pd.DataFrame(chosen)
+    counted = table.attrs.get("counted", "line")
+    if not curves:
+        refuse_steps(table, columns)
     for name in chosen:
         number = name in CANONICAL and name not in TEXT
-        result[name] = _numbers(result[name], name) if number else _names(result[name], name)
-    _refuse_duplicates(result, table)
+        if number and (column := columns.get(name, name)) in table.attrs.get("unclear", ()):
+            raise ValueError(
+                f"{column} has points, and other columns have decimal commas: write all numbers with points, and "
+                "without anything between thousands"
+            )
+        read = _numbers if number else _names
+        result[name] = read(result[name], name, counted)
+    _refuse_duplicates(result, table, counted)
     if not any_units:
-        _refuse_units(result)
+        _refuse_units(result, counted)
     return result
+
+
+def refuse_steps(table: pd.DataFrame, columns: Mapping[str, str]) -> None:
+    """Refuse a log of training: a law is of what runs came to, not of what they passed through.
+
+    Raises:
+        ValueError: a run has several rows, which a column of steps tells apart.
+    """
+    named = {str(name).lower(): name for name in table.columns}
+    step = next((named[name] for name in STEP_NAMES if name in named), None)
+    run = [named[name] for name in RUN_NAMES if name in named][:1]
+    run = run or [columns.get(name, name) for name in IDENTITY if columns.get(name, name) in table]
+    if step is None or not run or step in run:
+        return
+    texts = table[[*run, step]].astype(str)
+    several = texts.duplicated(run, keep=False) & ~texts.duplicated(keep=False)
+    if several.any():
+        which = " ".join(texts.loc[several, run].iloc[0])
+        counted = table.attrs.get("counted", "line")
+        raise ValueError(
+            f"{rows_of(several, counted)} are steps of runs (column {step!r}; the first of {which}): a run has one "
+            "row, what it came to; keep the last of each"
+        )
 
 
 def drop_highest(table: pd.DataFrame, count: int) -> pd.DataFrame:
@@ -132,11 +162,12 @@ def drop_highest(table: pd.DataFrame, count: int) -> pd.DataFrame:
     return table.drop(table["loss"].sort_values(kind="stable").index[len(table) - count :])
 
 
-def rows_of(bad: pd.Series) -> str:
-    """Where a mask is true: lines of the file, the heading being line 1."""
-    lines = [index + 2 if isinstance(index, int) else index for index in bad.index[bad]]
+def rows_of(bad: pd.Series, counted: str = "line") -> str:
+    """Where a mask is true: lines of the file, the heading being line 1; or rows of a Parquet file, from 1."""
+    first = 2 if counted == "line" else 1
+    lines = [index + first if isinstance(index, int) else index for index in bad.index[bad]]
     more = f" and {len(lines) - SHOWN} more" if len(lines) > SHOWN else ""
-    return f"line{'s' if len(lines) > 1 else ''} {', '.join(map(str, lines[:SHOWN]))}{more}"
+    return f"{counted}{'s' if len(lines) > 1 else ''} {', '.join(map(str, lines[:SHOWN]))}{more}"
 
 
 def _missing(name: str, column: str, there: list[str]) -> str:
@@ -152,11 +183,14 @@ def _missing(name: str, column: str, there: list[str]) -> str:
     return f"no column {column!r} for {name} ({unit}); {listed}{hint} Name it with --columns {name}={example}"
 
 
-def _numbers(values: pd.Series, name: str) -> pd.Series:
-    numbers = pd.to_numeric(values, errors="coerce")
-    text = numbers.isna() & values.notna()
+def _numbers(values: pd.Series, name: str, counted: str) -> pd.Series:
+    numbers = _as_numbers(values, name)
+    text = numbers.isna() & ~(values.isna() | _is_blank(values))
     if text.any():
-        raise ValueError(f"{name} is not a number in {rows_of(text)}: {values[text].iloc[0]!r}")
+        raise ValueError(
+            f"{name} is not a number in {rows_of(text, counted)}: {_plain(values[text].iloc[0])!r:.80}; write it in "
+            f"{CANONICAL[name]}, with a decimal point and nothing else"
+        )
     checks = [("missing", numbers.isna()), ("infinite", np.isinf(numbers))]
     if name != "seed":
         checks.append(("zero or negative", numbers <= 0))
@@ -167,18 +201,76 @@ def _numbers(values: pd.Series, name: str) -> pd.Series:
     for problem, bad in checks:
         if bad.any():
             shown = ", ".join(f"{value:g}" for value in numbers[bad].head(SHOWN))
-            raise ValueError(f"{name} is {problem} in {rows_of(bad)} ({shown}): correct or remove them")
+            raise ValueError(
+                f"{name} is {problem} in {rows_of(bad, counted)} ({shown}): correct or remove them"
+            )
     # As floats: 6 x parameters x tokens overflows integers.
     return numbers if name == "seed" else numbers.astype(float)
 
 
-def _names(values: pd.Series, name: str) -> pd.Series:
-    if values.isna().any():
-        raise ValueError(f"{name} is missing in {rows_of(values.isna())}: fill it in or remove the rows")
-    return values.astype(str)
+def _as_numbers(values: pd.Series, name: str) -> pd.Series:
+    """Numbers, nan for what is none. Durations are seconds where seconds are asked for, and no numbers elsewhere:
+    as integers they would be nanoseconds."""
+    kind = values.dtype
+    if pd.api.types.is_timedelta64_dtype(kind):
+        return values.dt.total_seconds() if name == "seconds" else pd.Series(np.nan, values.index)
+    if any(is_kind(kind) for is_kind in NO_NUMBERS):
+        return pd.Series(np.nan, values.index)
+    if pd.api.types.is_numeric_dtype(kind):
+        # Of numpy's types: pandas' own have another missing value.
+        return (
+            values
+            if isinstance(kind, np.dtype)
+            else pd.Series(values.to_numpy(float, na_value=np.nan), values.index)
+        )
+    return values.astype(object).map(lambda value: _number(value, name)).astype(float)
 
 
-def _refuse_duplicates(result: pd.DataFrame, table: pd.DataFrame) -> None:
+def _number(value: object, name: str) -> float:
+    """One cell as a number, nan if it is none."""
+    value = _plain(value)
+    if isinstance(value, bool | np.bool_) or value is None or value is pd.NA:
+        return float("nan")
+    if isinstance(value, pd.Timedelta):
+        return float(value.total_seconds()) if name == "seconds" else float("nan")
+    if isinstance(value, str):
+        if name == "seconds" and (found := DURATION.fullmatch(value.strip())):
+            days, hours, minutes = (int(found[part] or 0) for part in ("days", "hours", "minutes"))
+            return ((days * 24 + hours) * 60 + minutes) * 60 + float(found["seconds"])
+        if "_" in value:  # Python's 1_000
+            return float("nan")
+    elif not hasattr(value, "__float__") or isinstance(value, np.ndarray | complex):
+        return float("nan")
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (ValueError, TypeError, OverflowError):
+        return float("nan")
+
+
+def _plain(value: object) -> object:
+    """A cell as it would be typed."""
+    return value.decode(errors="replace") if isinstance(value, bytes) else value
+
+
+def _is_blank(values: pd.Series) -> pd.Series:
+    """Where there is a text without any letter."""
+    return values.map(lambda value: isinstance(value, str) and not value.strip()).astype(bool)
+
+
+def _names(values: pd.Series, name: str, counted: str) -> pd.Series:
+    plain = values.astype(object).map(_plain)
+    missing = values.isna() | _is_blank(plain)
+    if missing.any():
+        raise ValueError(f"{name} is missing in {rows_of(missing, counted)}: fill it in or remove the rows")
+    odd = ~plain.map(lambda value: isinstance(value, str | Real | np.bool_)).astype(bool)
+    if odd.any():
+        raise ValueError(
+            f"{name} is no name in {rows_of(odd, counted)}: {plain[odd].iloc[0]!r:.80}; write a text or a number"
+        )
+    return plain.map(lambda value: value.strip() if isinstance(value, str) else f"{value}")
+
+
+def _refuse_duplicates(result: pd.DataFrame, table: pd.DataFrame, counted: str) -> None:
     keys = [name for name in IDENTITY if name in result]
     for repeated, what in (
         (_hashable(table).duplicated(keep=False), "in every column"),
@@ -191,7 +283,7 @@ def _refuse_duplicates(result: pd.DataFrame, table: pd.DataFrame) -> None:
     ):
         if repeated.any():
             raise ValueError(
-                f"{rows_of(repeated)} are the same {what}: a run must be there once, remove the copies"
+                f"{rows_of(repeated, counted)} are the same {what}: a run must be there once, remove the copies"
             )
 
 
@@ -209,12 +301,12 @@ def _hashable(table: pd.DataFrame) -> pd.DataFrame:
     return plain
 
 
-def _refuse_units(result: pd.DataFrame) -> None:
+def _refuse_units(result: pd.DataFrame, counted: str) -> None:
     advice = "or pass --any-units if it is meant"
     for name, least in SMALLEST.items():
         if name in result and (bad := result[name] < least).any():
             raise ValueError(
-                f"{name} is below {least:g} in {rows_of(bad)} ({result[name][bad].iloc[0]:g}): probably "
+                f"{name} is below {least:g} in {rows_of(bad, counted)} ({result[name][bad].iloc[0]:g}): probably "
                 f"in thousands, "
                 f"millions or larger units; convert to {CANONICAL[name]}, {advice}"
             )
@@ -222,7 +314,7 @@ def _refuse_units(result: pd.DataFrame) -> None:
         bad = (result["loss"] > LARGEST_LOSS) | _off(result["loss"])
         if bad.any():
             raise ValueError(
-                f"loss is {result['loss'][bad].iloc[0]:g} in {rows_of(bad)}: losses are nats per token, "
+                f"loss is {result['loss'][bad].iloc[0]:g} in {rows_of(bad, counted)}: losses are nats per token, "
                 f"not perplexities "
                 f"or per cent; convert it, {advice}"
             )
@@ -232,7 +324,7 @@ def _refuse_units(result: pd.DataFrame) -> None:
         if bad.any():
             factor = 10 ** round(float(np.log10((ratio / ratio.median())[bad].iloc[0])))
             raise ValueError(
-                f"in {rows_of(bad)} flops is about {factor:g} times what 6 x parameters x tokens is in "
+                f"in {rows_of(bad, counted)} flops is about {factor:g} times what 6 x parameters x tokens is in "
                 f"the other rows: "
                 f"flops, parameters or tokens are in another unit there; convert them, {advice}"
             )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import io
 from pathlib import Path
 
 from stepladder.documents.document import Document, Part
+from stepladder.documents.files import write_atomically
 
 
 class PlannedRun(Part):
@@ -143,8 +145,9 @@ class Plan(Document):
         )
 
     def write_table(self, path: Path) -> None:
-        """Write the runs as TSV, one row each, a column per field of `PlannedRun`."""
-        with path.open("w", newline="", encoding="utf-8") as file:
-            rows = csv.DictWriter(file, list(PlannedRun.model_fields), delimiter="\t")
-            rows.writeheader()
-            rows.writerows(run.model_dump() for run in self.runs)
+        """Write the runs as TSV, whole or not at all: one row each, a column per field of `PlannedRun`."""
+        text = io.StringIO()
+        rows = csv.DictWriter(text, list(PlannedRun.model_fields), delimiter="\t")
+        rows.writeheader()
+        rows.writerows(run.model_dump() for run in self.runs)
+        write_atomically(path, text.getvalue())

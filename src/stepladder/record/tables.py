@@ -9,13 +9,16 @@ the fields of `StepRecord`.
 
 from __future__ import annotations
 
+import io
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
-from pyarrow import ArrowInvalid
+from pyarrow import ArrowException
 
 from stepladder.documents.document import FIRST, DocumentError
 from stepladder.documents.files import write_atomically
@@ -89,20 +92,60 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
     write_atomically(path, table.to_parquet())
 
 
-def read_table(path: Path) -> pd.DataFrame:
+def check_columns(table: pd.DataFrame, names: Iterable[str], numbers: Iterable[str]) -> None:
+    """Refuse a table that somebody made or changed.
+
+    Args:
+        names: columns that must hold a text in every row.
+        numbers: columns that must hold a finite number in every row.
+
+    Raises:
+        ValueError: a column is missing or holds something else; the message names column and row, from 1.
+    """
+    for name in numbers:
+        _column(table, name)
+        kind = table[name].dtype
+        if not pd.api.types.is_numeric_dtype(kind) or pd.api.types.is_bool_dtype(kind):
+            raise ValueError(f"column {name} is {kind} and not a number")
+        _refuse_cells(name, np.isfinite(table[name].to_numpy(float, na_value=np.nan)), "no finite number")
+    for name in names:
+        _column(table, name)
+        _refuse_cells(name, np.array([isinstance(value, str) for value in table[name]]), "no text")
+
+
+def _column(table: pd.DataFrame, name: str) -> None:
+    if name not in table:
+        raise ValueError(f"no column {name!r}")
+
+
+def _refuse_cells(name: str, good: npt.NDArray[np.bool_], what: str) -> None:
+    if not good.all():
+        raise ValueError(f"column {name} holds {what} in row {int(good.argmin()) + 1}")
+
+
+def read_table(path: Path, names: Iterable[str] = (), numbers: Iterable[str] = ()) -> pd.DataFrame:
     """Read what `write_table` wrote.
 
     Raises:
         FileNotFoundError: there is no such file.
-        DocumentError: it is of another version, or no Parquet.
+        DocumentError: it is of another version, no Parquet, or not a table with these columns (`check_columns`).
     """
+    content = path.read_bytes()
     try:
-        table = pd.read_parquet(path)
-    except (ArrowInvalid, ValueError) as error:
-        raise DocumentError(f"{path}: {error}: run snakemake again") from None
+        table = pd.read_parquet(io.BytesIO(content))
+    except (
+        ArrowException,
+        ValueError,
+        OSError,
+    ) as error:  # Arrow says of broken files that they cannot be read
+        raise DocumentError(f"{path}: {str(error).splitlines()[0]}: run snakemake again") from None
     version = table.attrs.get("schema_version", FIRST)
     if version != VERSION:
         raise DocumentError(
             f"{path}: schema_version {version}, this code reads {VERSION}: run snakemake again"
         )
+    try:
+        check_columns(table, names, numbers)
+    except ValueError as error:
+        raise DocumentError(f"{path}: {error}: run snakemake again") from None
     return table

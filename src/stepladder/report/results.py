@@ -20,6 +20,23 @@ from stepladder.record.tables import read_table
 from stepladder.schema.analysis import AXES, Axis
 from stepladder.schema.ladder import Ladder
 
+RUN_NAMES = ("id", "variant", "architecture", "recipe", "rung", "budget")
+RUN_NUMBERS = (
+    *("seed", "depth", "budget_multiple", "learning_rate", "learning_rate_factor", "loss", "bits_per_byte"),
+    *(
+        "parameters_total",
+        "parameters_active_non_embedding",
+        "tokens",
+        "steps",
+        "flops",
+        "accelerator_seconds",
+    ),
+    *("seconds_total", "restarts"),
+)
+STEP_NAMES = ("id", "variant", "rung", "phase")
+STEP_NUMBERS = ("seed", "step", "flops")
+"""Columns of the two tables that the report cannot do without."""
+
 
 @dataclass(frozen=True)
 class Results:
@@ -46,18 +63,42 @@ class Results:
             DataError: the manifest is missing or malformed.
         """
         lies = LadderFolder(folder)
-        runs = read_table(lies.runs_table)
+        runs = read_table(lies.runs_table, RUN_NAMES, RUN_NUMBERS)
         fits = {axis: AxisFit.read(lies.fit(axis)) for axis in AXES}
         comparison = Comparison.read(lies.comparison)
         check_lineage(lies, runs, fits, comparison)
-        return cls(
+        found = cls(
             runs=runs.sort_values(["parameters_active_non_embedding", "flops", "id"], kind="stable"),
-            steps=read_table(lies.steps_table),
+            steps=read_table(lies.steps_table, STEP_NAMES, STEP_NUMBERS),
             fits=fits,
             comparison=comparison,
             manifest=parse(lies.manifest),
             tuning=Tuning.read(lies.learning_rates) if sweep else None,
         )
+        found.refuse_others(lies)
+        return found
+
+    def refuse_others(self, lies: LadderFolder) -> None:
+        """Refuse files that are not of one another.
+
+        Raises:
+            DocumentError: one names variants or axes that another does not have.
+        """
+        there = set(self.runs["variant"])
+        pairs = self.comparison.comparisons
+        named = {name for pair in pairs for name in (pair.candidate, pair.reference)}
+        files = {lies.comparison: named, **{lies.fit(axis): set(fit.laws) for axis, fit in self.fits.items()}}
+        for path, names in files.items():
+            if others := sorted(names - there):
+                raise DocumentError(
+                    f"{path}: is of other runs: {others[0]} is not among the variants of {lies.runs_table} "
+                    f"({', '.join(sorted(there))}): run snakemake again"
+                )
+        for axis, fit in self.fits.items():
+            if fit.axis != axis:
+                raise DocumentError(f"{lies.fit(axis)}: axis = {fit.axis!r}: run snakemake again")
+        if missing := [axis for axis in AXES if any(axis not in pair.gains for pair in pairs)]:
+            raise DocumentError(f"{lies.comparison}: has no gains on {missing[0]}: run snakemake again")
 
     @cached_property
     def judged(self) -> pd.DataFrame:

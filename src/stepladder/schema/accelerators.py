@@ -41,6 +41,10 @@ def accelerators(path: str | Path = "configs/hardware.yaml") -> dict[str, Accele
     """
     try:
         raw = YAML(typ="safe").load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(
+            f"{path}: no such file in {Path.cwd()}; go to the folder that has it, the clone, or give its path"
+        ) from None
     except (UnicodeDecodeError, YAMLError) as error:
         raise ValueError(f"{path}: not YAML: {str(error).splitlines()[0]}") from None
     if not isinstance(raw, dict) or not isinstance(raw.get("accelerators"), dict):

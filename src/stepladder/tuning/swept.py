@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from stepladder.display.numbers import exponential
 from stepladder.record.learning_rates import LossNoise
 from stepladder.tuning.bowls import Bowl, Optimum, noise_by_rung
 
@@ -96,4 +97,4 @@ class Swept:
         if self.optimum.interval is None:
             return None
         low, high = self.optimum.interval
-        return self.base_rate * math.exp(low), self.base_rate * math.exp(high)
+        return self.base_rate * exponential(low), self.base_rate * exponential(high)

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from stepladder.display.numbers import exponential
 from stepladder.record.learning_rates import (
     BestRate,
     BowlPoint,
@@ -103,7 +104,7 @@ def _rate(target: Target, law: OptimumLaw | None, swept: Sequence[Swept], budget
         factor = float(f"{math.exp(log_factor):.{DIGITS}g}")
         predicted = target.rule_rate * factor
         if half is not None:
-            low, high = math.exp(log_factor - half), math.exp(log_factor + half)
+            low, high = exponential(log_factor - half), exponential(log_factor + half)
             ends = (target.rule_rate * low, target.rule_rate * high)
     used = predicted if target.applied else target.ruled_rate
     mine = [one for one in swept if one.variant == target.variant]

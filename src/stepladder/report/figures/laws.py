@@ -23,6 +23,7 @@ from stepladder.report.figures.style import (
     TALLEST,
     Styles,
     VariantStyle,
+    clipped,
     compute_scale,
     log_axis,
     new_figure,
@@ -61,6 +62,9 @@ def loss_figure(runs: pd.DataFrame, fit: AxisFit, styles: Styles, reference: str
         hidden = {(p.variant, p.rung) for p in predictions}
         for axes in panels:
             zero = _zero(None if axes is panels[0] else base)
+            above = runs["loss"].to_numpy() - zero(runs["flops"].to_numpy())
+            limits = _limits(list(above), predictions, zero)
+            axes.set_ylim(*limits)
             for i, (variant, style) in enumerate(styles.items()):
                 mine = runs[runs["variant"] == variant]
                 x, hollow = mine["flops"].to_numpy(), [(variant, rung) in hidden for rung in mine["rung"]]
@@ -69,18 +73,15 @@ def loss_figure(runs: pd.DataFrame, fit: AxisFit, styles: Styles, reference: str
                 shift = math.exp(_step(0.045, len(styles)) * (i - (len(styles) - 1) / 2))
                 for p in predictions:
                     if p.variant == variant:
-                        _prediction(axes, p, zero, divisor, shift, style)
+                        _prediction(axes, p, zero, limits, divisor, shift, style)
                 if variant in laws:
                     # Below, one band is enough: four would hide each other.
                     banded = axes is panels[0] or variant == reference
-                    _curve(axes, laws[variant].curve, zero, divisor, style, banded)
+                    _curve(axes, laws[variant].curve, zero, limits, divisor, style, banded)
         log_axis(panels[0], "x", *padded((runs["flops"] / divisor).tolist(), 0.07))
         panels[0].set_ylabel("Held-out loss (nats/token)")
-        _limit(panels[0], list(runs["loss"]), predictions, _zero(None))
         _rung_labels(panels[0], runs["flops"] / divisor, runs["rung"], {rung for _, rung in hidden})
         if base:
-            gaps = runs["loss"].to_numpy() - _zero(base)(runs["flops"].to_numpy())
-            _limit(panels[1], list(gaps), predictions, _zero(base))
             panels[1].set_ylabel("Loss above law of\nreference (nats/token)")
         panels[-1].set_xlabel(AXES["flops"].label.format(unit=unit))
         extra = [_hollow_handle("held-out rung, with its prediction")] if hidden else []
@@ -111,23 +112,39 @@ def _points(axes: Axes, x: Array, y: Array, hollow: Sequence[bool], style: Varia
     axes.plot(x[mask], y[mask], markerfacecolor="white", markeredgewidth=1.1, **look)
 
 
-def _curve(axes: Axes, curve: Curve, zero: Zero, divisor: float, style: VariantStyle, banded: bool) -> None:
+def _curve(
+    axes: Axes,
+    curve: Curve,
+    zero: Zero,
+    limits: tuple[float, float],
+    divisor: float,
+    style: VariantStyle,
+    banded: bool,
+) -> None:
     cost = np.array(curve.cost)
     base = zero(cost)
-    axes.plot(cost / divisor, np.array(curve.loss) - base, color=style.colour, linestyle=style.line)
+    loss = clipped(np.array(curve.loss) - base, limits)
+    axes.plot(cost / divisor, loss, color=style.colour, linestyle=style.line)
     if banded and curve.low is not None and curve.high is not None:
-        low, high = (np.array(end) - base for end in (curve.low, curve.high))
+        low, high = (clipped(np.array(end) - base, limits) for end in (curve.low, curve.high))
         axes.fill_between(cost / divisor, low, high, color=style.colour, alpha=0.13, linewidth=0)
 
 
 def _prediction(
-    axes: Axes, p: HeldOutPrediction, zero: Zero, divisor: float, shift: float, style: VariantStyle
+    axes: Axes,
+    p: HeldOutPrediction,
+    zero: Zero,
+    limits: tuple[float, float],
+    divisor: float,
+    shift: float,
+    style: VariantStyle,
 ) -> None:
     base = float(zero(p.cost))
-    low, high = _ends(p.interval, p.predicted)
-    error = [[max(p.predicted - low, 0)], [max(high - p.predicted, 0)]]
+    ends = (*_ends(p.interval, p.predicted), p.predicted)
+    low, high, predicted = (float(clipped(value - base, limits)) for value in ends)
+    error = [[max(predicted - low, 0)], [max(high - predicted, 0)]]
     axes.errorbar(
-        p.cost / divisor * shift, p.predicted - base, yerr=error,
+        p.cost / divisor * shift, predicted, yerr=error,
         fmt="_", color=style.colour, elinewidth=0.8, capsize=2.2, capthick=0.8, markersize=5, zorder=2,
     )  # fmt: skip
 
@@ -138,12 +155,18 @@ def _ends(interval: Interval | None, instead: float) -> tuple[float, float]:
     return low, high
 
 
-def _limit(axes: Axes, values: list[float], predictions: Sequence[HeldOutPrediction], zero: Zero) -> None:
+WIDEST = 3.0
+"""Intervals that reach this many times the points' range beyond them leave the panel: the points would be flat."""
+
+
+def _limits(values: list[float], predictions: Sequence[HeldOutPrediction], zero: Zero) -> tuple[float, float]:
     """Room for the points and the predicted intervals; bands may leave the panel."""
     ends = [end - float(zero(p.cost)) for p in predictions for end in p.interval or () if end is not None]
+    points = (min(values), max(values) + 1e-3)
+    ends = [float(clipped(end, points, WIDEST)) for end in ends]
     low, high = min(values + ends), max(values + ends)
     room = 0.08 * max(high - low, 1e-3)
-    axes.set_ylim(low - room, high + room)
+    return low - room, high + room
 
 
 def _rung_labels(axes: Axes, x: pd.Series, rungs: pd.Series, held_out: set[str]) -> None:
@@ -219,11 +242,11 @@ def _gain_panel(
         style = styles[candidate]
         shift = math.exp(_step(0.06, len(rungs_of)) * (i - (len(rungs_of) - 1) / 2))
         x = np.array([r.cost / divisor * shift for r in rungs])
-        # An infinite gain sits at the upper edge, where the panel ends.
-        y = np.array([limits[1] if r.gain is None else r.gain for r in rungs])
+        # A gain that is infinite, or beyond the panel, sits at its edge.
+        y = np.clip([limits[1] if r.gain is None else r.gain for r in rungs], *limits)
         for at, value, r in zip(x, y, rungs, strict=True):
             if r.interval:
-                low, high = _ends(r.interval, limits[1])
+                low, high = np.clip(_ends(r.interval, limits[1]), limits[0] / 10, 10 * limits[1])
                 axes.errorbar(
                     at, value, yerr=[[max(value - low, 0)], [max(high - value, 0)]],
                     fmt="none", ecolor=style.colour, elinewidth=0.8, capsize=2,

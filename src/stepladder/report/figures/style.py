@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import math
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,12 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from stepladder.display.numbers import is_number, scale
+from stepladder.display.numbers import exponential, is_number, scale
+from stepladder.documents.files import write_atomically
 
 TEXT_WIDTH = 6.69
 """Width of the report's text in inches (A4 with margins of 20 mm)."""
@@ -183,17 +186,16 @@ def save_svg(figure: Figure, path: Path) -> Path:
     buffer = io.StringIO()
     with styled():
         figure.savefig(buffer, format="svg", metadata={"Date": None})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(buffer.getvalue().replace(_LAYOUT_FONT, REPORT_FONT), encoding="utf-8")
+    write_atomically(path, buffer.getvalue().replace(_LAYOUT_FONT, REPORT_FONT))
     return path
 
 
 def log_ticks(low: float, high: float) -> list[float]:
     """Three to seven round numbers between two positive limits: per decade 1-2-5, 1-3, 1, or every few."""
-    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    decades = range(max(math.floor(math.log10(low)), -307), min(math.ceil(math.log10(high)), 307) + 1)
     ladders = [
         [m * 10.0**k for k in decades for m in mantissas] for mantissas in ((1, 2, 5), (1, 3), (1,))
-    ] + [[10.0**k for k in decades if k % step == 0] for step in (2, 3, 4)]
+    ] + [[10.0**k for k in decades if k % step == 0] for step in (2, 3, 4, 10, 50, 100)]
     inside = [[t for t in ticks if low <= t <= high] for ticks in ladders]
     return next((ticks for ticks in inside if len(ticks) <= 7), inside[-1])
 
@@ -210,10 +212,17 @@ def log_axis(axes: Axes, which: str, low: float, high: float) -> None:
 
 
 def padded(values: Sequence[float], share: float) -> tuple[float, float]:
-    """Limits that leave `share` of the range in logs free on both sides."""
+    """Limits that leave `share` of the range in logs free on both sides, where floats have room for it."""
     logs = [math.log(v) for v in values if is_number(v) and v > 0]
     room = share * max(max(logs) - min(logs), 0.5)
-    return math.exp(min(logs) - room), math.exp(max(logs) + room)
+    return max(exponential(min(logs) - room), sys.float_info.min), exponential(max(logs) + room)
+
+
+def clipped(values: Any, limits: tuple[float, float], room: float = 10.0) -> Any:
+    """Numbers as they are drawn on a linear axis: those further off the panel than `room` times its height are
+    moved there, because a page cannot hold a point at 10¹⁸."""
+    low, high = limits
+    return np.clip(values, low - room * (high - low), high + room * (high - low))
 
 
 def compute_scale(values: Sequence[float], unit: str = "FLOP") -> tuple[float, str]:

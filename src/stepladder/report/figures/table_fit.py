@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from stepladder.documents.files import write_atomically
 from stepladder.laws.forms import LAWS
 from stepladder.laws.law_fit import LawFit
 from stepladder.laws.table_fit import inputs_of
@@ -42,4 +44,6 @@ def draw_fit(table: pd.DataFrame, fit: LawFit, path: Path) -> None:
         axes.xaxis.label.set_size(8)
         axes.yaxis.label.set_size(8)
         axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=200)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, dpi=200, format=path.suffix.lower().removeprefix("."))
+    write_atomically(path, drawn.getvalue())

@@ -29,6 +29,9 @@ from stepladder.report.sections.tuning import QUANTITIES
 WIDEST = 4
 """Panels side by side."""
 
+WIDEST_INTERVAL = 30.0
+"""Factor beyond all rates at which an interval leaves the figure."""
+
 
 def bowls_figure(tuning: Tuning, styles: Styles) -> Figure:
     """Loss against learning rate: a row per rung and batch, a panel per variant."""
@@ -188,8 +191,11 @@ def _optima(axes: Axes, bowls: list[SweptBowl], shift: float, style: VariantStyl
 
 
 def _shown_rates(tuning: Tuning, rows: list[RungRate]) -> list[float]:
-    """What the axis must hold: predictions, used rates, optima and their intervals."""
+    """What the axis must hold: predictions, used rates, optima, and their intervals where they are not so wide
+    that nothing else could be seen."""
     found = [bowl.optimum for bowl in tuning.bowls if bowl.optimum]
-    values = [v for row in rows for v in (row.learning_rate, row.used, *(row.interval or ()))]
-    values += [v for best in found for v in (best.learning_rate, *(best.interval or ()))]
-    return [v for v in values if v is not None]
+    rates = [v for row in rows for v in (row.learning_rate, row.used) if v is not None]
+    rates += [best.learning_rate for best in found]
+    ends = [end for one in (*rows, *found) for end in one.interval or ()]
+    low, high = min(rates) / WIDEST_INTERVAL, max(rates) * WIDEST_INTERVAL
+    return rates + [min(max(end, low), high) for end in ends]

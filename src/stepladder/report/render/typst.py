@@ -17,25 +17,23 @@ import typst
 from matplotlib.ft2font import FT2Font
 
 from stepladder.display.table import Table
+from stepladder.documents.files import write_atomically, written_below
 
 
-def typeset(
-    template: str, context: dict[str, Any], figures: dict[str, Path], out: Path, **options: Any
-) -> Path:
-    """Compile a template of this package with `context` to `out`.
+def typeset(template: str, context: dict[str, Any], figures: dict[str, Path], out: Path) -> Path:
+    """Compile a template of this package with `context` to `out`, whole or not at all.
 
     Args:
         template: file name, e.g. "report.typ".
         context: what the template reads as context.json: strings, and tables for look.typ's `data-table`.
         figures: name used in the context to SVG file.
-        out: the PDF (or, with `format="png"`, a name with `{p}` for the page).
-        options: passed to `typst.compile`.
+        out: the PDF.
 
     Raises:
         typst.TypstError: the template does not compile; the message names the line.
+        OSError: `out`, or the folder for temporary files, cannot be written.
     """
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="stepladder-report-") as folder:
+    with tempfile.TemporaryDirectory(prefix="stepladder-report-") as folder, written_below(Path(folder)):
         root = Path(folder)
         for file in (template, "look.typ"):
             (root / file).write_text(resources.files(__package__).joinpath(file).read_text(encoding="utf-8"))
@@ -45,11 +43,10 @@ def typeset(
         if missing := unprintable(text):
             print(f"stepladder: {out}: {missing}", file=sys.stderr)
         (root / "context.json").write_text(context_json(context | {"unprintable": missing}), encoding="utf-8")
-        fonts = [str(font_folder(root)), *further_fonts()]
+        fonts: list[str | Path] = [str(font_folder(root)), *further_fonts()]
         # Only the fonts of wheels, and those that one asks for: the same pages on every machine.
-        typst.compile(
-            root / template, output=out, root=root, ignore_system_fonts=True, font_paths=fonts, **options
-        )
+        pdf = typst.compile(root / template, root=root, ignore_system_fonts=True, font_paths=fonts)
+    write_atomically(out, pdf)
     return out
 
 

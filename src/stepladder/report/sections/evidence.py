@@ -121,7 +121,7 @@ def laws_table(fit: AxisFit) -> Table:
                 *cells,
                 str(len(residuals)),
                 str(sum(c.n for c in law.cells)),
-                f"{fmt.signed(100 * worst, 2)} %",
+                fmt.percent(worst, 2, sign=True),
             ]
         )
     return table(
@@ -155,7 +155,7 @@ def held_out_table(fit: AxisFit) -> Table:
                 str(p.n),
                 fmt.interval(p.predicted, low, high, decimals=3),
                 fmt.fixed(p.observed, 3),
-                f"{fmt.signed(100 * p.relative_error, 2)} %",
+                fmt.percent(p.relative_error, 2, sign=True),
                 inside,
             ]
         )
@@ -188,7 +188,7 @@ def _floor(floor: Floor) -> str:
 def _sensitive(row: FloorGain) -> str:
     if row.reason:
         return fmt.MISSING
-    return fmt.fixed(row.gain, 2) if row.gain is not None else "∞"
+    return fmt.ratio(row.gain)
 
 
 def seeds_table(comparison: Comparison) -> Table:
@@ -242,6 +242,4 @@ def noise_table(comparison: Comparison) -> Table:
 
 
 def _per_cent(value: float | None, signed: bool = True) -> str:
-    if value is None:
-        return fmt.MISSING
-    return f"{fmt.signed(100 * value, 2) if signed else fmt.fixed(100 * value, 2)} %"
+    return fmt.percent(value, 2, sign=signed)

@@ -74,7 +74,7 @@ def left_out_table(fit: AxisFit) -> Table:
 
 def _error(prediction: HeldOutPrediction) -> str:
     marks = {True: "✓", False: "✗", None: ""}
-    return f"{fmt.signed(100 * prediction.relative_error, 2)} % {marks[prediction.inside]}".strip()
+    return f"{fmt.percent(prediction.relative_error, 2, sign=True)} {marks[prediction.inside]}".strip()
 
 
 def record_sentence(comparison: Comparison) -> str:
@@ -207,5 +207,5 @@ def _option(row: RunOption) -> list[str]:
         " + ".join(row.runs),
         fmt.significant(row.accelerator_hours),
         f"× ÷ {fmt.fixed(row.interval_factor_after, 3)}",
-        f"{fmt.signed(-100 * row.narrowing, 1)} %",
+        fmt.percent(-row.narrowing, 1, sign=True),
     ]

@@ -76,7 +76,7 @@ def _null(row: Gain, minimal_gain: float) -> str:
     high = row.interval[1] if row.interval else None
     if high is not None and high < minimal_gain:
         return "does not help at this scale"
-    limit = "of any size" if high is None else f"of up to × {fmt.fixed(high, 2)}"
+    limit = "of any size" if high is None else f"of up to × {fmt.ratio(high)}"
     return f"no saving beyond the noise at this scale; one {limit} is not ruled out"
 
 
@@ -113,8 +113,8 @@ def trend(gain: AxisGain) -> str:
     slope = gain.trend
     if slope is None or slope.slope_per_decade is None:
         return fmt.MISSING
-    low, high = (None if end is None else math.exp(end) for end in slope.interval or (None, None))
-    return fmt.gain(math.exp(slope.slope_per_decade), (low, high) if slope.interval else None)
+    low, high = (None if end is None else fmt.exponential(end) for end in slope.interval or (None, None))
+    return fmt.gain(fmt.exponential(slope.slope_per_decade), (low, high) if slope.interval else None)
 
 
 def trend_sentences(comparison: Comparison) -> list[str]:

@@ -1,0 +1,181 @@
+"""A file with anyone's table of runs, however it was exported: read, or refused with what to do.
+
+Columns keep their names, without the blanks around them. Nothing is guessed that could change a number: where a
+file can be read in two ways, it is refused.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import re
+from collections import Counter
+from pathlib import Path
+
+import pandas as pd
+
+SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
+BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+OTHERS = {
+    b"PAR1": "is Parquet: call it .parquet",
+    b"PK\x03\x04": "is an archive, perhaps a workbook: export it as CSV",
+    b"\xd0\xcf\x11\xe0": "is an old workbook: export it as CSV",
+    b"SQLite format 3": "is a database: export the table as CSV",
+}
+"""How files begin that are called .csv and are none."""
+
+DECIMAL_COMMA = re.compile(r"[-+]?\d*,\d+([eE][-+]?\d+)?")
+WITH_POINT = re.compile(r"[-+]?\d*\.[\d.]*([eE][-+]?\d+)?")
+WHOLE = re.compile(r"[-+]?\d+([eE][-+]?\d+)?")
+UNNAMED = re.compile(r"(Unnamed: \d+)?")
+"""Headings that pandas, R and spreadsheets give to a column of row numbers."""
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read .csv, .csv.gz, .tsv or .parquet: UTF-8 or UTF-16; commas, semicolons or tabs; decimal commas where
+    commas do not separate. Columns that only number the rows are left out. An empty field alone is missing: NA may
+    be a name.
+
+    Returns:
+        Rows numbered from 0; `attrs["counted"]` is what a message calls them, "line" or "row", `attrs["unclear"]`
+        lists columns whose points may separate thousands.
+
+    Raises:
+        ValueError: there is no such file, or it is not such a table, or it is empty.
+        OSError: it cannot be read.
+    """
+    if not path.exists():
+        raise ValueError(f"{path}: no such file")
+    if not path.is_file():
+        raise ValueError(
+            f"{path}: is a folder, or no regular file; give a .csv, .csv.gz, .tsv or .parquet file"
+        )
+    name = path.name.lower()
+    parquet = name.endswith(".parquet")
+    if not parquet and not name.endswith((".csv", ".csv.gz", ".tsv", ".tsv.gz")):
+        raise ValueError(f"{path}: not a .csv, .csv.gz, .tsv or .parquet file")
+    content = path.read_bytes()
+    try:
+        table = _parquet(content) if parquet else _separated(content, "\t" if ".tsv" in name else ",")
+    except Exception as error:  # of pandas and Arrow, which raise all kinds
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"{path}: {first}") from None
+    table = _without_row_numbers(table)
+    if table.empty:
+        raise ValueError(f"{path}: no rows")
+    table.attrs["counted"] = "row" if parquet else "line"
+    return table
+
+
+def _parquet(content: bytes) -> pd.DataFrame:
+    table = pd.read_parquet(io.BytesIO(content))
+    named = [name for name in table.index.names if name is not None and name not in table]
+    unnamed = [level for level, name in enumerate(table.index.names) if name not in named]
+    table = table.reset_index(level=unnamed, drop=True) if named else table.reset_index(drop=True)
+    table = table.reset_index() if named else table
+    return _headed(table, [str(name) for name in table.columns])
+
+
+def _separated(content: bytes, usual: str) -> pd.DataFrame:
+    """A table of text, whose fields are separated by `usual` if the heading does not say otherwise."""
+    text = _text(content)
+    heading = next(filter(str.strip, text.splitlines()), None)
+    if heading is None:
+        raise ValueError("is empty")
+    separator = _separator(heading, usual)
+    names = next(csv.reader([heading], delimiter=separator, skipinitialspace=True))
+    decimal_commas = separator != "," and any(
+        DECIMAL_COMMA.fullmatch(field.strip())
+        for line in text.splitlines()
+        for field in line.split(separator)
+    )
+    try:
+        table = pd.read_csv(
+            io.StringIO(text),
+            sep=separator,
+            skipinitialspace=True,
+            keep_default_na=False,
+            na_values=[""],
+            dtype=str if decimal_commas else None,
+            low_memory=False,
+        )
+    except pd.errors.ParserError as error:
+        found = str(error).removeprefix("Error tokenizing data. C error: ").strip()
+        advice = f"put texts that hold {SEPARATORS[separator]} in quotes"
+        raise ValueError(f"{found}: {advice}") from None
+    if not isinstance(table.index, pd.RangeIndex):
+        raise ValueError("rows have more fields than the heading: give every column a name")
+    table = _headed(table, names)
+    if decimal_commas:
+        table = table.apply(_decimal_commas)
+        texts = table.select_dtypes(exclude="number")
+        table.attrs["unclear"] = [
+            name for name in texts if any(map(WITH_POINT.fullmatch, texts[name].dropna().str.strip()))
+        ]
+    return table
+
+
+def _text(data: bytes) -> str:
+    """The file as text.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if data[:2] == b"\x1f\x8b":
+        data = gzip.decompress(data)
+    for mark, what in OTHERS.items():
+        if data.startswith(mark):
+            raise ValueError(what)
+    encoding = next((name for mark, name in BYTE_ORDER_MARKS.items() if data.startswith(mark)), None)
+    if encoding is None and b"\0" in data[:1000]:
+        encoding = "utf-16-le" if data[1:2] == b"\0" else "utf-16-be" if data[:1] == b"\0" else None
+    try:
+        text = data.decode(encoding or "utf-8")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ValueError(
+            f"line {line} is not {(encoding or 'utf-8').upper()} text: save it as UTF-8"
+        ) from None
+    if "\0" in text:
+        raise ValueError("holds zero bytes: not a table of text")
+    return text
+
+
+def _separator(heading: str, usual: str) -> str:
+    """What separates the fields: what the heading has most of outside of quotes."""
+    counts = Counter(re.sub(r'"[^"]*"', "", heading))
+    most = max(SEPARATORS, key=lambda mark: (counts[mark], mark == usual))
+    return most if counts[most] else usual
+
+
+def _headed(table: pd.DataFrame, names: list[str]) -> pd.DataFrame:
+    """With names that have no blanks around them."""
+    stripped = [name.strip() for name in names]
+    twice = [name for name, count in Counter(stripped).items() if count > 1 and name]
+    if twice:
+        raise ValueError(f"two columns are called {twice[0]!r}: rename or remove one")
+    if len(stripped) == table.shape[1]:
+        table.columns = pd.Index([name or f"Unnamed: {i}" for i, name in enumerate(stripped)])
+    return table
+
+
+def _decimal_commas(column: pd.Series) -> pd.Series:
+    """A column of texts as numbers, if all are. What has a point stays text: where one column has decimal commas
+    it may separate thousands."""
+    given = column.dropna().str.strip()
+    if not all(DECIMAL_COMMA.fullmatch(text) or WHOLE.fullmatch(text) for text in given):
+        return column
+    return pd.to_numeric(column.str.strip().str.replace(",", "."))
+
+
+def _without_row_numbers(table: pd.DataFrame) -> pd.DataFrame:
+    """Without columns that have no name and count the rows: they make copies of a row look different."""
+    counts = [
+        name
+        for name in table.columns
+        if UNNAMED.fullmatch(str(name))
+        and pd.api.types.is_integer_dtype(table[name])
+        and any((table[name] == pd.RangeIndex(start, start + len(table))).all() for start in (0, 1))
+    ]
+    return table.drop(columns=counts)
