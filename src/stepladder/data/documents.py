@@ -12,6 +12,10 @@ CHUNK_BYTES = 16 * 2**20
 """Raw bytes read together: the most text that is read or tokenized again after an error."""
 
 
+NO_TEXT = b""
+"""Text of a record whose text is null: it is no document, and only counted. No document is empty."""
+
+
 class TextDocument(NamedTuple):
     """One text. `domain` and `file` count within the chunk's `domains` and `files`."""
 
