@@ -111,6 +111,13 @@ def train(
             show_default="none",
         ),
     ] = "",
+    max_epochs: Annotated[
+        float | None,
+        typer.Option(
+            help="Passes over the training text above which the run is refused: a ladder's data.max_epochs.",
+            show_default="4",
+        ),
+    ] = None,
     checkpoint_seconds: Annotated[
         str, typer.Option(hidden=True, help="Now in --engine, which says how to write it.")
     ] = "",
@@ -127,6 +134,7 @@ def train(
     """
     from stepladder.record.fingerprint import run_fingerprint
     from stepladder.record.spec import RunSpec
+    from stepladder.schema.data import MAX_EPOCHS
     from stepladder.schema.execution import EngineOptions
 
     if checkpoint_seconds:
@@ -170,6 +178,7 @@ def train(
         options=options,
         compile_cache=compile_cache,
         fork=Path(fork) if fork else None,
+        max_epochs=MAX_EPOCHS if max_epochs is None else max_epochs,
     )
 
 

@@ -9,6 +9,7 @@ from stepladder.data.batches import Corpus
 from stepladder.record.checkpoints import checkpoint_path
 from stepladder.record.cost import FLOPS_FORMULA, flops_until, parameters, recomputed_flops, training_flops
 from stepladder.record.events import StepRecord
+from stepladder.record.passes import passes
 from stepladder.record.result import (
     EngineUsed,
     Health,
@@ -72,6 +73,8 @@ def make_result(
         steps=recipe.steps,
         positions=recipe.positions,
         tokens=recipe.tokens,
+        training_tokens=corpus.manifest.training_tokens,
+        passes=passes(recipe.tokens, corpus.manifest.training_tokens),
         flops=flops,
         flops_palm=training_flops(spec.model, recipe, "palm"),
         hardware_flops=flops + (recomputed_flops(spec.model, recipe) * engine.activations_recomputed),

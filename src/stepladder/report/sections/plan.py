@@ -18,6 +18,8 @@ def plan_context(plan: Plan) -> dict[str, Any]:
         "question": plan.question,
         "answer": answer(plan),
         "trunks": trunk_sentence(plan),
+        "passes": passes_sentence(plan),
+        "over_epochs": plan.over_epochs,
         "over_limit": plan.over_limit,
         "tables": [totals_table(plan), rungs_table(plan), assumptions_table(plan)],
     }
@@ -48,6 +50,15 @@ def trunk_sentence(plan: Plan) -> str:
         f"Budgets share trunks: {fmt.flops(trained)} are trained in place of {fmt.flops(whole)}, "
         f"{fmt.percent(1 - trained / whole)} less. Each run counts in full in laws and gains."
     )
+
+
+def passes_sentence(plan: Plan) -> str:
+    """How often runs read their text, or that it is not known yet."""
+    if any(run.passes is None for run in plan.runs):
+        return "How often each run reads its text is known when the data are prepared: then plan again."
+    if plan.repeats is None:
+        return "No run reads its training text more than once."
+    return f"{plan.repeats}: gains of arms that repeat their text more than others are of repetition, too."
 
 
 def totals_table(plan: Plan) -> Table:
@@ -91,6 +102,7 @@ def rungs_table(plan: Plan) -> Table:
             fmt.count(first.parameters_active),
             fmt.count(first.parameters_active_non_embedding),
             fmt.count(first.tokens),
+            fmt.significant(first.passes, 2),
             fmt.whole(first.steps),
             fmt.flops(first.flops),
             fmt.significant(sum(run.accelerator_hours for run in members)),
@@ -99,15 +111,14 @@ def rungs_table(plan: Plan) -> Table:
     price = [f"Price ({currency})"] if currency else []
     return table(
         [
-            *("<Rung", "<Variant", "<Budget", "Runs", "~Total", "~Active", "N", "Tokens", "Steps", "FLOPs"),
-            *("Hours", *price),
+            *("<Rung", "<Variant", "<Budget", "Runs", "~Total", "~Active", "N", "Tokens", "Passes"),
+            *("Steps", "FLOPs", "Hours", *price),
         ],
         rows,
         title="Rungs",
         note="Total, active: parameters with embedding and head; N: active without them. Tokens (raw text "
-        "read), steps and FLOPs (of all steps from the first on) are of one run; accelerator-hours"
-        + (" and price are" if currency else " are")
-        + " of all runs of the line.",
+        "read), passes (over the training text), steps and FLOPs (of all steps from the first on) are of one "
+        "run; accelerator-hours" + (" and price are" if currency else " are") + " of all runs of the line.",
     )
 
 
