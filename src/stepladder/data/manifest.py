@@ -16,11 +16,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
+from stepladder.data.documents import Flaw
 from stepladder.data.errors import DataError
-from stepladder.data.quality import Flaw
 from stepladder.schema.data import Data, SourceConfig, TokenizerConfig
 
 Split = Literal["train", "validation"]
@@ -226,12 +225,14 @@ def check_whole(path: Path, manifest: Manifest) -> None:
     Raises:
         DataError: something is not so.
     """
+    import numpy as np  # who only reads a manifest, as `stepladder plan` does, starts without it
+
     token_bytes = next((file for file in manifest.other_files if file.name == "token_bytes.npy"), None)
     if token_bytes is None or fingerprint(manifest.domains, token_bytes) != manifest.sha256:
         raise DataError(f"{path}: its sha256 is not that of its shards: {_remedy(path)}")
     if manifest.dtype != id_dtype(manifest.vocab_size):
         raise DataError(f"{path}: vocab_size {manifest.vocab_size:,} does not fit dtype: {_remedy(path)}")
-    width = np.dtype(manifest.dtype).itemsize
+    width = {"uint8": 1, "uint16": 2, "uint32": 4}[manifest.dtype]
     for domain, splits in manifest.domains.items():
         for split, shard in splits.items():
             documents = len(np.load(path.parent / shard.document_file.name, mmap_mode="r"))

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stepladder.data.cache import NO_CONTENT, CachedText
+from stepladder.data.documents import Flaw
 from stepladder.data.errors import DataError
 from stepladder.data.manifest import (
     DOCUMENT,
@@ -21,7 +22,7 @@ from stepladder.data.manifest import (
     describe_file,
     id_dtype,
 )
-from stepladder.data.quality import FLAWS, Flaw
+from stepladder.data.quality import FLAWS
 from stepladder.data.tokenization import Tokenizer
 
 
