@@ -90,6 +90,7 @@ def rungs_table(plan: Plan) -> Table:
         groups.setdefault((run.rung, run.variant, budget, run.steps), []).append(run)
     rungs = list(dict.fromkeys(run.rung for run in plan.runs))
     currency = plan.totals.price_currency if plan.totals.price is not None else None
+    known = any(run.passes is not None for run in plan.runs)
     rows = []
     for (rung, variant, budget, _), members in sorted(groups.items(), key=lambda g: rungs.index(g[0][0])):
         first = members[0]
@@ -102,7 +103,7 @@ def rungs_table(plan: Plan) -> Table:
             fmt.count(first.parameters_active),
             fmt.count(first.parameters_active_non_embedding),
             fmt.count(first.tokens),
-            fmt.significant(first.passes, 2),
+            *([fmt.significant(first.passes, 2)] if known else []),
             fmt.whole(first.steps),
             fmt.flops(first.flops),
             fmt.significant(sum(run.accelerator_hours for run in members)),
@@ -111,13 +112,14 @@ def rungs_table(plan: Plan) -> Table:
     price = [f"Price ({currency})"] if currency else []
     return table(
         [
-            *("<Rung", "<Variant", "<Budget", "Runs", "~Total", "~Active", "N", "Tokens", "Passes"),
+            *("<Rung", "<Variant", "<Budget", "Runs", "~Total", "~Active", "N", "Tokens"),
+            *(["Passes"] if known else []),
             *("Steps", "FLOPs", "Hours", *price),
         ],
         rows,
         title="Rungs",
         note="Total, active: parameters with embedding and head; N: active without them. Tokens (raw text "
-        "read), passes (over the training text), steps and FLOPs (of all steps from the first on) are of one "
+        "read), passes over the text, steps and FLOPs (of all steps from the first on) are of one "
         "run; accelerator-hours" + (" and price are" if currency else " are") + " of all runs of the line.",
     )
 
