@@ -7,6 +7,7 @@ import gzip
 import json
 import lzma
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -80,6 +81,17 @@ def test_a_cut_file_is_refused_by_name(tmp_path: Path, packer: str) -> None:
 def test_no_text_is_taken_for_a_compressed_file(text: bytes) -> None:
     known = compression(text[:10])
     assert known is None or (known == "lz4" and text.startswith(b'\x04"M\x18'))
+
+
+@pytest.mark.parametrize("packer", [name for name in PACKERS if "two" not in name])
+@pytest.mark.parametrize("kind", ["tar", "zip"])
+def test_archives_are_refused(tmp_path: Path, kind: str, packer: str) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.txt").write_text("plain text " * 100)
+    archive = Path(shutil.make_archive(str(tmp_path / "all"), kind, tmp_path / "in"))
+    archive.write_bytes(PACKERS[packer](archive.read_bytes()))
+    with pytest.raises(DataError, match=rf"all.{kind}: is an archive of files .*unpack it"):
+        texts_of({"kind": "text", "domains": {"web": [str(archive)]}})
 
 
 @pytest.mark.parametrize("kind", ["text", "jsonl"])
@@ -249,10 +261,11 @@ def test_invalid_bytes_in_parquet_are_named_with_their_row(tmp_path: Path, kind:
         texts_of(parquet(tmp_path / "a.parquet"))
 
 
-@pytest.mark.parametrize("values", [[1, 2], [b"a"], [["a"]], [{"a": 1}], [1.5], [True]])
+@pytest.mark.parametrize("values", [[1, 2], [b"a"], [["a"]], [{"a": 1}], [1.5], [True], [2**62]])
 def test_columns_of_no_text_are_refused_with_their_row(tmp_path: Path, values: list) -> None:
-    pq.write_table(pa.table({"text": values}), tmp_path / "a.parquet")
-    with pytest.raises(DataError, match=r"a.parquet: row 1: column 'text' holds \w+, not text"):
+    kind = pa.timestamp("us") if values == [2**62] else None  # far beyond the years that Python knows
+    pq.write_table(pa.table({"text": pa.array(values, kind)}), tmp_path / "a.parquet")
+    with pytest.raises(DataError, match=r"a.parquet: row 1: column 'text' holds [\w\[\]]+, not text"):
         texts_of(parquet(tmp_path / "a.parquet"))
 
 

@@ -187,6 +187,13 @@ def test_a_tokenizer_that_changes_a_document_is_refused_by_name(tmp_path: Path, 
         tokenize(CachedText(table, flat), tokenizer, "uint16", ["web.jsonl"])
 
 
+def test_the_file_may_lie_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    save_with_end_token(tmp_path / "tokenizer.json")
+    settings = PretrainedTokenizer(kind="pretrained", path="~/tokenizer.json", vocab_size=320)
+    assert load_pretrained(settings).name == str(tmp_path / "tokenizer.json")
+
+
 @pytest.mark.parametrize("end", ["the", "e", "<plain>"])
 def test_an_ordinary_token_cannot_end_documents(tmp_path: Path, end: str) -> None:
     def change(told: dict) -> None:

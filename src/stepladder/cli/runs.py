@@ -11,7 +11,7 @@ import typer
 
 from stepladder.cli.errors import Misuse, naming
 from stepladder.cli.files import json_argument, read_object, ready, roomy, write_json
-from stepladder.cli.words import Out, one_of
+from stepladder.cli.words import Out, finite, one_of
 
 DATA_SETTINGS = ("source", "tokenizer", "validation_fraction", "degenerate")
 """What `stepladder data` reads of a ladder's section `data:`."""
@@ -114,6 +114,7 @@ def train(
     max_epochs: Annotated[
         float | None,
         typer.Option(
+            callback=finite,
             help="Passes over the training text above which the run is refused: a ladder's data.max_epochs.",
             show_default="4",
         ),

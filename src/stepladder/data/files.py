@@ -173,6 +173,8 @@ def _values(column: pa.Array, first_row: int, path: str, field: str) -> list[Any
                     f"{path}: row {row}: column {field!r}: not UTF-8 text: byte 0x{byte:02x} ({error.reason})"
                 ) from None
         raise
+    except (ValueError, OverflowError):  # such as times that Python cannot hold
+        raise DataError(f"{path}: row {first_row}: column {field!r} holds {column.type}, not text") from None
 
 
 def _parquet_chunk(domain: str, path: str, source: Records, first_row: int, values: list[Any]) -> Chunk:

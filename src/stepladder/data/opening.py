@@ -74,18 +74,26 @@ def open_file(path: str) -> BinaryIO:
 
     Raises:
         OSError: there is no such file, or it may not be read.
-        DataError: it is empty, and its name says that it is compressed.
+        DataError: it is an archive, or empty while its name says that it is compressed.
     """
     with open(path, "rb") as file:
         begin = file.read(10)
     if not begin and path.endswith(COMPRESSED_NAMES):
         raise DataError(f"{path}: is empty, which no compressed file is: fetch or write it again")
-    kind = compression(begin)
+    stream = _decompressed(path, compression(begin))
+    begin = stream.peek(512)
+    if begin.startswith(b"PK\x03\x04") or begin[257:262] == b"ustar":
+        stream.close()
+        raise DataError(f"{path}: is an archive of files (zip or tar): unpack it, and name the files in it")
+    return cast(BinaryIO, stream)
+
+
+def _decompressed(path: str, kind: str | None) -> lzma.LZMAFile | bz2.BZ2File | io.BufferedReader:
     if kind == "xz":
-        return cast(BinaryIO, lzma.open(path, "rb"))
+        return lzma.LZMAFile(path, "rb")
     if kind == "bzip2":
-        return cast(BinaryIO, bz2.open(path, "rb"))
-    return io.BufferedReader(pa.input_stream(path, compression=kind, buffer_size=BUFFER))
+        return bz2.BZ2File(path, "rb")
+    return io.BufferedReader(pa.input_stream(path, compression=kind, buffer_size=BUFFER), BUFFER)
 
 
 def compression(begin: bytes) -> str | None:

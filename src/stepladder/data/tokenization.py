@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -225,7 +226,7 @@ def load_pretrained(settings: PretrainedTokenizer) -> Subwords:
     """
     from tokenizers import Tokenizer
 
-    path = settings.path
+    path = os.path.expanduser(settings.path)
     if not Path(path).is_file():
         raise DataError(f"{path}: no such tokenizer file (seen from {Path.cwd()})")
     try:
