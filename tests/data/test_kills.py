@@ -26,7 +26,7 @@ def test_kills_at_random_moments(
     prepare(source, tokenizer, 0.2, tmp_path / "again")
     seconds = time.monotonic() - began
     draw, killed = random.Random(0), 0
-    for _ in range(12):
+    for _ in range(8):
         child = multiprocessing.get_context("fork").Process(
             target=prepare, args=(source, tokenizer, 0.2, tmp_path / "data")
         )
