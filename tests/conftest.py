@@ -28,7 +28,8 @@ from stepladder.record.spec import (
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # What was checked of data is remembered outside results: not in the home of who runs the tests.
-os.environ.setdefault("STEPLADDER_CACHE", tempfile.mkdtemp(prefix="stepladder-tests-"))
+CACHE = tempfile.TemporaryDirectory(prefix="stepladder-tests-")
+os.environ.setdefault("STEPLADDER_CACHE", CACHE.name)
 
 # No deadlines: a busy machine is not a failure.
 settings.register_profile("stepladder", deadline=None)

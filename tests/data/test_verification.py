@@ -96,6 +96,18 @@ def test_a_machine_without_a_place_to_remember_checks_each_time(
     assert verify_once(copied).bytes == verify_once(copied).bytes > 0
 
 
+@pytest.mark.parametrize("full", ["write_atomically", "TemporaryFile"])
+def test_a_full_disk_costs_the_memory_not_the_run(
+    copied: Path, monkeypatch: pytest.MonkeyPatch, full: str
+) -> None:
+    def no_space(*arguments: object, **named: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    holder = verification if full == "write_atomically" else verification.tempfile
+    monkeypatch.setattr(holder, full, no_space)
+    assert verify_once(copied).bytes == verify_once(copied).bytes > 0
+
+
 def test_no_field_of_the_manifest_can_be_edited(copied: Path) -> None:
     told = json.loads(copied.read_text())
     edited = 0

@@ -15,6 +15,7 @@ import os
 import socket
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -63,7 +64,8 @@ def memory_of(path: Path) -> Path | None:
     try:
         folder = cache_folder() / "verified"
         folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(4096))  # a full disk or a used-up quota shows here
     except (OSError, RuntimeError):
         return None
     key = f"{socket.gethostname()}\n{path.resolve()}"
@@ -93,7 +95,8 @@ def _verify(path: Path, known: Seen, record: Path | None) -> Checked:
         raise DataError(f"{path}: its files changed while they were checked: let what writes there end first")
     settled = {name: about for name, about in seen.items() if _changed(about) < began - SETTLED_SECONDS}
     if record is not None and settled != known:
-        write_atomically(record, json.dumps(settled))
+        with suppress(OSError):  # then the next run reads the files again
+            write_atomically(record, json.dumps(settled))
     return Checked(sum(file.size for file in unknown), time.monotonic() - clock)
 
 
