@@ -143,9 +143,19 @@ def test_what_matches_nothing_says_so(tmp_path: Path) -> None:
         matching("web", (f"{tmp_path}/nowhere",))
     with pytest.raises(DataError, match=r"it is a folder; write .*folder/\*\*/\*$"):
         matching("web", (f"{tmp_path}/folder/",))
-    (tmp_path / "a\nb").touch()
-    with pytest.raises(DataError, match=r"'.*a\\nb' has a name that cannot be listed"):
+
+
+@pytest.mark.parametrize("name", [b"a\nb", b"a\xff", "a\u2028".encode()])
+def test_names_that_no_line_holds_are_refused(tmp_path: Path, name: bytes) -> None:
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)).touch()
+    with pytest.raises(DataError, match=r"'.*/a.*' has a name that cannot be listed: rename it"):
         matching("web", (f"{tmp_path}/a*",))
+
+
+@pytest.mark.parametrize("name", ["a b", "a\xa0b", "漢字", "👩‍💻", "'", '"', "$(x)"])
+def test_other_names_are_read(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).touch()
+    assert matching("web", (f"{tmp_path}/*",)) == [str(tmp_path / name)]
 
 
 RECORDS = [

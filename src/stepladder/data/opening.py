@@ -52,9 +52,18 @@ def matching(domain: str, patterns: tuple[str, ...]) -> list[str]:
                 f"domain {domain!r}: no file matches {pattern!r} (seen from {Path.cwd()}){folder}"
             )
         found.update(files)
-    if unlisted := [path for path in found if not path.isprintable()]:
+    if unlisted := [path for path in found if not _fits_a_line(path)]:
         raise DataError(f"domain {domain!r}: {unlisted[0]!r} has a name that cannot be listed: rename it")
     return sorted(found)
+
+
+def _fits_a_line(path: str) -> bool:
+    """Whether files.txt can hold the name in a line of UTF-8."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return path.splitlines() == [path]
 
 
 def _taken_as_they_are(pattern: str) -> str:
