@@ -6,6 +6,7 @@ import fcntl
 import os
 import random
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -25,6 +26,10 @@ from stepladder.record.spec import (
 
 # `make test` has more workers than cores, as many of them wait; none may take the others' cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# What was checked of data is remembered outside results: not in the home of who runs the tests.
+CACHE = tempfile.TemporaryDirectory(prefix="stepladder-tests-")
+os.environ.setdefault("STEPLADDER_CACHE", CACHE.name)
 
 # No deadlines: a busy machine is not a failure.
 settings.register_profile("stepladder", deadline=None)

@@ -178,6 +178,6 @@ def test_nothing_left_is_explained(tmp_path):
 def test_manifests_from_before_are_read(source, tmp_path):
     path = prepare(source, {"kind": "byte"}, 0.2, tmp_path / "data")
     told = json.loads(path.read_text())
-    del told["degenerate"]
+    del told["degenerate"], told["digest"]
     path.write_text(json.dumps(told))
     assert manifest.verify(path).degenerate is None

@@ -130,3 +130,13 @@ def test_without_locks_of_the_file_system_signs_of_life_count(path, monkeypatch)
         begin = time.monotonic()
         with hold(path, stale=0.5):
             assert time.monotonic() - begin > 0.4
+
+
+def test_who_wants_to_wait_waits_for_the_holder_by_name(path):
+    with holder(path, seconds=0.5) as first:
+        met = []
+        with hold(path, patience=0, purpose="ours", waiting=met.append) as before:
+            assert [found.pid for found in met] == [first.pid] and before == met[0]
+            assert json.loads(path.read_text())["purpose"] == "ours"
+    with hold(path, waiting=pytest.fail) as before:
+        assert before is None

@@ -104,6 +104,20 @@ def test_a_job_that_saved_is_not_failed(spec):
     assert state_of(spec, log=replace(LOG, last="stopped", time=NOW - 9), job=job)[0] == "stopped"
 
 
+def test_repeated_text_shows(spec):
+    known = PLANNED.model_copy(update={"passes": 2.5})
+    once = judge(spec, PLANNED.model_copy(update={"passes": 1.0}), Facts(), NOW)
+    again = judge(spec, known, Facts(log=LOG), NOW)
+    told = [{}, {"passes": 3.0}]  # results of older versions do not say
+    done = [judge(spec, known, Facts(result=a_result(spec_sha256=spec.sha256, **own)), NOW) for own in told]
+    assert [run.passes for run in (once, again, *done)] == [1.0, 2.5, 2.5, 3.0]
+    console = Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(render(summarise("l", 1, [once, again], NOW, None), every_run=True))
+    told = console.export_text()
+    assert told.count("2.50 passes over its text") == 1
+    assert "1 of 2 runs read their text more than once, up to 2.50 times" in told
+
+
 runs = st.builds(
     RunStatus,
     id=st.just("dense/d1"),

@@ -38,15 +38,21 @@ def price(
 ) -> None:
     """Count parameters, tokens, FLOPs, accelerator-hours and money of every run. Runs nothing.
 
-    Reads the ladder file and HARDWARE; writes the plan as JSON to OUT.
+    Reads the ladder file, HARDWARE and, if the data are prepared, their manifest in results/NAME, which tells
+    how often each run reads its text; writes the plan as JSON to OUT.
 
     Example: stepladder price smoke --out plan.json --table plan.tsv --pdf plan.pdf
     """
+    from stepladder.data.manifest import training_tokens
     from stepladder.ladder.climb import Climb
+    from stepladder.record.paths import LadderFolder
     from stepladder.schema.accelerators import accelerators
 
     ready(out, table, pdf)
-    plan = Climb.open(ladder).price(accelerators(hardware))
+    climb = Climb.open(ladder)
+    manifest = LadderFolder.of(climb.ladder.name).manifest
+    tokens = training_tokens(manifest, climb.ladder.data)
+    plan = climb.price(accelerators(hardware)).with_passes(tokens)
     plan.write(out)
     if table:
         plan.write_table(roomy(table))
@@ -61,11 +67,15 @@ def plan(
 ) -> None:
     """Print what a ladder would cost, by rung and variant.
 
-    Reads a plan.json; prints a table. `snakemake plan` makes the file and calls this.
+    Reads a plan.json and, if the data are prepared, data/manifest.json beside it, which tells how often each
+    run reads its text; prints a table. `snakemake plan` makes the file and calls this.
 
     Example: stepladder plan results/smoke/plan.json
     """
+    from stepladder.data.manifest import parse
+    from stepladder.record.paths import LadderFolder
     from stepladder.record.plan import Plan
     from stepladder.report.render.plan import print_plan
 
-    print_plan(Plan.read(path))
+    plan, manifest = Plan.read(path), LadderFolder(path.parent).manifest
+    print_plan(plan.with_passes(parse(manifest).training_tokens) if manifest.exists() else plan)

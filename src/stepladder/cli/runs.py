@@ -11,7 +11,7 @@ import typer
 
 from stepladder.cli.errors import Misuse, naming
 from stepladder.cli.files import json_argument, read_object, ready, roomy, write_json
-from stepladder.cli.words import Out, one_of
+from stepladder.cli.words import Out, finite, one_of
 from stepladder.documents.files import written_below
 
 DATA_SETTINGS = ("source", "tokenizer", "validation_fraction", "degenerate")
@@ -113,6 +113,14 @@ def train(
             show_default="none",
         ),
     ] = "",
+    max_epochs: Annotated[
+        float | None,
+        typer.Option(
+            callback=finite,
+            help="Passes over the training text above which the run is refused: a ladder's data.max_epochs.",
+            show_default="4",
+        ),
+    ] = None,
     checkpoint_seconds: Annotated[
         str, typer.Option(hidden=True, help="Now in --engine, which says how to write it.")
     ] = "",
@@ -129,6 +137,7 @@ def train(
     """
     from stepladder.record.fingerprint import run_fingerprint
     from stepladder.record.spec import RunSpec
+    from stepladder.schema.data import MAX_EPOCHS
     from stepladder.schema.execution import EngineOptions
 
     if checkpoint_seconds:
@@ -173,6 +182,7 @@ def train(
             options=options,
             compile_cache=compile_cache,
             fork=Path(fork) if fork else None,
+            max_epochs=MAX_EPOCHS if max_epochs is None else max_epochs,
         )
 
 

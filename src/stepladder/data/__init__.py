@@ -1,5 +1,6 @@
 """Text to token shards, and shards to batches.
 
-`config` (settings) · `prepare` (source → tokens → shards + manifest: `stdlib`, `files`, `documents`,
-`cache`, `tokenization`, `shards`) · `manifest` (what is in the shards) · `batches` (reading them).
+`prepare` (source → tokens → shards + manifest: `stdlib`, `files`, `opening`, `documents`, `quality`, `cache`,
+`tokenization`, `shards`) · `manifest` (what is in the shards) · `verification` (whether it still is) ·
+`batches` (reading them). Settings are in `stepladder.schema.data`.
 """

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+import uuid
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stepladder.data.documents import Chunk
+from stepladder.data.documents import NO_TEXT, Chunk
+from stepladder.data.errors import DataError
 from stepladder.data.quality import judge
 from stepladder.data.tokenization import Tokenizer
 
@@ -59,7 +61,7 @@ class Cache:
         path = self._folder / f"{name}.npz"
         if not path.exists():
             entry = make()
-            partial = path.with_suffix(".partial.npz")
+            partial = path.with_suffix(f".{uuid.uuid4().hex[:8]}.partial.npz")
             np.savez(partial, table=entry.table, flat=entry.flat)
             os.replace(partial, path)
         return path
@@ -87,9 +89,25 @@ def read_chunk(chunk: Chunk) -> CachedText:
     return CachedText(table, np.frombuffer(b"".join(d.text for d in documents), dtype=np.uint8))
 
 
-def tokenize(text: CachedText, tokenizer: Tokenizer, dtype: str) -> CachedText:
-    """The same documents as token ids, without end of document."""
-    ids = tokenizer.encode([part.tobytes() for part in text.documents()])
+def tokenize(text: CachedText, tokenizer: Tokenizer, dtype: str, files: Sequence[str]) -> CachedText:
+    """The same documents as token ids, without end of document.
+
+    Args:
+        files: names of the chunk's files, for messages.
+
+    Raises:
+        DataError: the tokens of a document do not stand for exactly its bytes.
+    """
+    documents = [part.tobytes() for part in text.documents()]
+    ids = tokenizer.encode(documents)
+    if changed := tokenizer.first_changed(documents, ids):
+        file, row = text.table[["file", "row"]][changed.number]
+        place = f"{files[file]}:{row}" if row else files[file]
+        raise DataError(
+            f"{tokenizer.name}: cannot be used for this text, because its tokens do not stand for exactly "
+            f"that: in {place} {changed.why}. Bits per byte would be wrong: take another tokenizer, or leave "
+            "such documents out"
+        )
     table = text.table.copy()
     table["size"] = [len(one) for one in ids]
     return CachedText(table, np.concatenate([np.empty(0, np.uint32), *ids]).astype(dtype))
@@ -97,3 +115,7 @@ def tokenize(text: CachedText, tokenizer: Tokenizer, dtype: str) -> CachedText:
 
 def _digest(content: bytes) -> np.void:
     return np.void(hashlib.sha256(content).digest()[:16])
+
+
+NO_CONTENT = _digest(NO_TEXT).tobytes()
+"""`content` of records without text."""

@@ -6,10 +6,17 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 CHUNK_BYTES = 16 * 2**20
 """Raw bytes read together: the most text that is read or tokenized again after an error."""
+
+
+Flaw = Literal["one_character", "repetitive", "not_text"]
+"""What can be wrong with a document; `stepladder.data.quality` finds it."""
+
+NO_TEXT = b""
+"""Text of a record whose text is null: it is no document, and only counted. No document is empty."""
 
 
 class TextDocument(NamedTuple):

@@ -10,13 +10,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
+from stepladder.data.documents import Flaw
 from stepladder.data.errors import DataError
-from stepladder.data.quality import Flaw
+from stepladder.schema.data import Data, SourceConfig, TokenizerConfig
 
 Split = Literal["train", "validation"]
 DOCUMENT = [("start", "<u8"), ("file", "<u4"), ("row", "<u4")]
@@ -83,11 +87,20 @@ class Manifest(Stored):
     """Documents dropped because an identical one came before."""
     degenerate: DegenerateDocuments | None = None
     """None in manifests of older versions, which did not look."""
+    without_text: dict[str, int] | None = None
+    """Records skipped because their text was null, by domain; None where such records are refused."""
     mix: dict[str, float]
     """Share of each domain in the training tokens; they are read in this proportion."""
     domains: dict[str, dict[Split, Shard]]
     other_files: tuple[File, ...]
     """files.txt, token_bytes.npy and, if there is one, tokenizer.json."""
+    digest: str | None = None
+    """sha256 of all other fields, as `sealed` makes it; None in manifests of older versions."""
+
+    @property
+    def training_tokens(self) -> int:
+        """Tokens of all domains that runs read: one pass over the data."""
+        return sum(splits["train"].tokens for splits in self.domains.values())
 
     @property
     def files(self) -> list[File]:
@@ -105,6 +118,17 @@ def fingerprint(domains: dict[str, dict[Split, Shard]], token_bytes: File) -> st
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def sealed(manifest: Manifest) -> Manifest:
+    """The manifest with the digest of its fields, so that an edit shows."""
+    return manifest.model_copy(update={"digest": _digest(manifest)})
+
+
+def _digest(manifest: Manifest) -> str:
+    # Without what is None, so that a field which later versions add leaves earlier digests as they are.
+    fields = manifest.model_dump(mode="json", exclude={"digest"}, exclude_none=True)
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+
+
 def describe_file(path: Path) -> File:
     """Size and digest of the file at `path`."""
     with path.open("rb") as stream:
@@ -116,14 +140,17 @@ def parse(path: Path) -> Manifest:
     """Read a manifest alone: its files need not be there.
 
     Raises:
-        DataError: it is missing or malformed.
+        DataError: it is missing, malformed or was edited.
     """
     try:
-        return Manifest.model_validate_json(path.read_bytes())
+        manifest = Manifest.model_validate_json(path.read_bytes())
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}: prepare the data first (stepladder data)") from None
     except ValidationError as error:
-        raise DataError(f"{path}: not a data manifest: {error.errors()[0]['msg']}") from None
+        raise DataError(f"{path}: not a data manifest: {_first_problem(error)}: {_remedy(path)}") from None
+    if manifest.digest not in (None, _digest(manifest)):
+        raise DataError(f"{path}: was edited: its digest is not that of its fields: {_remedy(path)}")
+    return manifest
 
 
 def read(path: Path) -> Manifest:
@@ -135,25 +162,99 @@ def read(path: Path) -> Manifest:
     manifest = parse(path)
     for file in manifest.files:
         shard = path.parent / file.name
-        size = shard.stat().st_size if shard.exists() else None
+        size = shard.stat().st_size if shard.is_file() else None
         if size != file.size:
             state = "is missing" if size is None else f"has {size:,} bytes, not {file.size:,}"
-            raise DataError(f"{shard} {state}: delete {path} and prepare the data again")
+            raise DataError(f"{shard} {state}: {_remedy(path)}")
     return manifest
+
+
+def training_tokens(path: Path, data: Data) -> int | None:
+    """Training tokens of the shards of these settings; None if they are not prepared, or by other settings.
+
+    Args:
+        path: of the manifest.
+    """
+    try:
+        manifest = parse(path)
+        source = TypeAdapter(SourceConfig).validate_json(json.dumps(manifest.source))
+        tokenizer = TypeAdapter(TokenizerConfig).validate_json(json.dumps(manifest.tokenizer))
+    except ValueError:
+        return None
+    found = (source, tokenizer, manifest.validation_fraction)
+    asked = (data.source, data.tokenizer, data.validation_fraction)
+    dropped = manifest.degenerate is not None and manifest.degenerate.dropped
+    same = found == asked and dropped == (data.degenerate == "drop")
+    return manifest.training_tokens if same else None
 
 
 def verify(path: Path) -> Manifest:
     """Read a manifest and check every byte that it describes.
 
     Raises:
-        DataError: a file differs from its sha256, or the fingerprint from the files'.
+        DataError: a file differs from its sha256, or what the manifest says of all files is not so.
     """
     manifest = read(path)
-    for file in manifest.files:
-        if describe_file(path.parent / file.name) != file:
-            where = path.parent / file.name
-            raise DataError(f"{where} is not what {path} describes: delete the manifest and prepare again")
-    token_bytes = next(file for file in manifest.other_files if file.name == "token_bytes.npy")
-    if fingerprint(manifest.domains, token_bytes) != manifest.sha256:
-        raise DataError(f"{path}: its sha256 is not that of its shards: prepare the data again")
+    check_files(path, manifest.files)
+    check_whole(path, manifest)
     return manifest
+
+
+def check_files(path: Path, files: Iterable[File]) -> None:
+    """Check every byte of these files beside the manifest at `path`, several at once.
+
+    Raises:
+        DataError: one is not what it was.
+    """
+    expected = list(files)
+    places = [path.parent / file.name for file in expected]
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:  # hashing holds no lock
+        for place, file, found in zip(places, expected, pool.map(describe_file, places), strict=True):
+            if found != file:
+                raise DataError(
+                    f"{place} is not what {path} describes: its bytes have changed since the data were "
+                    f"prepared: restore the file, or {_remedy(path)}"
+                )
+
+
+def check_whole(path: Path, manifest: Manifest) -> None:
+    """Check what the manifest at `path` says beyond its files' digests, as far as runs rely on it.
+
+    Manifests of older versions have no digest of their own, hence the counts.
+
+    Raises:
+        DataError: something is not so.
+    """
+    import numpy as np  # who only reads a manifest, as `stepladder plan` does, starts without it
+
+    token_bytes = next((file for file in manifest.other_files if file.name == "token_bytes.npy"), None)
+    if token_bytes is None or fingerprint(manifest.domains, token_bytes) != manifest.sha256:
+        raise DataError(f"{path}: its sha256 is not that of its shards: {_remedy(path)}")
+    if manifest.dtype != id_dtype(manifest.vocab_size):
+        raise DataError(f"{path}: vocab_size {manifest.vocab_size:,} does not fit dtype: {_remedy(path)}")
+    width = {"uint8": 1, "uint16": 2, "uint32": 4}[manifest.dtype]
+    for domain, splits in manifest.domains.items():
+        for split, shard in splits.items():
+            documents = len(np.load(path.parent / shard.document_file.name, mmap_mode="r"))
+            if (shard.tokens * width, shard.documents) != (shard.token_file.size, documents):
+                raise DataError(
+                    f"{path}: domains.{domain}.{split}: {shard.tokens:,} tokens in {shard.documents:,} "
+                    f"documents, but its files hold {shard.token_file.size // width:,} in {documents:,}: "
+                    f"{_remedy(path)}"
+                )
+
+
+def id_dtype(vocab_size: int) -> Literal["uint8", "uint16", "uint32"]:
+    """Smallest unsigned integer that holds every id."""
+    return "uint8" if vocab_size <= 2**8 else "uint16" if vocab_size <= 2**16 else "uint32"
+
+
+def _remedy(path: Path) -> str:
+    return f"delete {path} and prepare the data again (snakemake does)"
+
+
+def _first_problem(error: ValidationError) -> str:
+    """Field and what is wrong with it."""
+    problem = error.errors()[0]
+    where = ".".join(map(str, problem["loc"]))
+    return f"{where}: {problem['msg']}" if where else problem["msg"]

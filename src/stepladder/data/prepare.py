@@ -2,14 +2,18 @@
 
 All text is read and checked before any is tokenized, so that a bad file is found early. Chunks that
 were read or tokenized wait in `cache/` beside the shards until the manifest is there: after an error
-or a kill, the same command goes on from where it stopped.
+or a kill, the same command goes on from where it stopped. One process at a time prepares a folder: others
+wait for it, such as the one that is started while the orphan of an earlier start still works.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
+import sys
+import tempfile
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -22,11 +26,44 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from stepladder.data import files, stdlib
 from stepladder.data.cache import Cache, CachedText, load, read_chunk, tokenize
-from stepladder.data.manifest import DegenerateDocuments, Manifest, describe_file, fingerprint
+from stepladder.data.manifest import (
+    DegenerateDocuments,
+    Manifest,
+    describe_file,
+    fingerprint,
+    id_dtype,
+    sealed,
+)
 from stepladder.data.shards import Piece, Written, is_held_out, write_shards
-from stepladder.data.tokenization import Bytes, Tokenizer, id_dtype, load_pretrained, train_bpe
+from stepladder.data.tokenization import Bytes, Tokenizer, load_pretrained, train_bpe
+from stepladder.documents.lock import Holder, hold
 from stepladder.record.fingerprint import preparation_fingerprint
-from stepladder.schema.data import BPETokenizer, ByteTokenizer, PythonStdlib, SourceConfig, TokenizerConfig
+from stepladder.schema.data import (
+    BPETokenizer,
+    ByteTokenizer,
+    PythonStdlib,
+    Records,
+    SourceConfig,
+    TokenizerConfig,
+)
+
+LOCK = ".preparing"
+"""Name of the lock in the folder, which is there while somebody prepares it."""
+
+
+class Request(NamedTuple):
+    """What shards are made from, and how."""
+
+    source: SourceConfig
+    tokenizer: TokenizerConfig
+    validation_fraction: float
+    drop_degenerate: bool
+
+    @property
+    def digest(self) -> str:
+        """Equal for equal settings and code."""
+        said = [self.source.model_dump_json(), self.tokenizer.model_dump_json(), *map(repr, self[2:])]
+        return hashlib.sha256("\n".join([*said, preparation_fingerprint()]).encode()).hexdigest()
 
 
 class Text(NamedTuple):
@@ -62,22 +99,56 @@ def prepare(
     """
     text_source = TypeAdapter(SourceConfig).validate_json(json.dumps(source))
     settings = TypeAdapter(TokenizerConfig).validate_json(json.dumps(tokenizer))
-    folder, cache = out / "partial", Cache(out / "cache")
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
+    request = Request(text_source, settings, validation_fraction, drop_degenerate)
+    out.mkdir(parents=True, exist_ok=True)
+    manifest = out / "manifest.json"
+    earlier = _stamp(manifest)
+    with hold(out / LOCK, purpose=request.digest, waiting=_say_whom_we_wait_for) as before:
+        if (
+            before is not None
+            and before.purpose == request.digest
+            and _stamp(manifest) not in (None, earlier)
+        ):
+            return manifest  # made while we waited, by the same code from the same settings
+        for left_over in out.glob("partial*"):
+            shutil.rmtree(left_over, ignore_errors=True)
+        # A name of its own: where the file system has no locks, two may be at work after all.
+        folder = Path(tempfile.mkdtemp(prefix="partial-", dir=out))
+        try:
+            return _make(request, folder, out)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """Tells versions of a file apart; None if there is none."""
+    try:
+        about = path.stat()
+    except FileNotFoundError:
+        return None
+    return about.st_ino, about.st_mtime_ns
+
+
+def _say_whom_we_wait_for(holder: Holder) -> None:
+    print(f"the same data are being prepared by {holder}: waiting for it to end", file=sys.stderr)
+
+
+def _make(request: Request, folder: Path, out: Path) -> Path:
+    """Make the files in `folder`, then move them to `out`; returns the manifest's path."""
+    source, settings, fraction, drop = request
+    cache = Cache(out / "cache")
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        texts = _read_all(text_source, cache, progress)
-        made = _make_tokenizer(settings, texts, validation_fraction, drop_degenerate, progress)
+        texts = _read_all(source, cache, progress)
+        made = _make_tokenizer(settings, texts, fraction, drop, progress)
         pieces = _tokenize_all(texts, made, cache, progress)
-        names = text_source.domain_names
-        written = write_shards(pieces, names, made, validation_fraction, folder, drop_degenerate)
+        written = write_shards(pieces, source.domain_names, made, fraction, folder, drop)
     source_files = [name for text in texts for name in text.files]
     (folder / "files.txt").write_text("".join(f"{name}\n" for name in source_files), encoding="utf-8")
     np.save(folder / "token_bytes.npy", made.token_bytes)
     made.save(folder / "tokenizer.json")
-    degenerate = written.degenerate.describe(source_files, drop_degenerate)
-    manifest = _manifest(text_source, settings, made, validation_fraction, written, folder, degenerate)
+    degenerate = written.degenerate.describe(source_files, drop)
+    manifest = _manifest(source, settings, made, fraction, written, folder, degenerate)
     (folder / "manifest.json").write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
     return _publish(folder, out)
 
@@ -114,7 +185,7 @@ def _sample(texts: list[Text], validation_fraction: float, drop: bool, n_bytes: 
     sizes: dict[bytes, int] = {}
     for text in texts:
         for about in load(text.path).table:
-            left_out = drop and about["flaw"]
+            left_out = (drop and about["flaw"]) or about["size"] == 0
             if not left_out and not is_held_out(about["group"].tobytes(), validation_fraction):
                 sizes[about["content"].tobytes()] = int(about["size"])
     chosen = set()
@@ -140,7 +211,7 @@ def _tokenize_all(
     for number, text in enumerate(texts, 1):
         path = text.path
         if not isinstance(tokenizer, Bytes):
-            name = f"tokens-{text.path.stem.removeprefix('text-')}-{tokenizer.key}"
+            name = f"checked-tokens-{text.path.stem.removeprefix('text-')}-{tokenizer.key}"
             path = cache.get(name, partial(_tokens, text, tokenizer, dtype))
         yield Piece(load(path), text.domains, first_file)
         first_file += len(text.files)
@@ -149,7 +220,7 @@ def _tokenize_all(
 
 
 def _tokens(text: Text, tokenizer: Tokenizer, dtype: str) -> CachedText:
-    return tokenize(load(text.path), tokenizer, dtype)
+    return tokenize(load(text.path), tokenizer, dtype, text.files)
 
 
 def _manifest(
@@ -164,7 +235,7 @@ def _manifest(
     other = {name: folder / name for name in ("files.txt", "token_bytes.npy", "tokenizer.json")}
     other_files = {name: describe_file(path) for name, path in other.items() if path.exists()}
     tokens = {domain: splits["train"].tokens for domain, splits in written.domains.items()}
-    return Manifest(
+    manifest = Manifest(
         sha256=fingerprint(written.domains, other_files["token_bytes.npy"]),
         description=stdlib.description() if isinstance(source, PythonStdlib) else files.description(source),
         source=source.model_dump(mode="json"),
@@ -175,10 +246,14 @@ def _manifest(
         dtype=id_dtype(tokenizer.vocab_size),
         duplicates=written.duplicates,
         degenerate=degenerate,
+        without_text=written.without_text
+        if isinstance(source, Records) and source.null_text == "skip"
+        else None,
         mix={domain: n / sum(tokens.values()) for domain, n in tokens.items()},
         domains=written.domains,
         other_files=tuple(other_files.values()),
     )
+    return sealed(manifest)
 
 
 def _publish(folder: Path, out: Path) -> Path:

@@ -13,12 +13,11 @@ prose from the web: at most 0.20 of the characters in repeated lines would drop 
 from __future__ import annotations
 
 import zlib
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-Flaw = Literal["one_character", "repetitive", "not_text"]
+from stepladder.data.documents import Flaw
 
 FLAWS: tuple[Flaw, ...] = ("one_character", "repetitive", "not_text")
 """In the order in which they are looked for; a document has at most one."""

@@ -10,11 +10,20 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stepladder.data.cache import CachedText
+from stepladder.data.cache import NO_CONTENT, CachedText
+from stepladder.data.documents import Flaw
 from stepladder.data.errors import DataError
-from stepladder.data.manifest import DOCUMENT, DegenerateDocuments, File, Shard, Split, describe_file
-from stepladder.data.quality import FLAWS, Flaw
-from stepladder.data.tokenization import Tokenizer, id_dtype
+from stepladder.data.manifest import (
+    DOCUMENT,
+    DegenerateDocuments,
+    File,
+    Shard,
+    Split,
+    describe_file,
+    id_dtype,
+)
+from stepladder.data.quality import FLAWS
+from stepladder.data.tokenization import Tokenizer
 
 
 class Piece(NamedTuple):
@@ -88,6 +97,8 @@ class Written(NamedTuple):
     domains: dict[str, dict[Split, Shard]]
     duplicates: int
     degenerate: Degenerate
+    without_text: dict[str, int]
+    """Records whose text was null, and which were skipped, by domain."""
 
 
 def is_held_out(group: bytes, validation_fraction: float) -> bool:
@@ -153,7 +164,11 @@ def write_shards(
     duplicates = 0
     seen: set[bytes] = set()
     degenerate = Degenerate(domains)
+    without_text = dict.fromkeys(domains, 0)
     for row in _rows(pieces):
+        if row.content == NO_CONTENT:
+            without_text[row.domain] += 1
+            continue
         if row.content in seen:
             duplicates += 1
             continue
@@ -180,7 +195,7 @@ def write_shards(
                     f"{left_out:,} degenerate ones left out): bring more or smaller "
                     f"documents, or change validation_fraction (now {validation_fraction:g})"
                 )
-    return Written(shards, duplicates, degenerate)
+    return Written(shards, duplicates, degenerate, without_text)
 
 
 def _rows(pieces: Iterable[Piece]) -> Iterator[DocumentRow]:

@@ -1,13 +1,21 @@
-"""Text to token ids and back, exactly: every tokenizer here works on UTF-8 bytes."""
+"""Text to token ids and back, exactly: every tokenizer here works on UTF-8 bytes.
+
+What a tokenizer.json can do to text besides (normalize it, pad, cut, swallow spaces around a token) would
+leave bits per byte counting on. So every document's tokens are spelled out again and compared with it.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import json
+import os
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from stepladder.data.errors import DataError
@@ -16,13 +24,34 @@ from stepladder.schema.data import BPETokenizer, PretrainedTokenizer
 if TYPE_CHECKING:
     import tokenizers
 
-PROBE = "  naïve x1 += 漢字\n\t'🙂'\r\n"
-"""Text that a tokenizer which is not byte-level would change or count wrongly."""
+PROBES = ("  naïve x1 += 漢字\n\t'🙂'\r\n", "x", "A b")
+"""Texts that a tokenizer which is not byte-level, or puts a space before a text, would change."""
+
+
+def _byte_of_letter() -> dict[str, int]:
+    plain = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = (byte for byte in range(256) if byte not in plain)
+    return {chr(byte): byte for byte in plain} | {chr(256 + n): byte for n, byte in enumerate(others)}
+
+
+BYTE_OF_LETTER = _byte_of_letter()
+"""GPT-2's alphabet, in which tokens are written: visible Latin-1 characters are their own bytes, the others
+come from U+0100 on (github.com/openai/gpt-2, src/encoder.py)."""
+
+
+class Changed(NamedTuple):
+    """A text that a tokenizer does not keep."""
+
+    number: int
+    """Among those that were given."""
+    why: str
 
 
 class Tokenizer(Protocol):
     """What the shards need to know of a tokenizer."""
 
+    name: str
+    """How messages call it."""
     vocab_size: int
     end_of_document: int
     """Id that no text contains."""
@@ -45,6 +74,10 @@ class Tokenizer(Protocol):
         """Text of ids that hold no end of document."""
         ...
 
+    def first_changed(self, texts: Sequence[bytes], ids: Sequence[NDArray[np.integer]]) -> Changed | None:
+        """The first text whose ids do not stand for exactly its bytes; None if all do."""
+        ...
+
     def save(self, path: Path) -> bool:
         """Write tokenizer.json, if there is anything to write."""
         ...
@@ -53,6 +86,7 @@ class Tokenizer(Protocol):
 class Bytes:
     """UTF-8 bytes as ids; 0xFF, which occurs in no UTF-8 text, ends a document."""
 
+    name = "bytes"
     vocab_size = 256
     end_of_document = 255
     key = "byte"
@@ -69,6 +103,9 @@ class Bytes:
     def decode(self, ids: NDArray[np.integer]) -> bytes:
         return ids.astype(np.uint8).tobytes()
 
+    def first_changed(self, texts: Sequence[bytes], ids: Sequence[NDArray[np.integer]]) -> Changed | None:
+        return None  # the ids are the bytes
+
     def save(self, path: Path) -> bool:
         return False
 
@@ -76,10 +113,22 @@ class Bytes:
 class Subwords:
     """A byte-level BPE of the Hugging Face `tokenizers` library."""
 
-    def __init__(self, inner: tokenizers.Tokenizer, vocab_size: int, end_of_document: int) -> None:
+    def __init__(
+        self, inner: tokenizers.Tokenizer, vocab_size: int, end_of_document: int, name: str = "the BPE"
+    ) -> None:
+        """Take over `inner`, whose settings for running a model, which change text, are switched off.
+
+        Args:
+            name: of the tokenizer in messages.
+        """
         inner.encode_special_tokens = True  # text that spells a special token is text
+        inner.no_truncation()
+        inner.no_padding()
+        if getattr(inner.model, "dropout", None):
+            inner.model.dropout = None  # random merges
         self.vocab_size = vocab_size
         self.end_of_document = end_of_document
+        self.name = name
         self._inner = inner
 
     @property
@@ -105,6 +154,44 @@ class Subwords:
 
     def decode(self, ids: NDArray[np.integer]) -> bytes:
         return self._inner.decode(ids.tolist(), skip_special_tokens=False).encode()
+
+    def first_changed(self, texts: Sequence[bytes], ids: Sequence[NDArray[np.integer]]) -> Changed | None:
+        """All texts are spelled out in one go, which costs little beside tokenizing them."""
+        spelled = self._spellings.take(pa.array(np.concatenate([np.empty(0, np.uint32), *ids])))
+        _, ends, letters = spelled.buffers()
+        ends_N, found = np.frombuffer(ends, np.int64), memoryview(letters or b"").cast("B")
+        last = 0
+        for number, (text, own) in enumerate(zip(texts, ids, strict=True)):
+            first, last = last, last + len(own)
+            spelling = found[ends_N[first] : ends_N[last]]
+            if spelling != text or spelled.slice(first, len(own)).null_count:
+                return Changed(number, self._explain(text, bytes(spelling), own))
+        return None
+
+    @cached_property
+    def _spellings(self) -> pa.LargeBinaryArray:
+        """Bytes that each id stands for (vocab_size,); null for special tokens, which stand for none."""
+        spellings: list[bytes | None] = [None] * self.vocab_size
+        added = self._inner.get_added_tokens_decoder()
+        for token, id_ in self._inner.get_vocab(with_added_tokens=True).items():
+            if id_ in added:
+                spellings[id_] = None if added[id_].special else added[id_].content.encode()
+            elif all(letter in BYTE_OF_LETTER for letter in token):
+                spellings[id_] = bytes(BYTE_OF_LETTER[letter] for letter in token)
+        spellings[self.end_of_document] = None
+        return pa.array(spellings, pa.large_binary())
+
+    def _explain(self, text: bytes, spelling: bytes, ids: NDArray[np.integer]) -> str:
+        """How a text and what its ids stand for differ, and which settings may have done it."""
+        if text == spelling:
+            token = next(token for token in ids.tolist() if not self._spellings[token].is_valid)
+            return f"its token {self._inner.id_to_token(token)!r} appears in text and stands for none"
+        same = next((i for i, (a, b) in enumerate(zip(text, spelling, strict=False)) if a != b), -1)
+        place = same if same >= 0 else min(len(text), len(spelling))
+        shown = [part[place : place + 12].decode(errors="replace") for part in (text, spelling)]
+        causes = _suspects(json.loads(self._inner.to_str()))
+        why = f" ({'; '.join(causes)})" if causes else ""
+        return f"from byte {place} on {shown[0]!r} became {shown[1]!r}{why}"
 
     def save(self, path: Path) -> bool:
         self._inner.save(str(path))
@@ -139,7 +226,7 @@ def load_pretrained(settings: PretrainedTokenizer) -> Subwords:
     """
     from tokenizers import Tokenizer
 
-    path = settings.path
+    path = os.path.expanduser(settings.path)
     if not Path(path).is_file():
         raise DataError(f"{path}: no such tokenizer file (seen from {Path.cwd()})")
     try:
@@ -147,25 +234,44 @@ def load_pretrained(settings: PretrainedTokenizer) -> Subwords:
     except Exception as error:  # the library raises bare Exception
         raise DataError(f"{path}: not a tokenizer.json: {error}") from None
     end = inner.token_to_id(settings.end_of_document)
+    specials = {id_: token for id_, token in inner.get_added_tokens_decoder().items() if token.special}
+    named = ", ".join(token.content for token in list(specials.values())[:8]) or "none"
     if end is None:
-        special = [token.content for token in inner.get_added_tokens_decoder().values() if token.special]
         raise DataError(
-            f"{path}: no token {settings.end_of_document!r} for `end_of_document`; "
-            f"its special tokens: {', '.join(special[:8]) or 'none'}"
+            f"{path}: no token {settings.end_of_document!r} for `end_of_document`; special tokens: {named}"
         )
     largest = max(inner.get_vocab(with_added_tokens=True).values())
     if largest >= settings.vocab_size:
         raise DataError(f"{path}: has ids up to {largest}: set vocab_size to {largest + 1} or more")
-    tokenizer = Subwords(inner, settings.vocab_size, end)
-    (ids,) = tokenizer.encode([PROBE.encode()])
-    if tokenizer.decode(ids) != PROBE.encode() or tokenizer.token_bytes[ids].sum() != len(PROBE.encode()):
+    tokenizer = Subwords(inner, settings.vocab_size, end, path)
+    probes = [probe.encode() for probe in PROBES]
+    changed = tokenizer.first_changed(probes, tokenizer.encode(probes))
+    if changed is not None:
         raise DataError(
-            f"{path}: not a byte-level tokenizer: bits per byte could not be counted exactly; "
-            "use one of the GPT-2, Llama 3 or Qwen kind"
+            f"{path}: not a byte-level tokenizer: bits per byte could not be counted exactly: of "
+            f"{PROBES[changed.number]!r} {changed.why}; use one of the GPT-2, Llama 3 or Qwen kind"
+        )
+    (spelled,) = tokenizer.encode([settings.end_of_document.encode()])
+    if end not in specials or end in spelled:
+        raise DataError(
+            f"{path}: `end_of_document` is {settings.end_of_document!r}, which is an ordinary token: text "
+            f"may contain it; name one that no text becomes; its special tokens: {named}"
         )
     return tokenizer
 
 
-def id_dtype(vocab_size: int) -> Literal["uint8", "uint16", "uint32"]:
-    """Smallest unsigned integer that holds every id."""
-    return "uint8" if vocab_size <= 2**8 else "uint16" if vocab_size <= 2**16 else "uint32"
+def _suspects(settings: dict[str, Any]) -> list[str]:
+    """Settings of a tokenizer.json that change text."""
+    found = []
+    if normalizer := settings.get("normalizer"):
+        kinds = [part["type"] for part in normalizer.get("normalizers", [normalizer])]
+        found.append(f"its normalizer {', '.join(kinds)} changes text: remove it in a copy of the file")
+    for token in settings.get("added_tokens", []):
+        sides = [side for side in ("lstrip", "rstrip") if token[side] and not token["special"]]
+        if sides:
+            found.append(
+                f"its token {token['content']!r} has {' and '.join(sides)}: set it to false in a copy"
+            )
+    if '"add_prefix_space": true' in json.dumps(settings.get("pre_tokenizer")):
+        found.append("its pre_tokenizer has add_prefix_space: set it to false in a copy")
+    return found

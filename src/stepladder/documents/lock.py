@@ -15,13 +15,14 @@ from __future__ import annotations
 import errno
 import fcntl
 import json
+import math
 import os
 import socket
 import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -54,9 +55,11 @@ class Holder(NamedTuple):
     """How often Slurm had started the job again."""
     since: str
     """ISO 8601 in UTC."""
+    purpose: str = ""
+    """What it holds the lock for, where others compare that with their own."""
 
     @classmethod
-    def this(cls) -> Holder:
+    def this(cls, purpose: str = "") -> Holder:
         """This process."""
         restarts = os.environ.get("SLURM_RESTART_COUNT", "0")
         return cls(
@@ -65,6 +68,7 @@ class Holder(NamedTuple):
             job=os.environ.get("SLURM_JOB_ID"),
             restarts=int(restarts) if restarts.isdecimal() else 0,
             since=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            purpose=purpose,
         )
 
     def came_before(self, other: Holder) -> bool:
@@ -88,21 +92,42 @@ class _Sight(NamedTuple):
 
 
 @contextmanager
-def hold(path: Path, beat: float = BEAT, stale: float = STALE, patience: float = PATIENCE) -> Iterator[None]:
+def hold(
+    path: Path,
+    beat: float = BEAT,
+    stale: float = STALE,
+    patience: float = PATIENCE,
+    purpose: str = "",
+    waiting: Callable[[Holder], None] | None = None,
+) -> Iterator[Holder | None]:
     """Hold the lock file at `path` for the length of the block; its folder is made. The file goes with it.
 
     A process must not enter twice for one path: POSIX's locks are a process's own.
+
+    Args:
+        purpose: what others who wait may compare with their own.
+        waiting: called once with each holder that is waited for; then the wait has no end.
+
+    Yields:
+        The last holder that was waited for, if any.
 
     Raises:
         Held: a living process holds it, and did so for `patience` seconds.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    file = _take(path, Holder.this(), stale, patience)
+    met: list[Holder] = []
+
+    def meet(holder: Holder) -> None:
+        if waiting is not None and holder not in met:
+            met.append(holder)
+            waiting(holder)
+
+    file = _take(path, Holder.this(purpose), stale, patience if waiting is None else math.inf, meet)
     ended = threading.Event()
     heart = threading.Thread(target=_beat, args=(path, file, ended, beat), daemon=True, name="lock")
     heart.start()
     try:
-        yield
+        yield met[-1] if met else None
     finally:
         ended.set()
         heart.join()
@@ -111,7 +136,7 @@ def hold(path: Path, beat: float = BEAT, stale: float = STALE, patience: float =
         file.close()
 
 
-def _take(path: Path, me: Holder, stale: float, patience: float) -> IO[bytes]:
+def _take(path: Path, me: Holder, stale: float, patience: float, meet: Callable[[Holder], None]) -> IO[bytes]:
     """The locked file; waits for a holder that may be dead.
 
     Raises:
@@ -125,6 +150,8 @@ def _take(path: Path, me: Holder, stale: float, patience: float) -> IO[bytes]:
         if file is not None:
             return file
         seen, now = _look(path), time.monotonic()
+        if seen is not None and seen.holder is not None:
+            meet(seen.holder)
         if seen is not None and before is not None and seen[:2] == before[:2]:
             gone = now - changed > stale
         else:

@@ -31,6 +31,7 @@ from stepladder.record.paths import LadderFolder
 from stepladder.record.plan import Plan
 from stepladder.record.spec import RunSpec
 from stepladder.schema.accelerators import Accelerator, accelerators
+from stepladder.schema.data import MAX_EPOCHS
 from stepladder.schema.execution import Execution
 from stepladder.schema.ladder import Ladder
 
@@ -183,6 +184,10 @@ class Climb:
         parts += [self.ladder.plan.model_dump_json(), self.ladder.execution.model_dump_json()]
         parts += [rung.execution.model_dump_json(exclude_unset=True) for rung in self.ladder.rungs]
         parts += [self.ladder.sweep.model_dump_json()] if self.ladder.sweep else []
+        limit = self.ladder.data.max_epochs
+        parts += (
+            [f"max_epochs {limit}"] if limit != MAX_EPOCHS else []
+        )  # plans of before hold for the default
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
     @cached_property

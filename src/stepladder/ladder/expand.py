@@ -68,7 +68,7 @@ def expand(
     data = DataSpec(
         source=ladder.data.source.model_dump(mode="json"),
         tokenizer=ladder.data.tokenizer.model_dump(mode="json"),
-        **ladder.data.model_dump(exclude={"source", "tokenizer", "degenerate"}),
+        **ladder.data.model_dump(exclude={"source", "tokenizer", "degenerate", "max_epochs"}),
     )
     runs: list[RunSpec] = []
     for index, rung in enumerate(ladder.rungs):

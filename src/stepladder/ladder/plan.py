@@ -84,6 +84,7 @@ def make_plan(ladder: Ladder, jobs: Sequence[JobCost], table: dict[str, Accelera
             overhead_seconds_per_run=overhead,
             price_per_accelerator_hour=price,
             max_accelerator_hours=ladder.plan.max_accelerator_hours,
+            max_epochs=ladder.data.max_epochs,
         ),
     )
 

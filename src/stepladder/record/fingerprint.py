@@ -54,6 +54,7 @@ PREPARATION = {
     "stepladder.data.documents": "how files are cut into chunks",
     "stepladder.data.files": "which text of which file is a document",
     "stepladder.data.manifest": "what is said of the shards",
+    "stepladder.data.opening": "which files a pattern names, and what is in compressed ones",
     "stepladder.data.prepare": "the order of the steps",
     "stepladder.data.quality": "which documents are degenerate",
     "stepladder.data.shards": "the split, the order and the bytes",

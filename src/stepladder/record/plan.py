@@ -8,6 +8,7 @@ from pathlib import Path
 
 from stepladder.documents.document import Document, Part
 from stepladder.documents.files import write_atomically
+from stepladder.record.passes import in_words, passes, too_often
 
 
 class PlannedRun(Part):
@@ -63,6 +64,8 @@ class PlannedRun(Part):
     """Whether it is a segment of a trunk."""
     sweep: bool
     """Whether it is of the sweep alone, and in no law."""
+    passes: float | None = None
+    """Passes over the training text that it makes; None where the data were not prepared yet."""
 
 
 class Totals(Part):
@@ -107,6 +110,8 @@ class Assumptions(Part):
     """USD; None if unset."""
     max_accelerator_hours: float
     """The owner's limit: a dearer ladder is not started."""
+    max_epochs: float | None = None
+    """Passes over the data above which a run is refused; None in plans of older versions."""
 
 
 class Plan(Document):
@@ -143,6 +148,41 @@ class Plan(Document):
             f"ladder {self.ladder!r} needs {hours:,.2f} accelerator-hours, its plan.max_accelerator_hours is "
             f"{limit:g}: make it smaller (rungs, budgets, seeds), or raise plan.max_accelerator_hours"
         )
+
+    def with_passes(self, training_tokens: int | None) -> Plan:
+        """The plan with the passes that its runs make over a corpus of so many training tokens.
+
+        Args:
+            training_tokens: of all domains; None if the data are not prepared yet.
+        """
+        runs = tuple(
+            run.model_copy(
+                update={"passes": None if training_tokens is None else passes(run.tokens, training_tokens)}
+            )
+            for run in self.runs
+        )
+        return self.model_copy(update={"runs": runs})
+
+    @property
+    def repeats(self) -> str | None:
+        """What to say of runs that read their text more than once; None if none does, or it is not known."""
+        often = [run for run in self.runs if run.passes is not None and run.passes > 1]
+        if not often:
+            return None
+        most = max(often, key=lambda run: run.passes or 0.0)
+        return (
+            f"{len(often)} of {len(self.runs)} runs read their training text more than once; "
+            f"{most.id} {in_words(most.passes or 0.0)}"
+        )
+
+    @property
+    def over_epochs(self) -> str | None:
+        """The guard: which run would read its text more often than allowed, and what to do; else None."""
+        limit = self.assumptions.max_epochs
+        for run in self.runs:
+            if limit is not None and run.passes is not None and (why := too_often(run.passes, limit)):
+                return f"{run.id}: {why}"
+        return None
 
     def write_table(self, path: Path) -> None:
         """Write the runs as TSV, whole or not at all: one row each, a column per field of `PlannedRun`."""

@@ -269,6 +269,11 @@ class Result(Document):
     """positions that the transformer processed; FLOPs and MFU count these"""
     tokens: int
     """raw tokens read; TST reads `bag_size` per position while superposed"""
+    training_tokens: int | None = None
+    """tokens of the corpus that runs read, all domains; not in results of older versions"""
+    passes: float | None = None
+    """`tokens` ÷ `training_tokens`: how often the run read its text, each domain alike; above 1 text was
+    repeated; not in results of older versions"""
     flops: Flops
     """model training FLOPs with the causal attention count"""
     flops_palm: Flops
@@ -314,7 +319,7 @@ class Result(Document):
     @model_serializer(mode="wrap")
     def _leave_out(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         scores = ("bits_per_byte", "losses", "bits_per_byte_by_domain", "validation")
-        return _without_none(serialize(self), *scores)
+        return _without_none(serialize(self), *scores, "training_tokens", "passes")
 
     def row(self) -> dict[str, Cell]:
         """The run's row of runs.parquet: nested names joined by `_`; what is null stays one null column."""

@@ -111,8 +111,8 @@ class ScheduleSpec(Spec):
 
 
 class DataSpec(Spec):
-    """Which text, cut into which tokens. Shard sizes are checked before training;
-    `stepladder.data.manifest.verify` checks every byte."""
+    """Which text, cut into which tokens. Every byte of the shards is checked before training
+    (`stepladder.data.verification`)."""
 
     source: dict[str, Any]
     """The source's settings as in the ladder file (kind, paths, domains)."""

@@ -118,7 +118,9 @@ def report_context(
         "health": ledger.health_table(runs),
         "trunks": trunk_sentence(plan),
         "rules": rules_table(ladder),
-        "warnings": ledger.warnings_list(runs, list(comparison.warnings)) + off,
+        "warnings": ledger.warnings_list(runs, list(comparison.warnings))
+        + ledger.repetition_warnings(runs)
+        + off,
         "sweep": sweep_context(results.tuning, plan) if results.tuning else None,
         "figures": {name: _figure(name, figure, results) for name, figure in drawn.items()},
     }

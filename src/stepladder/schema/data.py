@@ -6,12 +6,15 @@ Relative paths count from the directory that the command runs in.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from stepladder.schema import ranges
 from stepladder.schema.settings import Name, Settings
+
+MAX_EPOCHS = 4.0
+"""Up to four passes, repeated text is about as good as new (Muennighoff et al. 2023, arXiv 2305.16264)."""
 
 DomainName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_]*$")]
 Pattern = Annotated[str, Field(min_length=1)]
@@ -34,10 +37,12 @@ class PythonStdlib(Settings):
 
 
 class Files(Settings):
-    """Base of the sources that read files which people bring, compressed or not (.gz, .zst, .bz2)."""
+    """Base of the sources that read files which people bring, compressed or not (gzip, xz, zstd, bzip2, lz4:
+    told by their first bytes)."""
 
     domains: dict[DomainName, Patterns] = Field(min_length=1)
-    """Domain to paths or globs (`**` descends into folders). Letters, digits and _ in a domain's name."""
+    """Domain to paths or globs (`**` descends into folders, `~` is home; what exists is taken as it is, with
+    its brackets). Letters, digits and _ in a domain's name."""
 
     @property
     def domain_names(self) -> tuple[str, ...]:
@@ -51,20 +56,34 @@ class TextFiles(Files):
     kind: Literal["text"]
 
 
-class JsonLines(Files):
+class Records(Files):
+    """Base of the sources whose documents are fields of records."""
+
+    field: str = Field(default="text", min_length=1)
+    """Key or column of the document's text; `doc.text` is the field `text` of the object or struct `doc`,
+    unless there is a key or column of that very name."""
+    null_text: Literal["refuse", "skip"] = "refuse"
+    """What becomes of records whose text is null or missing: they are refused with file and row, or skipped
+    and counted in the manifest and the report."""
+
+    @model_serializer(mode="wrap")
+    def _leave_out_default(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = serialize(self)
+        if self.null_text == "refuse":  # specs of before the option stay what they were
+            del fields["null_text"]
+        return fields
+
+
+class JsonLines(Records):
     """JSON Lines: one object per line, one document per object."""
 
     kind: Literal["jsonl"]
-    field: str = Field(default="text", min_length=1)
-    """Key of the document's text."""
 
 
-class ParquetFiles(Files):
+class ParquetFiles(Records):
     """Parquet: one document per row."""
 
     kind: Literal["parquet"]
-    field: str = Field(default="text", min_length=1)
-    """Column of the document's text."""
 
 
 FileSource = TextFiles | JsonLines | ParquetFiles
@@ -121,6 +140,9 @@ class Data(Settings):
     degenerate: Literal["count", "drop"] = "count"
     """What becomes of documents of one character, repetitive ones and ones that are no text: the manifest and
     the report count them; `drop` also leaves them out. Limits: src/stepladder/data/quality.py."""
+    max_epochs: float = Field(default=MAX_EPOCHS, gt=0, allow_inf_nan=False)
+    """Passes over the training text above which a run is refused: raw tokens read over training tokens. Above
+    one pass there is a warning."""
     max_validation_tokens: Annotated[int, ranges.HELD_OUT_TOKENS] = 200_000
     """Held-out tokens scored per domain."""
     domain_weights: dict[Name, Annotated[float, ranges.DOMAIN_WEIGHT]] = Field(min_length=1)

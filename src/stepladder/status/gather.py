@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from stepladder.data.manifest import training_tokens
 from stepladder.documents.document import DocumentError
 from stepladder.ladder.climb import Climb
 from stepladder.ladder.sweep import with_rate
@@ -27,7 +28,8 @@ def status_of(climb: Climb, plan: Plan) -> Status:
     facts = {spec.id: read_facts(spec, results.job(spec)) for spec in specs}
     jobs, slurm = jobs_of(specs, results, facts, newest_submissions())
     now = time.time()
-    planned = {run.id: run for run in plan.runs}
+    tokens = training_tokens(results.manifest, climb.ladder.data)
+    planned = {run.id: run for run in plan.with_passes(tokens).runs}
     runs = [
         _judge(spec, planned[spec.id], replace(facts[spec.id], job=jobs.get(spec.id)), now, results)
         for spec in specs

@@ -35,6 +35,7 @@ def judge(spec: RunSpec, planned: PlannedRun, facts: Facts, now: float) -> RunSt
         planned_hours=planned.accelerator_hours,
         accelerators=planned.accelerators,
         steps=spec.recipe.steps,
+        passes=planned.passes,
     )
     if facts.result is not None and state == "done":
         return _with_result(run, facts.result)
@@ -149,6 +150,7 @@ def _with_result(run: RunStatus, result: Result) -> RunStatus:
         tokens_per_second=result.tokens_per_second,
         mfu=result.mfu.median if result.mfu else None,
         loss=result.loss,
+        passes=result.passes if result.passes is not None else run.passes,
         restarts=result.restarts,
     )
 

@@ -88,6 +88,8 @@ class RunStatus:
     mfu: float | None = None
     eta_seconds: float | None = None
     loss: float | None = None
+    passes: float | None = None
+    """Over the training text, of the whole run; None before the data are prepared."""
     restarts: int = 0
     last_event: float | None = None
     node: str = ""

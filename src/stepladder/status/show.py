@@ -83,6 +83,8 @@ def details(run: RunStatus, now: float) -> list[str]:
         said.append(f"{fmt.duration(run.eta_seconds)} left")
     if run.loss is not None:
         said.append(f"loss {fmt.fixed(run.loss, 4)}")
+    if run.passes is not None and run.passes > 1:
+        said.append(f"{fmt.significant(run.passes)} passes over its text")
     if run.reason:
         said.append(run.reason)
     if run.exit_status:
@@ -125,6 +127,12 @@ def closing(status: Status) -> list[Text]:
         use = f"{status.accelerators_in_use} in use" if status.accelerators_in_use else "nothing running"
         left = fmt.significant(status.left_hours)
         lines.append(Text(f"{left} accelerator-hours left{pace}; {wall} to the end ({use})"))
+    if repeated := [run.passes for run in status.runs if run.passes is not None and run.passes > 1]:
+        most = fmt.significant(max(repeated))
+        text = (
+            f"{len(repeated)} of {len(status.runs)} runs read their text more than once, up to {most} times"
+        )
+        lines.append(Text(text, "yellow"))
     if status.slurm:
         lines.append(Text(status.slurm, "yellow"))
     clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(status.time))

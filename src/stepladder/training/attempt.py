@@ -8,7 +8,11 @@ from pathlib import Path
 import torch
 
 from stepladder.data.batches import Corpus
+from stepladder.data.errors import DataError
+from stepladder.data.manifest import Manifest
+from stepladder.data.verification import verify_once
 from stepladder.record.folder import Taken, take_folder
+from stepladder.record.passes import passes, repeats, too_often
 from stepladder.record.paths import RunFolder
 from stepladder.record.spec import RunSpec
 from stepladder.schema.execution import EngineOptions
@@ -62,15 +66,22 @@ def prepare(
     ranks: Ranks,
     options: EngineOptions,
     compile_cache: Path | None,
+    max_epochs: float,
 ) -> Attempt:
     """Open the corpus, take the run's folder, build the trainer with its first weights; see `train`."""
+    checked = verify_once(manifest)
     corpus = Corpus.open(manifest, spec.data.max_validation_tokens)
+    check_data(spec, corpus.manifest, manifest, max_epochs)
     identity = {"spec_sha256": spec.sha256, "data_sha256": corpus.manifest.sha256}
     taken = take_folder(run_dir, spec, identity) if ranks.leads else Taken(None, [])
     journal = Journal(run_dir, spec.id, silent=not ranks.leads)
     described = hardware.describe(device, spec.precision, threads, machine)
     started = utc_now()
+    if checked.bytes:
+        journal.say(f"checked {checked.bytes:,} bytes of data in {checked.seconds:.1f} s")
     warnings = list(taken.warnings)
+    if repeated := repeats(passes(spec.recipe.tokens, corpus.manifest.training_tokens)):
+        warnings.append(repeated)
     if taken.aside:
         warnings.append(f"the spec or the data changed: earlier files are in {taken.aside.name}/")
     if described.peak_flops_per_second is None:
@@ -102,3 +113,26 @@ def prepare(
         started=started,
         warnings=tuple(warnings),
     )
+
+
+def check_data(spec: RunSpec, manifest: Manifest, path: Path, max_epochs: float) -> None:
+    """Refuse data that a run cannot be trained or scored on, before it costs anything.
+
+    Args:
+        path: of the manifest, for messages.
+
+    Raises:
+        DataError: they are of another vocabulary, lack a domain, or would be read more often than allowed.
+    """
+    if manifest.vocab_size != spec.model.vocab_size:
+        raise DataError(
+            f"{path}: tokens of a vocabulary of {manifest.vocab_size:,}, and {spec.id} is of "
+            f"{spec.model.vocab_size:,}: name the manifest of the run's own ladder"
+        )
+    if missing := [domain for domain in spec.data.domain_weights if domain not in manifest.domains]:
+        raise DataError(
+            f"{path}: no domain {missing[0]!r}, on which {spec.id} is scored; there are: "
+            f"{', '.join(manifest.domains)}: name the manifest of the run's own ladder"
+        )
+    if why := too_often(passes(spec.recipe.tokens, manifest.training_tokens), max_epochs):
+        raise DataError(f"{spec.id}: {why}")

@@ -11,6 +11,7 @@ from stepladder.record.checkpoints import checkpoint_path
 from stepladder.record.cost import flops_until, recomputed_flops, training_flops
 from stepladder.record.events import StepRecord
 from stepladder.record.pace import typical_pace
+from stepladder.record.passes import passes
 from stepladder.record.result import (
     EngineUsed,
     Health,
@@ -58,6 +59,8 @@ def make_result(
         losses={domain: loss.nats_per_token for domain, loss in losses.items()} if losses else None,
         bits_per_byte_by_domain={d: loss.bits_per_byte for d, loss in losses.items()} if losses else None,
         validation={domain: held_out(corpus, domain) for domain in losses} if losses else None,
+        training_tokens=corpus.manifest.training_tokens,
+        passes=passes(recipe.tokens, corpus.manifest.training_tokens),
         hardware_flops=flops + (recomputed_flops(spec.model, recipe) * engine.activations_recomputed),
         accelerator_seconds=pace.accelerator_seconds,
         median_step_seconds=pace.median_step_seconds,

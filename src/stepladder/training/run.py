@@ -10,6 +10,7 @@ code in step; the first reads and writes the folder.
 
 from __future__ import annotations
 
+import math
 import signal
 import socket
 import time
@@ -58,6 +59,7 @@ def train(
     compile_cache: Path | None = None,
     fork: Path | None = None,
     log_seconds: float = 5.0,
+    max_epochs: float = math.inf,
 ) -> Path:
     """Train, evaluate and write result.json; goes on from the newest complete checkpoint.
 
@@ -74,12 +76,14 @@ def train(
         compile_cache: folder where compiled code is kept between runs.
         fork: result.json of the segment of a trunk that this run goes on from.
         log_seconds: time between progress lines; step records are flushed as often.
+        max_epochs: passes over the training text above which the run is refused.
 
     Returns:
         Path of result.json.
 
     Raises:
         Held: another process trains in this folder.
+        DataError: the data are not what their manifest describes, or not for this run.
         NonFiniteLoss: more losses or gradients than allowed became infinite or NaN.
         ValueError: MFU came out above 1, so the peak is wrong; or the ranks cannot share a batch equally.
         SystemExit: with status 75 after SIGTERM or SIGUSR2, once a checkpoint is saved.
@@ -104,6 +108,7 @@ def train(
             ranks=ranks,
             options=options or EngineOptions(),
             compile_cache=compile_cache,
+            max_epochs=max_epochs,
         )
         progress = begin(attempt, fork, began)
         settle_micro_batch(attempt.trainer, attempt.options, attempt.corpus)

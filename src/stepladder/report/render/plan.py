@@ -25,7 +25,10 @@ def print_plan(plan: Plan) -> None:
         section.totals_table(plan),
         plain(section.answer(plan)),
     )
-    if sentence := section.trunk_sentence(plan):
-        show(plain(sentence))
+    for sentence in (section.trunk_sentence(plan), section.passes_sentence(plan)):
+        if sentence:
+            show(plain(sentence))
+    if plan.over_epochs:
+        show(plain(f"It will be refused: {plan.over_epochs}", "bold red"))
     if plan.over_limit:
         show(plain(f"It will not start: {plan.over_limit}", "bold red"))

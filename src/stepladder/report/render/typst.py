@@ -43,9 +43,9 @@ def typeset(template: str, context: dict[str, Any], figures: dict[str, Path], ou
         if missing := unprintable(text):
             print(f"stepladder: {out}: {missing}", file=sys.stderr)
         (root / "context.json").write_text(context_json(context | {"unprintable": missing}), encoding="utf-8")
-        fonts: list[str | Path] = [str(font_folder(root)), *further_fonts()]
+        fonts = [str(font_folder(root)), *further_fonts()]
         # Only the fonts of wheels, and those that one asks for: the same pages on every machine.
-        pdf = typst.compile(root / template, root=root, ignore_system_fonts=True, font_paths=fonts)
+        pdf = typst.compile(str(root / template), root=folder, ignore_system_fonts=True, font_paths=fonts)
     write_atomically(out, pdf)
     return out
 

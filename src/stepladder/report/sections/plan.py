@@ -18,6 +18,8 @@ def plan_context(plan: Plan) -> dict[str, Any]:
         "question": plan.question,
         "answer": answer(plan),
         "trunks": trunk_sentence(plan),
+        "passes": passes_sentence(plan),
+        "over_epochs": plan.over_epochs,
         "over_limit": plan.over_limit,
         "tables": [totals_table(plan), rungs_table(plan), assumptions_table(plan)],
     }
@@ -50,6 +52,15 @@ def trunk_sentence(plan: Plan) -> str:
     )
 
 
+def passes_sentence(plan: Plan) -> str:
+    """How often runs read their text, or that it is not known yet."""
+    if any(run.passes is None for run in plan.runs):
+        return "How often each run reads its text is known when the data are prepared: then plan again."
+    if plan.repeats is None:
+        return "No run reads its training text more than once."
+    return f"{plan.repeats}: gains of arms that repeat their text more than others are of repetition, too."
+
+
 def totals_table(plan: Plan) -> Table:
     """What the ladder costs in all."""
     totals, assumed = plan.totals, plan.assumptions
@@ -79,6 +90,7 @@ def rungs_table(plan: Plan) -> Table:
         groups.setdefault((run.rung, run.variant, budget, run.steps), []).append(run)
     rungs = list(dict.fromkeys(run.rung for run in plan.runs))
     currency = plan.totals.price_currency if plan.totals.price is not None else None
+    known = any(run.passes is not None for run in plan.runs)
     rows = []
     for (rung, variant, budget, _), members in sorted(groups.items(), key=lambda g: rungs.index(g[0][0])):
         first = members[0]
@@ -91,6 +103,7 @@ def rungs_table(plan: Plan) -> Table:
             fmt.count(first.parameters_active),
             fmt.count(first.parameters_active_non_embedding),
             fmt.count(first.tokens),
+            *([fmt.significant(first.passes, 2)] if known else []),
             fmt.whole(first.steps),
             fmt.flops(first.flops),
             fmt.significant(sum(run.accelerator_hours for run in members)),
@@ -99,15 +112,15 @@ def rungs_table(plan: Plan) -> Table:
     price = [f"Price ({currency})"] if currency else []
     return table(
         [
-            *("<Rung", "<Variant", "<Budget", "Runs", "~Total", "~Active", "N", "Tokens", "Steps", "FLOPs"),
-            *("Hours", *price),
+            *("<Rung", "<Variant", "<Budget", "Runs", "~Total", "~Active", "N", "Tokens"),
+            *(["Passes"] if known else []),
+            *("Steps", "FLOPs", "Hours", *price),
         ],
         rows,
         title="Rungs",
         note="Total, active: parameters with embedding and head; N: active without them. Tokens (raw text "
-        "read), steps and FLOPs (of all steps from the first on) are of one run; accelerator-hours"
-        + (" and price are" if currency else " are")
-        + " of all runs of the line.",
+        "read), passes over the text, steps and FLOPs (of all steps from the first on) are of one "
+        "run; accelerator-hours" + (" and price are" if currency else " are") + " of all runs of the line.",
     )
 
 

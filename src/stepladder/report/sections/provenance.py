@@ -48,6 +48,9 @@ def provenance_table(runs: pd.DataFrame, manifest: Manifest, ladder: Ladder) -> 
     rows += _manifest_rows(manifest)
     if manifest.degenerate is not None:
         rows.append(["Degenerate documents", _degenerate(manifest.degenerate)])
+    if manifest.without_text is not None:
+        skipped = ", ".join(f"{name} {fmt.whole(n)}" for name, n in manifest.without_text.items())
+        rows.append(["Records without text, skipped", skipped])
     weights = ladder.data.domain_weights.items()
     rows.append(["Weights of the target loss", ", ".join(f"{name} {fmt.percent(v)}" for name, v in weights)])
     return table(["<", "<<"], rows)

@@ -9,7 +9,11 @@ import pandas as pd
 
 from stepladder.display import numbers as fmt
 from stepladder.display.table import Table, table
+from stepladder.record.passes import in_words
 from stepladder.record.plan import Plan
+
+DIFFERENT_PASSES = 1.1
+"""Two arms whose passes over the text differ by less than this factor are alike in it."""
 
 
 def domains(runs: pd.DataFrame) -> list[str]:
@@ -34,6 +38,7 @@ def losses_table(runs: pd.DataFrame) -> Table:
             fmt.count(row["parameters_total"]),
             fmt.count(row["parameters_active_non_embedding"]),
             fmt.count(row["tokens"]),
+            fmt.significant(row.get("passes"), 2),
             fmt.whole(row["steps"]),
             fmt.flops(row["flops"]),
             f"{row['learning_rate']:.2g}",
@@ -44,7 +49,22 @@ def losses_table(runs: pd.DataFrame) -> Table:
         for _, row in runs.iterrows()
     ]
     return table(
-        ["<Rung", "<Run", "Params", "N", "Tokens", "Steps", "FLOPs", "LR", "Loss", "Bits/byte", *names],
+        [
+            *(
+                "<Rung",
+                "<Run",
+                "Params",
+                "N",
+                "Tokens",
+                "Passes",
+                "Steps",
+                "FLOPs",
+                "LR",
+                "Loss",
+                "Bits/byte",
+            ),
+            *names,
+        ],
         rows,
     )
 
@@ -125,6 +145,23 @@ def health_table(runs: pd.DataFrame) -> Table | None:
     ]
     head = ["<Run", "Spikes", "Skipped steps", "Slow steps", "<<First of them"]
     return table(head, rows) if rows else None
+
+
+def repetition_warnings(runs: pd.DataFrame) -> list[str]:
+    """Comparisons between arms of which one repeated its text and the other did so less, or not at all."""
+    if "passes" not in runs or not (runs["passes"] > 1).any():
+        return []
+    found = []
+    for (rung, budget), cell in runs.groupby(["rung", "budget"], sort=False):
+        by_variant = cell.groupby("variant", sort=False)["passes"].max()
+        most, least = by_variant.max(), by_variant.min()
+        if most > 1 and most > DIFFERENT_PASSES * least:
+            found.append(
+                f"At {rung}, budget {budget}, {by_variant.idxmax()} reads its text {in_words(most)}, "
+                f"{by_variant.idxmin()} {in_words(least)}: their gain is of the variant and of "
+                "repetition together"
+            )
+    return found
 
 
 def warnings_list(runs: pd.DataFrame, extra: list[str]) -> list[str]:
