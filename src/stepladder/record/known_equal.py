@@ -15,7 +15,7 @@ KNOWN_EQUAL: dict[str, str] = {
     "510e2006508c6b55": "8627bf82bc28019b",  # sliding baseline
     "2be6e9d29d1b7a13": "55ee2855a9428a95",  # sliding multi_token
     "4423123938c26657": "d90cbf4f178fea65",  # sliding tst
-    "c818a79cbd387f33": "126436f53d919e17",  # preparation
+    "61c50d7f8c6f45ba": "126436f53d919e17",  # preparation
 }
 """Fingerprint to the one that it is known to equal. An entry serves as long as its code is today's; a test
 asks for its removal after that."""
