@@ -45,6 +45,7 @@ LONGEST = (
     "workflow/test_smoke.py",
     "workflow/test_kill.py",
     "workflow/test_trunk_climb.py",
+    "workflow/test_hostile_paths.py",
     "training/test_distributed.py",
     "bridge/test_local.py",
     "decision/test_compare.py",

@@ -43,7 +43,7 @@ def typeset(template: str, context: dict[str, Any], figures: dict[str, Path], ou
         if missing := unprintable(text):
             print(f"stepladder: {out}: {missing}", file=sys.stderr)
         (root / "context.json").write_text(context_json(context | {"unprintable": missing}), encoding="utf-8")
-        fonts = [str(font_folder(root)), *further_fonts()]
+        fonts = [font_folder(root), *further_fonts()]
         # Only the fonts of wheels, and those that one asks for: the same pages on every machine.
         pdf = typst.compile(str(root / template), root=folder, ignore_system_fonts=True, font_paths=fonts)
     write_atomically(out, pdf)
@@ -69,9 +69,9 @@ def font_folder(root: Path) -> Path:
     return folder
 
 
-def further_fonts() -> list[str]:
+def further_fonts() -> list[Path]:
     """Folders that `STEPLADDER_FONTS` names."""
-    return [folder for folder in os.environ.get(FONTS, "").split(os.pathsep) if folder]
+    return [Path(folder) for folder in os.environ.get(FONTS, "").split(os.pathsep) if folder]
 
 
 def unprintable(text: str) -> str:
@@ -81,7 +81,7 @@ def unprintable(text: str) -> str:
         return ""
     files = [_matplotlib_fonts() / FALLBACK[0]]
     for folder in further_fonts():
-        found = sorted(Path(folder).rglob("*"))
+        found = sorted(folder.rglob("*"))
         files += [path for path in found if path.suffix.lower() in (".ttf", ".otf")]
     known = {chr(code) for path in files for code in FT2Font(str(path)).get_charmap()}
     missing = sorted(wanted - known - EMBEDDED)
