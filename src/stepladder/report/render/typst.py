@@ -45,7 +45,7 @@ def typeset(template: str, context: dict[str, Any], figures: dict[str, Path], ou
         (root / "context.json").write_text(context_json(context | {"unprintable": missing}), encoding="utf-8")
         fonts = [font_folder(root), *further_fonts()]
         # Only the fonts of wheels, and those that one asks for: the same pages on every machine.
-        pdf = typst.compile(str(root / template), root=folder, ignore_system_fonts=True, font_paths=fonts)
+        pdf = typst.compile(root / template, root=root, ignore_system_fonts=True, font_paths=fonts)
     write_atomically(out, pdf)
     return out
 
