@@ -38,8 +38,8 @@ KINDS = {
     "UTF-16": '{"runs": "ä"}'.encode("utf-16"),
     "unreadable": "loop",
 }
-"""What is in the file; None if there is none, ... if it is a folder, "loop" if it is a link to itself, which not
-even the owner of the machine can read."""
+"""What is in the file; None if there is none, ... if it is a folder, "loop" if it is a link to itself, which
+not even the owner of the machine can read."""
 
 SHOWN_LINES = 12
 
@@ -315,7 +315,9 @@ def test_a_full_disk(clone, writer):
         done = stepladder(*words, target)
     assert_a_sentence(done, "File too large", folder.name)
     assert target.read_bytes() == b"the old one"
-    assert not [path for path in folder.iterdir() if path.is_file() and path != target and path.stat().st_size]
+    assert not [
+        path for path in folder.iterdir() if path.is_file() and path != target and path.stat().st_size
+    ]
 
 
 @pytest.mark.parametrize("device", ["/dev/full", "/dev/null"])
@@ -334,7 +336,10 @@ def test_standard_output_on_a_full_disk(clone):
     for words in (["check", "smoke"], ["plan", "good.json"]):
         with open("/dev/full", "w") as full:
             done = subprocess.run(
-                [sys.executable, "-m", "stepladder.cli", *words], stdout=full, stderr=subprocess.PIPE, text=True
+                [sys.executable, "-m", "stepladder.cli", *words],
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
             )
         assert done.returncode == 1 and "Traceback" not in done.stderr and "Exception" not in done.stderr
         assert done.stderr == "stepladder: standard output: No space left on device\n", done.stderr

@@ -36,7 +36,10 @@ FAILED = "A job of /clone/workflow/rules/plan.smk, line 17, {end}: see above."
 @pytest.mark.parametrize(
     ("printed", "left"),
     [
-        (COMMAND.replace("{end}", "returned non-zero exit status 1."), FAILED.format(end="returned non-zero exit status 1")),
+        (
+            COMMAND.replace("{end}", "returned non-zero exit status 1."),
+            FAILED.format(end="returned non-zero exit status 1"),
+        ),
         (
             COMMAND.replace("{end}", "died with <Signals.SIGKILL: 9>."),
             FAILED.format(end="died with <Signals.SIGKILL: 9>"),

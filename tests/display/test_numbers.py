@@ -112,7 +112,13 @@ def test_no_number_is_too_large_or_too_long(value, ends) -> None:
     """Of any size, with any interval, in every form."""
     low, high = ends or (None, None)
     shown = [
-        *(fmt.significant(value), fmt.general(value), fmt.fixed(value), fmt.signed(value), fmt.p_value(value)),
+        *(
+            fmt.significant(value),
+            fmt.general(value),
+            fmt.fixed(value),
+            fmt.signed(value),
+            fmt.p_value(value),
+        ),
         *(fmt.flops(value), fmt.rate(value), fmt.count(value), fmt.bytes_(value), fmt.whole(value)),
         *(fmt.duration(value), fmt.percent(value), fmt.percent(value, 2, sign=True), fmt.money(value, "USD")),
         *(fmt.interval(value, low, high), fmt.bounds(ends), fmt.estimate(value, ends)),

@@ -171,7 +171,9 @@ EXPORTS = {
     "blank lines": lambda table: b"\n\n" + table.to_csv(index=False).encode() + b"\n\n",
     "row numbers": lambda table: table.to_csv().encode(),
     "row numbers from 1": lambda table: table.set_axis(range(1, 1 + len(table))).to_csv().encode(),
-    "padded heading": lambda table: table.rename(columns=lambda name: f"  {name} ").to_csv(index=False).encode(),
+    "padded heading": lambda table: (
+        table.rename(columns=lambda name: f"  {name} ").to_csv(index=False).encode()
+    ),
     "padded fields": lambda table: table.to_csv(index=False).replace(",", " , ").encode(),
     "quotes": lambda table: table.to_csv(index=False, quoting=1).encode(),
     "gzip by content": lambda table: gzip.compress(table.to_csv(index=False).encode()),
@@ -299,11 +301,15 @@ def test_rows_of_parquet_count_from_1(tmp_path):
 
 def test_a_log_of_steps_is_no_table_of_runs():
     """Neither for a comparison nor for a law, but the envelope is of curves."""
-    log = pd.concat([ladder().assign(step=step, loss=5.0 - 0.01 * step - 0.1 * ladder().index) for step in (1, 2)])
+    log = pd.concat(
+        [ladder().assign(step=step, loss=5.0 - 0.01 * step - 0.1 * ladder().index) for step in (1, 2)]
+    )
     log = log.reset_index(drop=True)
     columns = {"variant": "model", "rung": "size", "flops": "C"}
     for read in (as_runs, lambda table, columns: select(table, ["loss", "flops"], columns)):
-        with pytest.raises(ValueError, match=r"are steps of runs \(column 'step'; the first of dense small 0\)"):
+        with pytest.raises(
+            ValueError, match=r"are steps of runs \(column 'step'; the first of dense small 0\)"
+        ):
             read(log, columns)
     assert len(select(log, ["loss", "flops"], columns, curves=True)) == 24
     assert len(as_runs(ladder().assign(step=100), columns)) == 12
@@ -317,6 +323,7 @@ def test_a_runs_parquet_that_somebody_changed():
         (runs.assign(loss="x"), "column loss is .* and not a number"),
         (runs.assign(accelerator_seconds=pd.Timedelta("1h")), "column accelerator_seconds is timedelta64"),
         (runs.assign(seed=[None, *range(1, len(runs))]), "column seed holds no finite number in row 1"),
+        (runs.assign(rung=runs["rung"].astype("category")), "column rung is category and not text"),
         (runs.assign(variant=[None, *runs["variant"][1:]]), "column variant holds no text in row 1"),
     ):
         with pytest.raises(ValueError, match=f"{message}.*stepladder collect"):

@@ -195,7 +195,9 @@ def widened(document: object, ends: list) -> object:
     """A document's JSON with these ends in place of those of every interval, and as every curve's band."""
     if isinstance(document, dict):
         changed = {name: widened(value, ends) for name, value in document.items()}
-        changed |= {name: ends for name, value in document.items() if name == "interval" and value is not None}
+        changed |= {
+            name: ends for name, value in document.items() if name == "interval" and value is not None
+        }
         if "slope_per_decade" in document:
             changed |= {"slope_per_decade": ends[1], "interval": ends}
         if isinstance(document.get("cost"), list):
@@ -229,7 +231,9 @@ def test_intervals_of_any_width(
     assert 5 <= pages(out) <= 10
     assert not re.search(r"\d{16}|\binf\b|\bnan\b", printed[0])
     for figure in (wide / "figures").glob("*.svg"):
-        assert not re.search(r"\binf\b|\bnan\b|\d{9}", re.sub(r'(id|href|path)="[^"]*"', "", figure.read_text()))
+        assert not re.search(
+            r"\binf\b|\bnan\b|\d{9}", re.sub(r'(id|href|path)="[^"]*"', "", figure.read_text())
+        )
 
 
 def test_the_old_report_stays_if_the_new_one_fails(

@@ -11,8 +11,8 @@ import typer
 
 from stepladder.cli.errors import Misuse, naming
 from stepladder.cli.files import json_argument, read_object, ready, roomy, write_json
-from stepladder.documents.files import written_below
 from stepladder.cli.words import Out, one_of
+from stepladder.documents.files import written_below
 
 DATA_SETTINGS = ("source", "tokenizer", "validation_fraction", "degenerate")
 """What `stepladder data` reads of a ladder's section `data:`."""

@@ -12,7 +12,6 @@ from stepladder.laws.tables import refuse_steps, select
 from stepladder.record.tables import check_columns
 from stepladder.schema.analysis import AXES
 
-
 MARKS = ("parameters_active_non_embedding", "learning_rate_factor", "accelerator_seconds")
 """Columns that only a runs.parquet of a ladder has."""
 

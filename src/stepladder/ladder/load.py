@@ -60,7 +60,9 @@ def find_ladder(name: str, folder: str | Path = "configs/ladders") -> Path:
         if candidate.is_file():
             return candidate
     known = ", ".join(sorted(p.stem for p in Path(folder).glob("*.yaml"))) or "none"
-    outside = "" if Path(folder).is_dir() else f"; go to the folder that has {folder}, the clone, or give a path"
+    outside = (
+        "" if Path(folder).is_dir() else f"; go to the folder that has {folder}, the clone, or give a path"
+    )
     raise LadderError(f"no ladder {name!r}: neither a file nor one of those in {folder} ({known}){outside}")
 
 

@@ -96,6 +96,8 @@ def check_columns(table: pd.DataFrame, names: Iterable[str], numbers: Iterable[s
         _refuse_cells(name, np.isfinite(table[name].to_numpy(float, na_value=np.nan)), "no finite number")
     for name in names:
         _column(table, name)
+        if isinstance(table[name].dtype, pd.CategoricalDtype):
+            raise ValueError(f"column {name} is {table[name].dtype} and not text")
         _refuse_cells(name, np.array([isinstance(value, str) for value in table[name]]), "no text")
 
 
@@ -114,12 +116,16 @@ def read_table(path: Path, names: Iterable[str] = (), numbers: Iterable[str] = (
 
     Raises:
         FileNotFoundError: there is no such file.
-        DocumentError: it is of another version, no Parquet, or not a table with these columns (`check_columns`).
+        DocumentError: it is of another version, no Parquet, or lacks these columns (`check_columns`).
     """
     content = path.read_bytes()
     try:
         table = pd.read_parquet(io.BytesIO(content))
-    except (ArrowException, ValueError, OSError) as error:  # Arrow says of broken files that they cannot be read
+    except (
+        ArrowException,
+        ValueError,
+        OSError,
+    ) as error:  # Arrow says of broken files that they cannot be read
         raise DocumentError(f"{path}: {str(error).splitlines()[0]}: run snakemake again") from None
     version = table.attrs.get("schema_version", FIRST)
     if version != VERSION:

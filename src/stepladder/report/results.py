@@ -19,11 +19,17 @@ from stepladder.record.tables import read_table
 from stepladder.schema.analysis import AXES, Axis
 from stepladder.schema.ladder import Ladder
 
-
 RUN_NAMES = ("id", "variant", "architecture", "recipe", "rung", "budget")
 RUN_NUMBERS = (
     *("seed", "depth", "budget_multiple", "learning_rate", "learning_rate_factor", "loss", "bits_per_byte"),
-    *("parameters_total", "parameters_active_non_embedding", "tokens", "steps", "flops", "accelerator_seconds"),
+    *(
+        "parameters_total",
+        "parameters_active_non_embedding",
+        "tokens",
+        "steps",
+        "flops",
+        "accelerator_seconds",
+    ),
     *("seconds_total", "restarts"),
 )
 STEP_NAMES = ("id", "variant", "rung", "phase")

@@ -149,12 +149,10 @@ def _ends(interval: Interval | None, instead: float) -> tuple[float, float]:
 
 
 WIDEST = 3.0
-"""Intervals that reach this many times the points' range beyond them leave the panel: the points would be flat."""
+"""Intervals that reach this many times the points' range beyond them leave the panel: all would look flat."""
 
 
-def _limits(
-    values: list[float], predictions: Sequence[HeldOutPrediction], zero: Zero
-) -> tuple[float, float]:
+def _limits(values: list[float], predictions: Sequence[HeldOutPrediction], zero: Zero) -> tuple[float, float]:
     """Room for the points and the predicted intervals; bands may leave the panel."""
     ends = [end - float(zero(p.cost)) for p in predictions for end in p.interval or () if end is not None]
     points = (min(values), max(values) + 1e-3)
