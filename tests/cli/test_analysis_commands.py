@@ -1,6 +1,7 @@
 """The commands on plain tables, as a person types them."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -133,3 +134,40 @@ def test_errors_are_for_people(points, tmp_path, words, message):
     shown = stepladder("fit", points, *words, "--out", tmp_path / "fit.json", fails=True)
     assert message in shown and "Traceback" not in shown
     assert not (tmp_path / "fit.json").exists()
+
+
+def exported(ladder, tmp_path, change):
+    """The ladder's table, changed."""
+    path = tmp_path / "exported.csv"
+    change(pd.read_csv(ladder)).to_csv(path, index=False)
+    return path
+
+
+def test_axes_that_are_missing_are_left_out_and_that_is_said(ladder, tmp_path):
+    """But not where they are asked for."""
+    table = exported(ladder, tmp_path, lambda rows: rows.drop(columns="seconds"))
+    out = tmp_path / "o.json"
+    words = ("--baseline", "dense-baseline", "--settings", '{"bootstrap_draws": 100}', "--out", out)
+    assert f"warning: {table} has no seconds: only flops counted" in stepladder("compare", table, *words)
+    found = json.loads(out.read_text())
+    assert set(found["comparisons"][0]["gains"]) == {"flops"} and "no seconds" in found["warnings"][-1]
+    assert "no such cost" in stepladder("compare", table, *words, "--axis", "seconds", fails=True)
+    tokens = exported(ladder, tmp_path, lambda rows: rows.rename(columns={"flops": "tokens"}))
+    said = stepladder("fit", tokens, "--bootstrap", 100, "--out", out)
+    assert "has no flops: only seconds counted" in said and json.loads(out.read_text())["axis"] == "seconds"
+    assert "no such cost" in stepladder("fit", tokens, "--axis", "flops", "--out", out, fails=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda rows: rows.drop(columns="seconds"), "needs accelerator_seconds|no seconds|seconds"),
+        (lambda rows: rows.drop(columns="flops"), "flops"),
+    ],
+)
+def test_next_needs_flops_and_seconds(ladder, tmp_path, change, message):
+    law = tmp_path / "flops.json"
+    stepladder("fit", ladder, "--bootstrap", 100, "--out", law)
+    table = exported(ladder, tmp_path, change)
+    words = ("--hours", 1, "--baseline", "dense-baseline", "--candidate", "dense-tst", "--target", 1e14)
+    assert re.search(message, stepladder("next", table, law, *words, fails=True))

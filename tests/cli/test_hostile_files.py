@@ -38,8 +38,8 @@ KINDS = {
     "UTF-16": '{"runs": "ä"}'.encode("utf-16"),
     "unreadable": "loop",
 }
-"""What is in the file; None if there is none, ... if it is a folder, "loop" if it is a link to itself, which not
-even the owner of the machine can read."""
+"""What is in the file; None if there is none, ... if it is a folder, "loop" if it is a link to itself, which
+not even the owner of the machine can read."""
 
 SHOWN_LINES = 12
 

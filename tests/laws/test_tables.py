@@ -323,6 +323,7 @@ def test_a_runs_parquet_that_somebody_changed():
         (runs.assign(loss="x"), "column loss is .* and not a number"),
         (runs.assign(accelerator_seconds=pd.Timedelta("1h")), "column accelerator_seconds is timedelta64"),
         (runs.assign(seed=[None, *range(1, len(runs))]), "column seed holds no finite number in row 1"),
+        (runs.assign(rung=runs["rung"].astype("category")), "column rung is category and not text"),
         (runs.assign(variant=[None, *runs["variant"][1:]]), "column variant holds no text in row 1"),
     ):
         with pytest.raises(ValueError, match=f"{message}.*stepladder collect"):

@@ -200,7 +200,7 @@ def _fit_frontier(
     from stepladder.laws.tables import drop_highest, parse_columns, read_table, select
 
     needed = ["loss", "flops", "parameters", "tokens"]
-    table = select(read_table(path), needed, parse_columns(columns), (), any_units)
+    table = select(read_table(path), needed, parse_columns(columns), (), any_units, curves=law == "envelope")
     table = drop_highest(table, given.get("drop_highest", 0))
     fields = {"bootstrap": "draws", "seed": "seed", "confidence": "confidence", "target": "targets"}
     method = isoflop if law == "isoflop" else envelope

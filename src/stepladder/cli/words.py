@@ -116,13 +116,13 @@ def axes_there(runs: pd.DataFrame, path: Path, usual: Sequence[Axis]) -> tuple[t
         usual: those that are used if the table has them all.
 
     Returns:
-        Those of `usual` that the table has, or all that it has if it has none of them; and a sentence that says
-        which are missing, empty if none is.
+        Those of `usual` that the table has, or as many others if it has none of them; and a sentence that
+        says which are missing, empty if none is.
     """
     from stepladder.schema.analysis import AXES
 
     there = [name for name, axis in AXES.items() if axis.column in runs]
-    found = tuple(name for name in usual if name in there) or tuple(there)
+    found = tuple(name for name in usual if name in there) or tuple(there[: len(usual)])
     missing = ", ".join(name for name in usual if name not in there)
     return found, f"{path} has no {missing}: only {', '.join(found)} counted" if missing else ""
 

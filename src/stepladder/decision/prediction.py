@@ -45,7 +45,7 @@ def read_fit(path: Path) -> AxisFit | LawFit:
     """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ValueError(f"{path}: not JSON; give a file that `stepladder fit` wrote") from None
     if isinstance(found, dict) and "axis" in found:
         return AxisFit.read(path)

@@ -11,10 +11,11 @@ COMMAND_FAILED = re.compile(
     r"Command .*(?P<end>(?:returned non-zero exit status|died with) [^\n]*?)\.?\s*",
     re.DOTALL,
 )
-"""Snakemake's own report of a shell command: with the command, which of a training job holds its whole spec."""
+"""Snakemake's own report of a shell command: with the command, which in training holds a whole spec."""
 
 EXPLAINED = re.compile(
-    r'\s*(?:InputFunctionException in rule .*\nError:\n  WorkflowError|WorkflowError in file "[^"]*", line \d+):\n'
+    r"\s*(?:InputFunctionException in rule .*\nError:\n  WorkflowError"
+    r'|WorkflowError in file "[^"]*", line \d+):\n'
     r"(?P<said>(?:.*\n)+?)"
     r"(?:Wildcards:\n(?:  .*\n)+)?(?:Traceback:\n)?(?:  File .*\n?)*\s*"
 )

@@ -1,8 +1,8 @@
 """Numbers as a reader wants them: three significant figures, a unit, an interval, or a dash.
 
 Every function takes `None` or nan for "there is no number" and returns an em dash then; a missing
-number is never printed as zero. No number is too large to print, or printed with more digits than can be read:
-from 10⁷ on it is a power of ten, and of a ratio it is enough that it is over a million.
+number is never printed as zero. No number is too large to print, or printed with more digits than can be
+read: from 10⁷ on it is a power of ten, and of a ratio it is enough that it is over a million.
 """
 
 from __future__ import annotations
@@ -125,8 +125,8 @@ def gain(value: float | None, ends: tuple[float | None, float | None] | None) ->
 
 
 def ratio(value: float | None) -> str:
-    """A factor with two decimals, `1.45`, or on which side of what can be measured it lies: `> 10⁶`, `< 0.005`.
-    None is infinite."""
+    """A factor with two decimals, `1.45`, or on which side of what can be measured it lies: `> 10⁶`,
+    `< 0.005`. None is infinite."""
     if value is None:
         return "∞"
     if is_number(value) and value > LARGEST_RATIO:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write to a neighbouring file of its own, sync it, rename it, and sync the folder; parents are made. What
-    was there stays if that fails. A device or a pipe, such as /dev/stdout, is written to as it is.
+    """Write to a neighbouring file of its own, sync it, rename it, and sync the folder; parents are made.
+    What was there stays if that fails. A device or a pipe, such as /dev/stdout, is written to as it is.
 
     Raises:
         OSError: it cannot be written; its `filename` is `path`.

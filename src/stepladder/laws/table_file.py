@@ -1,7 +1,7 @@
 """A file with anyone's table of runs, however it was exported: read, or refused with what to do.
 
-Columns keep their names, without the blanks around them. Nothing is guessed that could change a number: where a
-file can be read in two ways, it is refused.
+Columns keep their names, without the blanks around them. Nothing is guessed that could change a number:
+where a file can be read in two ways, it is refused.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ UNNAMED = re.compile(r"(Unnamed: \d+)?")
 
 def read_table(path: Path) -> pd.DataFrame:
     """Read .csv, .csv.gz, .tsv or .parquet: UTF-8 or UTF-16; commas, semicolons or tabs; decimal commas where
-    commas do not separate. Columns that only number the rows are left out. An empty field alone is missing: NA may
-    be a name.
+    commas do not separate. Columns that only number the rows are left out. An empty field alone is missing:
+    NA may be a name.
 
     Returns:
-        Rows numbered from 0; `attrs["counted"]` is what a message calls them, "line" or "row", `attrs["unclear"]`
-        lists columns whose points may separate thousands.
+        Rows numbered from 0; `attrs["counted"]` is what a message calls them, "line" or "row", and
+        `attrs["unclear"]` lists columns whose points may separate thousands.
 
     Raises:
         ValueError: there is no such file, or it is not such a table, or it is empty.
@@ -161,8 +161,8 @@ def _headed(table: pd.DataFrame, names: list[str]) -> pd.DataFrame:
 
 
 def _decimal_commas(column: pd.Series) -> pd.Series:
-    """A column of texts as numbers, if all are. What has a point stays text: where one column has decimal commas
-    it may separate thousands."""
+    """A column of texts as numbers, if all are. What has a point stays text: where one column has decimal
+    commas it may separate thousands."""
     given = column.dropna().str.strip()
     if not all(DECIMAL_COMMA.fullmatch(text) or WHOLE.fullmatch(text) for text in given):
         return column

@@ -117,8 +117,8 @@ def select(
         number = name in CANONICAL and name not in TEXT
         if number and (column := columns.get(name, name)) in table.attrs.get("unclear", ()):
             raise ValueError(
-                f"{column} has points, and other columns have decimal commas: write all numbers with points, and "
-                "without anything between thousands"
+                f"{column} has points, and other columns have decimal commas: write all numbers with points, "
+                "and without anything between thousands"
             )
         read = _numbers if number else _names
         result[name] = read(result[name], name, counted)
@@ -146,8 +146,8 @@ def refuse_steps(table: pd.DataFrame, columns: Mapping[str, str]) -> None:
         which = " ".join(texts.loc[several, run].iloc[0])
         counted = table.attrs.get("counted", "line")
         raise ValueError(
-            f"{rows_of(several, counted)} are steps of runs (column {step!r}; the first of {which}): a run has one "
-            "row, what it came to; keep the last of each"
+            f"{rows_of(several, counted)} are steps of runs (column {step!r}; the first of {which}): "
+            "a run has one row, what it came to; keep the last of each"
         )
 
 
@@ -163,7 +163,7 @@ def drop_highest(table: pd.DataFrame, count: int) -> pd.DataFrame:
 
 
 def rows_of(bad: pd.Series, counted: str = "line") -> str:
-    """Where a mask is true: lines of the file, the heading being line 1; or rows of a Parquet file, from 1."""
+    """Where a mask is true: lines of the file, the heading being line 1; or rows of Parquet, from 1."""
     first = 2 if counted == "line" else 1
     lines = [index + first if isinstance(index, int) else index for index in bad.index[bad]]
     more = f" and {len(lines) - SHOWN} more" if len(lines) > SHOWN else ""
@@ -187,8 +187,9 @@ def _numbers(values: pd.Series, name: str, counted: str) -> pd.Series:
     numbers = _as_numbers(values, name)
     text = numbers.isna() & ~(values.isna() | _is_blank(values))
     if text.any():
+        first = _plain(values[text].iloc[0])
         raise ValueError(
-            f"{name} is not a number in {rows_of(text, counted)}: {_plain(values[text].iloc[0])!r:.80}; write it in "
+            f"{name} is not a number in {rows_of(text, counted)}: {first!r:.80}; write it in "
             f"{CANONICAL[name]}, with a decimal point and nothing else"
         )
     checks = [("missing", numbers.isna()), ("infinite", np.isinf(numbers))]
@@ -209,8 +210,8 @@ def _numbers(values: pd.Series, name: str, counted: str) -> pd.Series:
 
 
 def _as_numbers(values: pd.Series, name: str) -> pd.Series:
-    """Numbers, nan for what is none. Durations are seconds where seconds are asked for, and no numbers elsewhere:
-    as integers they would be nanoseconds."""
+    """Numbers, nan for what is none. Durations are seconds where seconds are asked for, and no numbers
+    elsewhere: as integers they would be nanoseconds."""
     kind = values.dtype
     if pd.api.types.is_timedelta64_dtype(kind):
         return values.dt.total_seconds() if name == "seconds" else pd.Series(np.nan, values.index)
@@ -242,7 +243,7 @@ def _number(value: object, name: str) -> float:
     elif not hasattr(value, "__float__") or isinstance(value, np.ndarray | complex):
         return float("nan")
     try:
-        return float(value)  # type: ignore[arg-type]
+        return float(value)
     except (ValueError, TypeError, OverflowError):
         return float("nan")
 
@@ -265,7 +266,8 @@ def _names(values: pd.Series, name: str, counted: str) -> pd.Series:
     odd = ~plain.map(lambda value: isinstance(value, str | Real | np.bool_)).astype(bool)
     if odd.any():
         raise ValueError(
-            f"{name} is no name in {rows_of(odd, counted)}: {plain[odd].iloc[0]!r:.80}; write a text or a number"
+            f"{name} is no name in {rows_of(odd, counted)}: {plain[odd].iloc[0]!r:.80}; write a text or a "
+            "number"
         )
     return plain.map(lambda value: value.strip() if isinstance(value, str) else f"{value}")
 
@@ -283,7 +285,8 @@ def _refuse_duplicates(result: pd.DataFrame, table: pd.DataFrame, counted: str) 
     ):
         if repeated.any():
             raise ValueError(
-                f"{rows_of(repeated, counted)} are the same {what}: a run must be there once, remove the copies"
+                f"{rows_of(repeated, counted)} are the same {what}: a run must be there once, "
+                "remove the copies"
             )
 
 
@@ -306,17 +309,15 @@ def _refuse_units(result: pd.DataFrame, counted: str) -> None:
     for name, least in SMALLEST.items():
         if name in result and (bad := result[name] < least).any():
             raise ValueError(
-                f"{name} is below {least:g} in {rows_of(bad, counted)} ({result[name][bad].iloc[0]:g}): probably "
-                f"in thousands, "
-                f"millions or larger units; convert to {CANONICAL[name]}, {advice}"
+                f"{name} is below {least:g} in {rows_of(bad, counted)} ({result[name][bad].iloc[0]:g}): "
+                f"probably in thousands, millions or larger units; convert to {CANONICAL[name]}, {advice}"
             )
     if "loss" in result:
         bad = (result["loss"] > LARGEST_LOSS) | _off(result["loss"])
         if bad.any():
             raise ValueError(
-                f"loss is {result['loss'][bad].iloc[0]:g} in {rows_of(bad, counted)}: losses are nats per token, "
-                f"not perplexities "
-                f"or per cent; convert it, {advice}"
+                f"loss is {result['loss'][bad].iloc[0]:g} in {rows_of(bad, counted)}: losses are nats per "
+                f"token, not perplexities or per cent; convert it, {advice}"
             )
     if {"flops", "parameters", "tokens"} <= set(result):
         ratio = result["flops"] / (6 * result["parameters"] * result["tokens"])
@@ -324,9 +325,9 @@ def _refuse_units(result: pd.DataFrame, counted: str) -> None:
         if bad.any():
             factor = 10 ** round(float(np.log10((ratio / ratio.median())[bad].iloc[0])))
             raise ValueError(
-                f"in {rows_of(bad, counted)} flops is about {factor:g} times what 6 x parameters x tokens is in "
-                f"the other rows: "
-                f"flops, parameters or tokens are in another unit there; convert them, {advice}"
+                f"in {rows_of(bad, counted)} flops is about {factor:g} times what 6 x parameters x tokens is "
+                f"in the other rows: flops, parameters or tokens "
+                f"are in another unit there; convert them, {advice}"
             )
         middle = float(ratio.median())
         if not 1 / ODD_TABLE <= middle <= ODD_TABLE:

@@ -110,6 +110,8 @@ def check_columns(table: pd.DataFrame, names: Iterable[str], numbers: Iterable[s
         _refuse_cells(name, np.isfinite(table[name].to_numpy(float, na_value=np.nan)), "no finite number")
     for name in names:
         _column(table, name)
+        if isinstance(table[name].dtype, pd.CategoricalDtype):
+            raise ValueError(f"column {name} is {table[name].dtype} and not text")
         _refuse_cells(name, np.array([isinstance(value, str) for value in table[name]]), "no text")
 
 
@@ -128,7 +130,7 @@ def read_table(path: Path, names: Iterable[str] = (), numbers: Iterable[str] = (
 
     Raises:
         FileNotFoundError: there is no such file.
-        DocumentError: it is of another version, no Parquet, or not a table with these columns (`check_columns`).
+        DocumentError: it is of another version, no Parquet, or lacks these columns (`check_columns`).
     """
     content = path.read_bytes()
     try:

@@ -156,7 +156,7 @@ def _ends(interval: Interval | None, instead: float) -> tuple[float, float]:
 
 
 WIDEST = 3.0
-"""Intervals that reach this many times the points' range beyond them leave the panel: the points would be flat."""
+"""Intervals that reach this many times the points' range beyond them leave the panel: all would look flat."""
 
 
 def _limits(values: list[float], predictions: Sequence[HeldOutPrediction], zero: Zero) -> tuple[float, float]:

@@ -219,8 +219,8 @@ def padded(values: Sequence[float], share: float) -> tuple[float, float]:
 
 
 def clipped(values: Any, limits: tuple[float, float], room: float = 10.0) -> Any:
-    """Numbers as they are drawn on a linear axis: those further off the panel than `room` times its height are
-    moved there, because a page cannot hold a point at 10¹⁸."""
+    """Numbers as they are drawn on a linear axis: those further off the panel than `room` times its height
+    are moved there, because a page cannot hold a point at 10¹⁸."""
     low, high = limits
     return np.clip(values, low - room * (high - low), high + room * (high - low))
 

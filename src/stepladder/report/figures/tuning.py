@@ -191,11 +191,12 @@ def _optima(axes: Axes, bowls: list[SweptBowl], shift: float, style: VariantStyl
 
 
 def _shown_rates(tuning: Tuning, rows: list[RungRate]) -> list[float]:
-    """What the axis must hold: predictions, used rates, optima, and their intervals where they are not so wide
-    that nothing else could be seen."""
+    """What the axis must hold: predictions, used rates, optima, and their intervals where they are not so
+    wide that nothing else could be seen."""
     found = [bowl.optimum for bowl in tuning.bowls if bowl.optimum]
     rates = [v for row in rows for v in (row.learning_rate, row.used) if v is not None]
     rates += [best.learning_rate for best in found]
-    ends = [end for one in (*rows, *found) for end in one.interval or ()]
+    intervals = [row.interval for row in rows] + [best.interval for best in found]
+    ends = [end for interval in intervals for end in interval or ()]
     low, high = min(rates) / WIDEST_INTERVAL, max(rates) * WIDEST_INTERVAL
     return rates + [min(max(end, low), high) for end in ends]
