@@ -88,19 +88,6 @@ def test_the_limit_is_no_part_of_specs_or_data(edit: Edit) -> None:
     assert plain.digest != limited.digest  # the plan says what will be refused
 
 
-def test_plans_of_before_are_read(edit: Edit, tmp_path: Path) -> None:
-    plan = plan_of(edit())
-    plan.write(tmp_path / "plan.json")
-    told = json.loads((tmp_path / "plan.json").read_text())
-    for run in told["runs"]:
-        del run["passes"]
-    del told["assumptions"]["max_epochs"]
-    (tmp_path / "plan.json").write_text(json.dumps(told))
-    before = Plan.read(tmp_path / "plan.json")
-    assert before.with_passes(1).over_epochs is None
-    assert [run.id for run in before.runs] == [run.id for run in plan.runs]
-
-
 def test_tokens_count_only_of_data_of_these_settings(edit: Edit, tmp_path: Path) -> None:
     for number in range(30):
         (tmp_path / f"{number}.txt").write_text(f"text {number}")

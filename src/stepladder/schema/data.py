@@ -140,7 +140,7 @@ class Data(Settings):
     degenerate: Literal["count", "drop"] = "count"
     """What becomes of documents of one character, repetitive ones and ones that are no text: the manifest and
     the report count them; `drop` also leaves them out. Limits: src/stepladder/data/quality.py."""
-    max_epochs: float = Field(default=MAX_EPOCHS, gt=0, allow_inf_nan=False)
+    max_epochs: Annotated[float, ranges.EPOCHS] = MAX_EPOCHS
     """Passes over the training text above which a run is refused: raw tokens read over training tokens. Above
     one pass there is a warning."""
     max_validation_tokens: Annotated[int, ranges.HELD_OUT_TOKENS] = 200_000

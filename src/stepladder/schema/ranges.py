@@ -120,6 +120,7 @@ HELD_OUT_TOKENS = Range(2, 10**12)
 """Per domain; the first is only read, so one would score nothing."""
 DOMAIN_WEIGHT = Range(1e-6, 1)
 TRAINING_BYTES = Range(1, 10**12)
+EPOCHS = Range(1e-3, 10**4)
 
 # Execution
 ACCELERATORS = Range(1, 10**6)
