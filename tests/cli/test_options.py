@@ -118,6 +118,7 @@ def test_every_law_and_option(table, reached, tmp_path, option, law):
     ("words", "said"),
     [
         (["--pin", "E=nan"], "--pin E=nan: E must be a finite number"),
+        (["--by", " "], "--by: name the column of variants"),
         (["--delta", "inf"], "'--delta': inf is not a finite number"),
         (["--confidence", "1"], "'--confidence': 1.0 is not between 0 and 1"),
         (["--confidence", "nan"], "'--confidence': nan is not between 0 and 1"),

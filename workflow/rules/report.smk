@@ -1,19 +1,4 @@
 # The document that a group decides from.
-import os
-
-from stepladder.ladder.climb import file_digest
-
-REPORT = Path(RESULTS, "report.pdf")
-OLD_REPORT = (
-    (file_digest(REPORT), REPORT.stat().st_mtime_ns) if REPORT.is_file() else None
-)
-
-
-# `update` keeps the old report until there is a new one. If that fails, Snakemake puts the old one back as of now,
-# which would pass for a new one: it gets its time back as well.
-onerror:
-    if OLD_REPORT and REPORT.is_file() and file_digest(REPORT) == OLD_REPORT[0]:
-        os.utime(REPORT, ns=(OLD_REPORT[1], OLD_REPORT[1]))
 
 
 rule report:
@@ -27,9 +12,7 @@ rule report:
         rates=CLIMB.learning_rates if CLIMB.sweep else [],
     output:
         report(
-            update(f"{RESULTS}/report.pdf"),
-            caption="../report/report.rst",
-            category="Verdict",
+            f"{RESULTS}/report.pdf", caption="../report/report.rst", category="Verdict"
         ),
     localrule: True
     params:

@@ -86,6 +86,8 @@ def fit(
     if law not in LAWS:
         raise Misuse(f"--law {law}: no law {law!r}; there are: {', '.join(LAWS)}")
     refuse_foreign(law, given)
+    if not given.get("by", "a column").strip():
+        raise Misuse("--by: name the column of variants, as --by variant")
     ready(out, plot)
     if plot and plot.suffix.lower() not in PLOTS:
         raise Misuse(f"--plot {plot}: a figure is {', '.join(PLOTS)}; name it {plot.with_suffix('.png')}")
