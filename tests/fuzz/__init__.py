@@ -10,5 +10,5 @@ a finding, and so is an input that takes longer than `runner.SECONDS`. `make tes
 kind (test_fuzz.py), `python -m tests.fuzz --inputs 20000` as many as you like.
 """
 
-KINDS = ("ladders",)
+KINDS = ("ladders", "documents")
 """Modules of this package, one per kind of file."""

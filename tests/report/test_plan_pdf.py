@@ -61,7 +61,7 @@ def test_a_plan_comes_back_as_written(plan: Plan, tmp_path: Path) -> None:
     path = tmp_path / "plan.json"
     plan.write(path)
     assert Plan.read(path) == plan
-    path.write_text(path.read_text().replace('"schema_version": 1', '"schema_version": 0'))
+    path.write_text(path.read_text().replace('"schema_version": 2', '"schema_version": 0'))
     with pytest.raises(DocumentError, match=r"plan\.json: schema_version 0, .*snakemake plan"):
         Plan.read(path)
 
@@ -69,5 +69,6 @@ def test_a_plan_comes_back_as_written(plan: Plan, tmp_path: Path) -> None:
 def test_a_row_of_the_table_per_run(plan: Plan, tmp_path: Path) -> None:
     plan.write_table(tmp_path / "plan.tsv")
     head, *rows = (tmp_path / "plan.tsv").read_text().splitlines()
-    assert len(rows) == len(plan.runs) and head.split("\t")[:3] == ["id", "variant", "rung"]
-    assert rows[0].startswith("dense-baseline/d2/1x/seed0\tdense-baseline\td2\t1x\t0\t2\t24\t")
+    assert len(rows) == len(plan.runs) and head.split("\t")[:3] == ["id", "spec_sha256", "variant"]
+    assert rows[0].startswith("dense-baseline/d2/1x/seed0\t")
+    assert "\tdense-baseline\td2\t1x\t0\t2\t24\t" in rows[0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from pathlib import Path
@@ -13,6 +12,7 @@ import typst
 from report_results import make_manifest, plan_of, runs_table
 
 from stepladder.decision.axis_fit import AxisFit
+from stepladder.decision.comparison import Comparison
 from stepladder.record.plan import Plan
 from stepladder.report.build import build_report, draw, report_context
 from stepladder.report.figures.running import training_figure
@@ -225,8 +225,14 @@ def test_intervals_of_any_width(
     monkeypatch.setattr("stepladder.report.build.typeset", remembering)
     wide = tmp_path / "wide"
     shutil.copytree(folder, wide)
-    for file in (wide / "comparison.json", *(wide / "fits").glob("*.json")):
-        file.write_text(json.dumps(widened(json.loads(file.read_text()), ends)))
+    fits = {}
+    for file in (wide / "fits").glob("*.json"):
+        fit = AxisFit.model_validate(widened(AxisFit.read(file).model_dump(mode="json"), ends))
+        fit.write(file)
+        fits[file.stem] = fit.content_sha256()
+    told = Comparison.read(wide / "comparison.json").model_dump(mode="json")
+    text = json.dumps(widened(told, ends) | {"fits": fits})
+    Comparison.model_validate_json(text).write(wide / "comparison.json")
     out = build_report(wide, tmp_path / "report.pdf", ladder, plan)
     assert 5 <= pages(out) <= 10
     assert not re.search(r"\d{16}|\binf\b|\bnan\b", printed[0])
@@ -261,7 +267,7 @@ def test_the_old_report_stays_if_the_new_one_fails(
         (
             "runs.parquet",
             lambda runs: runs.assign(variant=runs["variant"].replace("moe-tst", "moe-other")),
-            "moe-tst is not among the variants",
+            "flops.json: made from other runs than .*runs.parquet",
         ),
     ],
 )

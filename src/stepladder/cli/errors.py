@@ -6,11 +6,12 @@ import errno
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import typer
 
@@ -38,7 +39,8 @@ def explained(command: Callable[P, T]) -> Callable[P, T]:
     @wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
-            done = command(*args, **kwargs)
+            with warnings_in_words():
+                done = command(*args, **kwargs)
             sys.stdout.flush()  # a full disk is met here, not when nobody can say so any more
             return done
         except Exception as error:
@@ -52,6 +54,22 @@ def explained(command: Callable[P, T]) -> Callable[P, T]:
             raise typer.Exit(2 if isinstance(error, Misuse) else 1) from None
 
     return run
+
+
+@contextmanager
+def warnings_in_words() -> Iterator[None]:
+    """Warnings of this package are a line on stderr; those of others look as Python shows them."""
+    with warnings.catch_warnings():
+        usual = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *where: Any, **further: Any) -> None:
+            if category.__module__.startswith("stepladder."):
+                typer.secho(f"stepladder: {_printable(str(message))}", fg="yellow", err=True)
+            else:
+                usual(message, category, *where, **further)
+
+        warnings.showwarning = show
+        yield
 
 
 def _printable(message: str) -> str:

@@ -42,8 +42,6 @@ def rank_runs(
     if fit.reason:
         raise ValueError(f"there is no fit to plan from: {fit.reason}")
     cells = make_cells(runs)
-    if fit.made_from.rows_sha256 != cells.rows_sha256:
-        raise ValueError("the fit was made from other runs than these: make it again")
     for name in (candidate, reference):
         if name not in cells.variants:
             raise ValueError(f"{name!r} has no runs; there are: {', '.join(cells.variants)}")
@@ -51,6 +49,8 @@ def rank_runs(
         raise ValueError(
             f"the table has no {' and no '.join(sorted(missing))}: planning needs FLOPs and seconds"
         )
+    if fit.made_from.rows_sha256 != cells.rows_sha256:
+        raise ValueError("the fit was made from other runs than these: make it again")
     if reason := fit.why_not(candidate, reference):
         raise ValueError(f"nothing to plan from: {reason}")
     noise = measure_noise(cells)

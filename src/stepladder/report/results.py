@@ -67,7 +67,7 @@ class Results:
         fits = {axis: AxisFit.read(lies.fit(axis)) for axis in AXES}
         comparison = Comparison.read(lies.comparison)
         check_lineage(lies, runs, fits, comparison)
-        found = cls(
+        return cls(
             runs=runs.sort_values(["parameters_active_non_embedding", "flops", "id"], kind="stable"),
             steps=read_table(lies.steps_table, STEP_NAMES, STEP_NUMBERS),
             fits=fits,
@@ -75,30 +75,6 @@ class Results:
             manifest=parse(lies.manifest),
             tuning=Tuning.read(lies.learning_rates) if sweep else None,
         )
-        found.refuse_others(lies)
-        return found
-
-    def refuse_others(self, lies: LadderFolder) -> None:
-        """Refuse files that are not of one another.
-
-        Raises:
-            DocumentError: one names variants or axes that another does not have.
-        """
-        there = set(self.runs["variant"])
-        pairs = self.comparison.comparisons
-        named = {name for pair in pairs for name in (pair.candidate, pair.reference)}
-        files = {lies.comparison: named, **{lies.fit(axis): set(fit.laws) for axis, fit in self.fits.items()}}
-        for path, names in files.items():
-            if others := sorted(names - there):
-                raise DocumentError(
-                    f"{path}: is of other runs: {others[0]} is not among the variants of {lies.runs_table} "
-                    f"({', '.join(sorted(there))}): run snakemake again"
-                )
-        for axis, fit in self.fits.items():
-            if fit.axis != axis:
-                raise DocumentError(f"{lies.fit(axis)}: axis = {fit.axis!r}: run snakemake again")
-        if missing := [axis for axis in AXES if any(axis not in pair.gains for pair in pairs)]:
-            raise DocumentError(f"{lies.comparison}: has no gains on {missing[0]}: run snakemake again")
 
     @cached_property
     def judged(self) -> pd.DataFrame:
@@ -120,13 +96,15 @@ class Results:
 def check_lineage(
     lies: LadderFolder, runs: pd.DataFrame, fits: Mapping[Axis, AxisFit], comparison: Comparison
 ) -> None:
-    """The fits are of these runs, and the comparison of these fits.
+    """The fits are of these runs, and the comparison of these fits, on every axis.
 
     Raises:
         DocumentError: one is not; the message names it.
     """
     rows = make_cells(runs).rows_sha256
     for axis, fit in fits.items():
+        if fit.axis != axis:
+            raise DocumentError(f"{lies.fit(axis)}: axis = {fit.axis!r}: {fit.REMEDY}")
         if fit.made_from.rows_sha256 != rows:
             raise DocumentError(
                 f"{lies.fit(axis)}: made from other runs than {lies.runs_table}: {fit.REMEDY}"
