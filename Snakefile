@@ -54,7 +54,7 @@ onstart:
         lambda: record_rule(
             LadderFolder.of(CLIMB.ladder.name).rule,
             CLIMB.ladder.analysis,
-            [Path(RESULTS, "runs", run, "result.json") for run in CLIMB.runs],
+            [Path(RESULTS, "runs", run, "result.json") for run in CLIMB.every_run],
         )
     )
 

@@ -32,7 +32,7 @@ from stepladder.training.run import train
 
 BUDGETS = (0.5, 1.0, 2.0, 4.0)
 VARIANTS = ("dense-baseline", "dense-tst")
-OPTIONS = EngineOptions(checkpoint_seconds=1e9)
+OPTIONS = EngineOptions(checkpoint_seconds=1e7)
 
 
 def runs_of(ladder: Ladder, rung: str, seeds: int, trunk: bool) -> list[RunSpec]:

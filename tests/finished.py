@@ -10,6 +10,7 @@ from golden import golden
 
 from stepladder.ladder.plan import JobCost, make_plan
 from stepladder.record.check import spec_facts
+from stepladder.record.cost import flops_until
 from stepladder.record.pace import typical_pace
 from stepladder.record.paths import LadderFolder, RunFolder
 from stepladder.record.plan import Plan
@@ -50,6 +51,8 @@ def finish(folder: RunFolder, spec: RunSpec, losses: dict[str, float] | None = N
         "median_step_seconds": pace.median_step_seconds,
         "tokens_per_second": pace.tokens_per_second,
         "positions_per_second": pace.positions_per_second,
+        "hardware_flops": spec_facts(spec)["flops"],
+        "flops_trained": flops_until(spec, spec.recipe.steps),
         "lineage": lineage,
     }
     result = Result.model_validate(golden() | fields | changes)

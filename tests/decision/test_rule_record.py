@@ -1,5 +1,7 @@
 """The rule of the verdict as it was before the first result, and what becomes of later edits."""
 
+import json
+
 import pandas as pd
 import pytest
 from ladders import FLOPS, runs_table
@@ -69,3 +71,18 @@ def test_the_mark_reaches_every_reader(tmp_path):
     assert CHANGED in headline(marked) and "changed after the first result" in rule_sentence(marked)
     assert rule_changes_table(marked).rows == (("verdict.minimal_gain", "1.02", "1.001"),)
     assert rule_changes_table(found) is None and "Mind" not in headline(found)
+
+
+def test_a_record_without_its_digest_is_refused(tmp_path):
+    record_rule(tmp_path / "rule.json", CONFIG, [])
+    fields = json.loads((tmp_path / "rule.json").read_text())
+    del fields["content_sha256"]
+    (tmp_path / "rule.json").write_text(json.dumps(fields))
+    with pytest.raises(DocumentError, match="content_sha256"):
+        RuleRecord.read(tmp_path / "rule.json")
+
+
+def test_a_setting_that_is_new_since_then_had_its_default(tmp_path):
+    record = record_rule(tmp_path / "rule.json", CONFIG, [])
+    settings = {name: value for name, value in record.settings.items() if name != "wanted_gain"}
+    assert check_rule(record.model_copy(update={"settings": settings}), CONFIG, LATER).mark is None

@@ -49,7 +49,7 @@ def test_runs_and_steps_keep_what_is_missing_missing(ladder):
     assert list(runs["planned_flops"]) == [run.flops for run in plan.runs]
     assert list(steps["variant"]) == ["dense-baseline"] * 2 + ["dense-tst"] * 4 + ["dense-baseline"] * 2
     assert pd.isna(steps["loss"].iloc[0])
-    same = read_runs(folder.run(run.id) for run in plan.runs)
+    same = read_runs(folder, [run.id for run in plan.runs], plan)
     assert same.equals(runs.drop(columns="planned_flops"))
 
 
@@ -81,6 +81,12 @@ EDITS = {
     "bits_per_byte_by_domain.web": lambda r: r["bits_per_byte_by_domain"].update(web=1.0),
     "accelerator_seconds": lambda r: r.update(accelerator_seconds=r["accelerator_seconds"] / 2),
     "tokens_per_second": lambda r: r.update(tokens_per_second=1e9),
+    "bits_per_byte_by_domain": lambda r: r.pop("bits_per_byte_by_domain"),
+    "validation": lambda r: r.pop("validation"),
+    "hardware_flops": lambda r: r.update(hardware_flops=1.0),
+    "flops_trained": lambda r: r.update(flops_trained=1.0),
+    "passes": lambda r: r.update(training_tokens=10**12, passes=0.1),
+    "median_step_seconds": lambda r: r.update(median_step_seconds={"next_token": 1e-9}),
     "lineage.code_fingerprint": lambda r: r["lineage"].update(code_fingerprint="f" * 16),
     "lineage.data_sha256": lambda r: r["lineage"].update(data_sha256="f" * 64),
 }
@@ -140,6 +146,44 @@ def test_a_spec_that_is_none_is_named(text, ladder):
     path = folder.run(plan.runs[0].id).spec
     path.unlink() if text is None else path.write_text(text)
     with pytest.raises(ValueError, match=r"spec.json: the file = .*every result"):
+        collect(folder, plan)
+
+
+def test_losses_cannot_be_left_out(ladder):
+    folder, plan = ladder
+    edit(folder.run(plan.runs[0].id).result, lambda r: (r.pop("losses"), r.update(loss=1.0)))
+    with pytest.raises(ValueError, match=r"losses = None, but its events.jsonl says"):
+        collect(folder, plan)
+
+
+def test_scores_on_other_text_are_refused(ladder):
+    folder, plan = ladder
+    result = json.loads(folder.run(plan.runs[1].id).result.read_text())
+    double = {domain: text | {"tokens": 2 * text["tokens"]} for domain, text in result["validation"].items()}
+    bits = {domain: 2 * value for domain, value in result["bits_per_byte_by_domain"].items()}
+    changes = {"bits_per_byte": 2 * result["bits_per_byte"], "bits_per_byte_by_domain": bits}
+    edit(folder.run(plan.runs[1].id).result, lambda r: r.update(validation=double, **changes))
+    with pytest.raises(ValueError, match=r"validation = .*, but .*result.json says"):
+        collect(folder, plan)
+
+
+@pytest.mark.parametrize("field", ["loss", "accelerator_seconds"])
+def test_a_table_of_runs_that_somebody_changed_is_refused(ladder, field):
+    folder, plan = ladder
+    runs, _ = collect(folder, plan)
+    write_table(runs, folder.runs_table)
+    assert list(read_table(folder.runs_table)["loss"]) == list(runs["loss"])
+    pd.read_parquet(folder.runs_table).assign(**{field: 1.0}).to_parquet(folder.runs_table)
+    with pytest.raises(DocumentError, match="changed since it was written: run snakemake again"):
+        read_table(folder.runs_table)
+
+
+def test_a_damaged_log_still_binds(ladder):
+    folder, plan = ladder
+    run = folder.run(plan.runs[0].id)
+    run.events.write_text(run.events.read_text() + "junk\n")
+    edit(run.result, lambda r: r.update(losses={name: value / 2 for name, value in r["losses"].items()}))
+    with pytest.warns(DamagedLog), pytest.raises(ValueError, match=r"losses = .*its events.jsonl says"):
         collect(folder, plan)
 
 

@@ -35,9 +35,10 @@ from stepladder.status.files import is_of
 from stepladder.status.files import read_log as look
 from stepladder.training.checkpoint import BrokenCheckpoint, file_sha256
 from stepladder.training.run import train
+from stepladder.training.stored_tensors import _Description
 from stepladder.training.trainer import Trainer
 
-OPTIONS = EngineOptions(checkpoint_seconds=1e-9, keep_checkpoints=3)
+OPTIONS = EngineOptions(checkpoint_seconds=1e-3, keep_checkpoints=3)
 
 
 class Stopped(NamedTuple):
@@ -454,3 +455,21 @@ def test_a_branch_says_how_to_mend_the_damaged_end_of_its_trunk(make_run, small_
     lose_steps(trunk)
     with pytest.raises(BrokenCheckpoint, match=r"no steps of phase next_token any more: to train this trunk"):
         train(spec, small_corpus, branch, **settings)
+
+
+@pytest.mark.parametrize(
+    ("pickled", "said"),
+    [
+        (b"cpathlib\nPosixPath\n(N(dS'exists'\nI1\nstb.", "no part of a description"),
+        (b"ctorch.serialization\n_get_layout\n(N(dS'__defaults__'\nI1\nstb.", "no part of a description"),
+        (b"})\x85I1\ns.", "a key of it is a tuple"),
+        (b"}()\x85I1\nu.", "a key of it is a tuple"),
+        (b"\x8f(I1\n\x90.", ""),
+    ],
+    ids=["class", "function", "key", "keys", "set"],
+)
+def test_a_description_changes_nothing_and_ends(pickled: bytes, said: str) -> None:
+    """Neither classes nor functions of this process, and no key that takes hours to hash."""
+    with pytest.raises((BrokenCheckpoint, KeyError), match=said):
+        _Description(io.BytesIO(pickled)).load()
+    assert callable(Path.exists)

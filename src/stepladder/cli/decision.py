@@ -182,6 +182,7 @@ def preregister(ladder: LadderName, results: Folder, out: Out) -> None:
 
     Example: stepladder preregister smoke --results results/smoke --out results/smoke/predictions.json
     """
+    from stepladder.data.manifest import parse
     from stepladder.decision.preregistration import planned_runs
     from stepladder.decision.preregistration import preregister as make_record
     from stepladder.ladder.climb import Climb
@@ -202,7 +203,8 @@ def preregister(ladder: LadderName, results: Folder, out: Out) -> None:
         )
     plan = Plan.read(folder.plan)
     files = {run: folder.run(run).result for run in climb.runs if run not in held}
-    done = read_runs(folder.run(run) for run in files)
+    data = parse(folder.manifest).sha256 if folder.manifest.exists() else None
+    done = read_runs(folder, files, plan, data)
     with naming(results):
         planned = planned_runs(plan, held)
         record = make_record(done, planned, climb.ladder.analysis, climb.analysis_code, files)

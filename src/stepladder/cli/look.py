@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -142,8 +143,7 @@ def lineage(
     path: Annotated[
         Path,
         typer.Argument(
-            help="A file of a ladder's folder: report.pdf, comparison.json, a fit, runs.parquet, a run, its "
-            "result.json or data/manifest.json."
+            help="A ladder's folder or any file of it: report.pdf, comparison.json, a fit, a run..."
         ),
     ],
 ) -> None:
@@ -163,13 +163,18 @@ def lineage(
     from stepladder.record.result import Result
     from stepladder.status.lineage import ladder_of, lineage_table, walk
 
-    result = RunFolder(path).result if path.is_dir() else path
-    if not result.is_file():
+    ladder = ladder_of(path)
+    result = (
+        RunFolder(path).result
+        if path.is_dir() and (ladder is None or Path(os.path.abspath(path)) != ladder.path)
+        else path
+    )
+    if not result.exists():
         raise ValueError(f"{result}: no such file; a run has a result.json only when it is done")
     if result.name == "result.json":
         keys = {"id", "spec_sha256", "restarts", "warnings", "lineage"}
         Console(soft_wrap=True).print(Pretty(Result.read(result).model_dump(include=keys), expand_all=True))
-        if ladder_of(result) is None:  # trained by hand: nothing around it to compare it with
+        if ladder is None:  # trained by hand: nothing around it to compare it with
             return
     links = walk(result)
     show(lineage_table(links))

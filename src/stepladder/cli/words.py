@@ -98,8 +98,11 @@ def read_runs(path: Path, columns: str, any_units: bool) -> pd.DataFrame:
     """
     from stepladder.decision.foreign import as_runs
     from stepladder.laws.tables import parse_columns, read_table
+    from stepladder.record.tables import read_table as check_table
 
     named, table = parse_columns(columns), read_table(path)
+    if path.name == "runs.parquet" and path.with_name("plan.json").exists():  # where nobody else has written
+        check_table(path)
     with naming(path):
         runs = as_runs(table, named, any_units)
     if runs is table:

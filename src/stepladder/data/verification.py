@@ -15,6 +15,7 @@ import os
 import socket
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -30,6 +31,9 @@ CACHE = "STEPLADDER_CACHE"
 SETTLED_SECONDS = 2.0
 """A file that was changed less than this before it was read is not remembered: the clock of some file systems
 is so coarse that a change just after would not show."""
+
+PART_BYTES = 8 * 10**9
+"""What is read between two notes of what was found right."""
 
 Seen = dict[str, list[int | str]]
 """File name to inode, size, nanoseconds of the last change of content and of the entry, and sha256."""
@@ -89,15 +93,36 @@ def _verify(path: Path, known: Seen, record: Path | None) -> Checked:
     manifest = read(path)
     seen = {file.name: _look(path.parent, file) for file in manifest.files}
     unknown = [file for file in manifest.files if known.get(file.name) != seen[file.name]]
-    check_files(path, unknown)
+    settled = {name: about for name, about in seen.items() if known.get(name) == about}
+    for part in _parts(unknown):  # each is remembered: who is stopped meanwhile has not read in vain
+        check_files(path, part)
+        if any(_look(path.parent, file) != seen[file.name] for file in part):
+            raise DataError(
+                f"{path}: its files changed while they were checked: let what writes there end first"
+            )
+        names = [file.name for file in part]
+        settled |= {name: seen[name] for name in names if _changed(seen[name]) < began - SETTLED_SECONDS}
+        _remember(record, settled, known)
     check_whole(path, manifest)
-    if any(_look(path.parent, file) != seen[file.name] for file in unknown):
-        raise DataError(f"{path}: its files changed while they were checked: let what writes there end first")
-    settled = {name: about for name, about in seen.items() if _changed(about) < began - SETTLED_SECONDS}
+    return Checked(sum(file.size for file in unknown), time.monotonic() - clock)
+
+
+def _parts(files: Sequence[File]) -> Iterator[list[File]]:
+    """The files in their order, in groups of a few gigabytes."""
+    part: list[File] = []
+    for file in files:
+        part.append(file)
+        if sum(one.size for one in part) > PART_BYTES:
+            yield part
+            part = []
+    if part:
+        yield part
+
+
+def _remember(record: Path | None, settled: Seen, known: Seen) -> None:
     if record is not None and settled != known:
         with suppress(OSError):  # then the next run reads the files again
             write_atomically(record, json.dumps(settled))
-    return Checked(sum(file.size for file in unknown), time.monotonic() - clock)
 
 
 def _look(folder: Path, file: File) -> list[int | str]:

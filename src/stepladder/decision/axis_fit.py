@@ -219,6 +219,7 @@ class AxisFit(Document):
     """The laws of all variants of a ladder on one cost axis."""
 
     VERSION: ClassVar[int] = 2
+    SEALED: ClassVar[bool] = True
     REMEDY: ClassVar[str] = "run snakemake again, or `stepladder fit RUNS --out FILE`"
 
     schema_version: int = VERSION

@@ -160,6 +160,7 @@ class Comparison(Document):
     """All comparisons of a ladder."""
 
     VERSION: ClassVar[int] = 2
+    SEALED: ClassVar[bool] = True
     REMEDY: ClassVar[str] = "run snakemake again, or `stepladder compare RUNS --out FILE`"
 
     schema_version: int = VERSION

@@ -6,12 +6,14 @@ when it starts to work; as long as there is no result, the ladder file may chang
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar
 
-from pydantic import JsonValue
+from pydantic import JsonValue, ValidationError
 
 from stepladder.documents.document import Document, Part
 from stepladder.schema.analysis import AnalysisConfig
@@ -34,6 +36,7 @@ class Changed(Part):
 class RuleRecord(Document):
     """The analysis section on record."""
 
+    SEALED: ClassVar[bool] = True
     REMEDY: ClassVar[str] = "restore it; without it the verdict's rule is not on record"
 
     recorded_at: str
@@ -64,7 +67,7 @@ def record_rule(path: Path, config: AnalysisConfig, results: Sequence[Path]) -> 
 
     Args:
         path: rule.json of the ladder.
-        results: result.json of every run of the ladder, there or not.
+        results: result.json of every run of the ladder and of its sweep, there or not.
 
     Raises:
         DocumentError: there is a record, and it is not as it was written.
@@ -105,6 +108,8 @@ def check_rule(record: RuleRecord | None, config: AnalysisConfig, finished: Sequ
 
 def changes(then: Mapping[str, JsonValue], config: AnalysisConfig) -> tuple[Changed, ...]:
     """Settings of an analysis section that are others in `config`, in its order."""
+    with suppress(ValidationError):  # settings that are new since then had their defaults
+        then = AnalysisConfig.model_validate_json(json.dumps(then)).model_dump(mode="json")
     before, now = _flat(then), _flat(config.model_dump(mode="json"))
     names = [*now, *(name for name in before if name not in now)]
     return tuple(

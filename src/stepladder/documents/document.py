@@ -39,6 +39,10 @@ class Document(Part):
     REMEDY: ClassVar[str] = "run snakemake again"
     """What makes the file anew."""
 
+    SEALED: ClassVar[bool] = False
+    """Whether every such file has its digest: those that were written before documents had one are read only
+    where this is False."""
+
     schema_version: int = FIRST
     """version of these fields"""
 
@@ -57,8 +61,8 @@ class Document(Part):
             raise DocumentError(
                 f"{path}: schema_version {version}, this code reads {cls.VERSION}: {cls.REMEDY}"
             )
-        if DIGEST in fields:
-            told = fields.pop(DIGEST)
+        if DIGEST in fields or (cls.SEALED and fields):
+            told = fields.pop(DIGEST, None)
             if told != _digest(fields):
                 raise DocumentError(f"{path}: changed since it was written ({DIGEST} differs): {cls.REMEDY}")
             content = json.dumps(fields).encode()

@@ -38,6 +38,11 @@ from stepladder.schema.ladder import Ladder
 __all__ = ["Climb", "LadderError"]
 
 
+CHECKED_TOKENS = {"byte": "", "bpe": "", "pretrained": "-checked"}
+"""By kind of tokenizer: what tells shards whose tokens were held against their text from earlier ones, where
+these may differ."""
+
+
 @dataclass(frozen=True)
 class Climb:
     """A ladder, where it was read from, and its runs by id."""
@@ -153,7 +158,7 @@ class Climb:
                 "tokenizer": data.tokenizer.model_dump(mode="json"),
                 "validation_fraction": data.validation_fraction,
                 "degenerate": data.degenerate,
-                "code": preparation_fingerprint(),
+                "code": preparation_fingerprint() + CHECKED_TOKENS[data.tokenizer.kind],
             }
         )
 

@@ -48,7 +48,7 @@ STEP_NAMES = ("step", "_step", "global_step", "iteration", "iter", "update", "ep
 """What columns are called that say which run a row is of, and which step of it."""
 
 DURATION = re.compile(
-    r"(?:(?P<days>\d+)(?: days?,? |-))?(?P<hours>\d+):(?P<minutes>\d\d):(?P<seconds>\d\d(\.\d*)?)"
+    r"(?:(?P<days>\d+)(?: days?,? |-))?(?P<hours>\d+):(?P<minutes>[0-5]\d):(?P<seconds>[0-5]\d(\.\d*)?)"
 )
 """1-02:03:04 as Slurm writes it, 1 day, 2:03:04 as Python does."""
 

@@ -7,18 +7,26 @@ before the result. Shows accidents and careless edits; a forger who changes all 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from math import isclose, log
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from stepladder.record.cost import FLOPS_FORMULA, parameters, training_flops
+from stepladder.record.cost import (
+    FLOPS_FORMULA,
+    flops_until,
+    parameters,
+    recomputed_flops,
+    training_flops,
+)
 from stepladder.record.events import Record, history, steps_of
 from stepladder.record.pace import lost_phase, told_steps, typical_pace
+from stepladder.record.passes import passes
 from stepladder.record.paths import RunFolder
 from stepladder.record.plan import PlannedRun
 from stepladder.record.result import ParameterCounts, Result
-from stepladder.record.spec import RunSpec
+from stepladder.record.spec import TRUNK, RunSpec
 
 SAME = 1e-9
 """Relative difference of numbers that are sums of the same numbers in another order."""
@@ -74,23 +82,31 @@ def read_spec(folder: RunFolder, planned: PlannedRun | None = None) -> RunSpec:
     return spec
 
 
-def check_result(result: Result, path: Path, spec: RunSpec, records: Sequence[Record]) -> None:
+def check_result(
+    result: Result, path: Path, spec: RunSpec, records: Sequence[Record], whole_log: bool = True
+) -> None:
     """Compare a result with its spec and its log.
 
     Args:
         path: of the result, for messages.
         records: of its log.
+        whole_log: whether all its lines are there: else medians over its steps are not compared.
 
     Raises:
         WrongResult: naming the first field that is not as it should be.
     """
-    for field, found, expected, source in _expected(result, spec, history(records)):
+    told = history(records)
+    expected_fields = _expected(result, spec, told)
+    if whole_log:
+        expected_fields = chain(expected_fields, _pace(result, spec, told))
+    for field, found, expected, source in expected_fields:
         if not _same(found, expected):
             raise _wrong(path, field, found, f"{source} says {expected}")
 
 
 def check_same_data(results: Mapping[Path, Result], manifest_sha256: str | None = None) -> None:
-    """All runs of a ladder read the same shards: those of its manifest, where that is known.
+    """All runs of a ladder read the same shards, those of its manifest where that is known, and are scored on
+    the same text.
 
     Raises:
         WrongResult: naming the first result of other data.
@@ -100,9 +116,14 @@ def check_same_data(results: Mapping[Path, Result], manifest_sha256: str | None 
     first = next(iter(results))
     told = manifest_sha256 or results[first].lineage.data_sha256
     source = "data/manifest.json" if manifest_sha256 else str(first)
+    lengths = next((r.training_tokens for r in results.values() if r.training_tokens is not None), None)
     for path, result in results.items():
         if (found := result.lineage.data_sha256) != told:
             raise _wrong(path, "lineage.data_sha256", found, f"{source} says {told}")
+        if result.validation != results[first].validation:
+            raise _wrong(path, "validation", result.validation, f"{first} says {results[first].validation}")
+        if result.training_tokens not in (None, lengths):
+            raise _wrong(path, "training_tokens", result.training_tokens, f"another run says {lengths}")
 
 
 def _expected(
@@ -114,7 +135,8 @@ def _expected(
     yield "lineage.code_fingerprint", result.lineage.code_fingerprint, spec.code, "its spec.json"
     yield from _identity(result, records)
     yield from _scores(result, spec, records)
-    yield from _pace(result, spec, records)
+    yield from _costs(result, spec)
+    yield from _ended(result, records)
 
 
 def _identity(result: Result, records: Sequence[Record]) -> Iterator[tuple[str, object, object, str]]:
@@ -131,11 +153,18 @@ def _scores(
     result: Result, spec: RunSpec, records: Sequence[Record]
 ) -> Iterator[tuple[str, object, object, str]]:
     """Held-out losses are those of the log; the others follow from them."""
-    if result.losses is None or result.bits_per_byte_by_domain is None or result.validation is None:
-        return
     evaluated = [record["losses"] for record in records if record["event"] == "evaluation"]
     if evaluated:
         yield "losses", result.losses, evaluated[-1], "its events.jsonl"
+    if spec.budget == TRUNK:
+        return
+    scores = (result.losses, result.bits_per_byte_by_domain, result.validation)
+    names = ("losses", "bits_per_byte_by_domain", "validation")
+    for field, values in zip(names, scores, strict=True):
+        domains = sorted(spec.data.domain_weights)
+        yield field, sorted(values or ()), domains, "the domains of its spec.json"
+    if result.losses is None or result.bits_per_byte_by_domain is None or result.validation is None:
+        return
     for domain, nats in result.losses.items():
         text = result.validation.get(domain)
         if text is not None:
@@ -148,6 +177,30 @@ def _scores(
         yield field, getattr(result, field), mean, "the mean over its domains"
 
 
+def _costs(result: Result, spec: RunSpec) -> Iterator[tuple[str, object, object, str]]:
+    """FLOPs that were spent follow from the spec, from where the run began, and from how it was computed."""
+    again = recomputed_flops(spec.model, spec.recipe) if result.engine.activations_recomputed else 0.0
+    yield "hardware_flops", result.hardware_flops, result.flops + again, "its spec.json"
+    parent = result.lineage.parent
+    before = flops_until(spec, parent.step) if parent else 0.0
+    trained = flops_until(spec, spec.recipe.steps) - before
+    yield "flops_trained", result.flops_trained, trained, "its spec.json"
+    if result.training_tokens:
+        read = passes(result.tokens, result.training_tokens)
+        yield "passes", result.passes, read, "tokens over training_tokens"
+
+
+def _ended(result: Result, records: Sequence[Record]) -> Iterator[tuple[str, object, object, str]]:
+    """The log's last word, where it was written, repeats figures of the result."""
+    last = [record for record in records if record["event"] == "end"]
+    if not last:
+        return
+    told = result.ended().model_dump(mode="json")
+    for field, value in last[-1].items():
+        if field in told:
+            yield field, told[field], value, "the end of its events.jsonl"
+
+
 def _pace(
     result: Result, spec: RunSpec, records: Sequence[Record]
 ) -> Iterator[tuple[str, object, object, str]]:
@@ -155,6 +208,7 @@ def _pace(
     steps = told_steps(spec, steps_of(records))
     if steps and not lost_phase(spec, steps, spec.recipe.steps):
         pace = typical_pace(spec, steps)
+        yield "median_step_seconds", result.median_step_seconds, pace.median_step_seconds, "its events.jsonl"
         for field in ("accelerator_seconds", "tokens_per_second", "positions_per_second"):
             yield field, getattr(result, field), getattr(pace, field), "its events.jsonl"
 

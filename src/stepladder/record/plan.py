@@ -118,6 +118,7 @@ class Plan(Document):
     """What a ladder would run, and what that would cost: plan.json."""
 
     VERSION = 2
+    SEALED = True
     REMEDY = "run `snakemake plan`, which makes it anew"
 
     schema_version: int = VERSION

@@ -9,6 +9,7 @@ the fields of `StepRecord`.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import warnings
 from collections.abc import Iterable
@@ -45,7 +46,7 @@ class Finished:
     @classmethod
     def read(cls, folder: RunFolder, planned: PlannedRun | None = None) -> Finished:
         """Read a run's result and log, and check them. Damaged lines of a log are left out with a warning
-        (`DamagedLog`); such a log says nothing against a result.
+        (`DamagedLog`); what is left of it still binds, but for the medians over its steps.
 
         Raises:
             FileNotFoundError: there is no result or no log.
@@ -54,8 +55,8 @@ class Finished:
         result, log = Result.read(folder.result), read_log(folder.events)
         if log.damage:
             warnings.warn(log.damage, DamagedLog, stacklevel=2)
-        witnesses = [] if log.damage else log.records
-        check_result(result, folder.result, read_spec(folder, planned), witnesses)
+        spec = read_spec(folder, planned)
+        check_result(result, folder.result, spec, log.records, whole_log=log.damage is None)
         return cls(result, steps_of(log.records))
 
 
@@ -81,14 +82,19 @@ def collect(
     return pd.DataFrame(rows), pd.DataFrame(steps)
 
 
-def read_runs(folders: Iterable[RunFolder]) -> pd.DataFrame:
-    """One row per run, for those who need no steps; see `Finished.read`."""
-    return pd.DataFrame([Finished.read(folder).result.row() for folder in folders])
+def read_runs(
+    ladder: LadderFolder, runs: Iterable[str], plan: Plan | None = None, manifest_sha256: str | None = None
+) -> pd.DataFrame:
+    """One row per run, for those who need no steps; see `collect`."""
+    planned = {run.id: run for run in plan.runs} if plan else {}
+    found = {ladder.run(run).result: Finished.read(ladder.run(run), planned.get(run)).result for run in runs}
+    check_same_data(found, manifest_sha256)
+    return pd.DataFrame([result.row() for result in found.values()])
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
-    """Write Parquet with the version of the columns, whole or not at all."""
-    table.attrs = {"schema_version": VERSION}
+    """Write Parquet with the version of the columns and a digest of the rows, whole or not at all."""
+    table.attrs = {"schema_version": VERSION, "content_sha256": table_sha256(table)}
     write_atomically(path, table.to_parquet())
 
 
@@ -150,4 +156,27 @@ def read_table(path: Path, names: Iterable[str] = (), numbers: Iterable[str] = (
         check_columns(table, names, numbers)
     except ValueError as error:
         raise DocumentError(f"{path}: {error}: run snakemake again") from None
+    if table.attrs.get("content_sha256") not in (None, table_sha256(table)):
+        raise DocumentError(f"{path}: changed since it was written: run snakemake again")
     return table
+
+
+def table_sha256(table: pd.DataFrame) -> str:
+    """Digest of columns and cells, the same before and after Parquet."""
+    digest = hashlib.sha256(repr(list(table.columns)).encode())
+    for name in table:
+        column = table[name]
+        if isinstance(column.dtype, np.dtype) and column.dtype.kind in "biuf":
+            digest.update(column.to_numpy().tobytes())
+        else:
+            digest.update(repr([_plain(value) for value in column]).encode())
+    return digest.hexdigest()
+
+
+def _plain(value: object) -> object:
+    """A cell without the types of pandas and numpy."""
+    if isinstance(value, list | tuple | np.ndarray):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if value is None or value is pd.NA or value != value else value

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache, cached_property
 from pathlib import Path
 
+import pandas as pd
 from pypdf import PdfReader
 from pypdf.errors import PyPdfError
 
 from stepladder.data.manifest import parse, verify
 from stepladder.decision.axis_fit import AxisFit
-from stepladder.decision.cells import make_cells
+from stepladder.decision.cells import DECISIVE, make_cells
 from stepladder.decision.comparison import Comparison
 from stepladder.display.table import Table, table
 from stepladder.record.paths import LadderFolder, RunFolder
-from stepladder.record.plan import Plan
+from stepladder.record.plan import Plan, PlannedRun
+from stepladder.record.result import Result
 from stepladder.record.tables import Finished, read_table
-from stepladder.schema.analysis import AXES
+from stepladder.schema.analysis import AXES, Axis
+
+AXIS_NAMES: tuple[Axis, ...] = tuple(AXES)
 
 
 @dataclass(frozen=True)
@@ -31,48 +37,149 @@ class Link:
     """What does not agree; empty where all does."""
 
 
-Check = Callable[[LadderFolder], Iterator[Link]]
-
-
 def ladder_of(path: Path) -> LadderFolder | None:
     """The ladder's folder that a file lies in; None where there is no plan.json above it."""
-    folders = map(LadderFolder, path.resolve().parents)
+    here = Path(os.path.abspath(path))
+    folders = map(LadderFolder, (here, *here.parents))
     return next((folder for folder in folders if folder.plan.exists()), None)
 
 
 def walk(path: Path) -> list[Link]:
-    """The links from a file of a ladder's folder down to its shards.
+    """The links from a file of a ladder's folder, or from the folder, down to its shards.
 
     Raises:
-        ValueError: the file is in no ladder's folder, or of a kind that nothing is made from.
+        ValueError: the file is in no ladder's folder.
     """
-    path, folder = path.resolve(), ladder_of(path)
+    path, folder = Path(os.path.abspath(path)), ladder_of(path)
     if folder is None:
         raise ValueError(f"{path}: not in a ladder's folder (no plan.json above it)")
-    below = folder.path / "runs"
-    if path.is_relative_to(below):
-        return [*_run(folder, RunFolder(path if path.is_dir() else path.parent)), *_data(folder)]
-    starts: dict[Path, int] = {
-        folder.comparison: 1,
-        **{folder.fit(axis): 2 for axis in AXES},
-        folder.runs_table: 3,
-        folder.steps_table: 3,
-        folder.manifest: 5,
+    chain = Chain(folder)
+    if run := chain.run_of(path):
+        return [chain.result(run), *chain.data()]
+    if path.is_relative_to(folder.manifest.parent):
+        return [*chain.data()]
+    if path in (fits := [folder.fit(axis) for axis in AXES]):
+        return [*chain.fits([AXIS_NAMES[fits.index(path)]]), *chain.table(), *chain.results(), *chain.data()]
+    steps = {
+        folder.comparison: (chain.comparison, chain.fits, chain.table, chain.results, chain.data),
+        folder.runs_table: (chain.table, chain.results, chain.data),
+        folder.steps_table: (chain.table, chain.results, chain.data),
+        folder.plan: (chain.results, chain.data),
     }
-    first = 0 if path.suffix == ".pdf" else starts.get(path)
-    if first is None:
-        raise ValueError(
-            f"{path}: give report.pdf, comparison.json, a fit, runs.parquet, a run or data/manifest.json"
-        )
-    steps: list[Check] = [
-        lambda lies: _report(lies, path),
-        _comparison,
-        lambda lies: _fits(lies, path if first == 2 else None),
-        _table,
-        _results,
-        _data,
-    ]
-    return [link for step in steps[first:] for link in step(folder)]
+    everything = (chain.report, *steps[folder.comparison])
+    return [link for step in steps.get(path, everything) for link in step()]
+
+
+class Chain:
+    """What the files of one ladder were made from; each file is read once."""
+
+    def __init__(self, lies: LadderFolder) -> None:
+        self.lies = lies
+
+    @cached_property
+    def plan(self) -> dict[str, PlannedRun]:
+        """Planned runs by id, segments of trunks included."""
+        return {run.id: run for run in Plan.read(self.lies.plan).runs}
+
+    @cached_property
+    def manifest_sha256(self) -> str | None:
+        """Of the ladder's data; None where they are not there."""
+        return parse(self.lies.manifest).sha256 if self.lies.manifest.exists() else None
+
+    @cached_property
+    def runs(self) -> pd.DataFrame:
+        """runs.parquet."""
+        return read_table(self.lies.runs_table)
+
+    @cache  # noqa: B019 (as long-lived as the command)
+    def finished(self, run: str) -> Result:
+        """The checked result of a run.
+
+        Raises:
+            ValueError: it is not what it should be.
+        """
+        if run not in self.plan:
+            raise ValueError("the plan has no such run")
+        planned = self.plan[run]
+        folder = RunFolder(self.lies.path / "trunks" / run) if planned.trunk else self.lies.run(run)
+        result = Finished.read(folder, planned).result
+        if self.manifest_sha256 not in (None, result.lineage.data_sha256):
+            raise ValueError("the data are others now")
+        return result
+
+    def run_of(self, path: Path) -> str | None:
+        """Id of the run, or of the segment of a trunk, in whose folder a path lies."""
+        for top in (self.lies.runs, self.lies.path / "trunks"):
+            if path.is_relative_to(top) and path != top:
+                inner = path.relative_to(top)
+                names = [str(inner), *map(str, inner.parents)]
+                return next((name for name in names if name in self.plan), str(inner))
+        return None
+
+    def report(self) -> Iterator[Link]:
+        """report.pdf, from the comparison that it names."""
+        path = self.lies.path / "report.pdf"
+
+        def check() -> None:
+            told = report_digest(path)
+            if told is None:
+                raise ValueError("it does not say which comparison it shows: an earlier version made it")
+            if told != Comparison.read(self.lies.comparison).content_sha256():
+                raise ValueError("comparison.json is another now: make the report again")
+
+        yield Link(path, "comparison.json", _said(check))
+
+    def comparison(self) -> Iterator[Link]:
+        """comparison.json, from the fits whose digests it holds."""
+
+        def check() -> None:
+            for axis, told in Comparison.read(self.lies.comparison).fits.items():
+                if AxisFit.read(self.lies.fit(axis)).content_sha256() != told:
+                    raise ValueError(f"the fit on {axis} is another now")
+
+        yield Link(self.lies.comparison, "fits", _said(check))
+
+    def fits(self, axes: Sequence[Axis] = AXIS_NAMES) -> Iterator[Link]:
+        """Fits, from the rows whose digest they hold."""
+        for axis in axes:
+
+            def check(axis: Axis = axis) -> None:
+                rows = make_cells(self.runs).rows_sha256
+                if AxisFit.read(self.lies.fit(axis)).made_from.rows_sha256 != rows:
+                    raise ValueError("the rows of runs.parquet are others now")
+
+            yield Link(self.lies.fit(axis), "runs.parquet", _said(check))
+
+    def table(self) -> Iterator[Link]:
+        """runs.parquet, from the results that are its rows."""
+
+        def check() -> None:
+            for row in self.runs.to_dict("records"):
+                now = self.finished(str(row["id"])).row()
+                if changed := [name for name in DECISIVE if name in row and row[name] != now.get(name)]:
+                    raise ValueError(
+                        f"{row['id']}: {changed[0]} = {row[changed[0]]}, its result says otherwise"
+                    )
+
+        yield Link(self.lies.runs_table, "results", _said(check))
+
+    def results(self) -> Iterator[Link]:
+        """The results of the ladder's own runs."""
+        for name, run in self.plan.items():
+            if not run.sweep and not run.trunk:
+                yield self.result(name)
+
+    def result(self, run: str) -> Link:
+        """One result, from its spec, its log and the data."""
+        trunk = run in self.plan and self.plan[run].trunk
+        folder = RunFolder(self.lies.path / "trunks" / run) if trunk else self.lies.run(run)
+        return Link(folder.result, "spec.json, events.jsonl, data", _said(lambda: self.finished(run)))
+
+    def data(self) -> Iterator[Link]:
+        """The manifest, from every byte of its shards."""
+        count: list[int] = []
+        problem = _said(lambda: count.append(len(verify(self.lies.manifest).files)))
+        yield Link(self.lies.manifest, f"{count[0] if count else 0} files of tokens", problem)
 
 
 def lineage_table(links: list[Link]) -> Table:
@@ -89,17 +196,6 @@ def lineage_table(links: list[Link]) -> Table:
     return table(["<File", "<Made from", "<<Is it still so?"], rows)
 
 
-def _report(lies: LadderFolder, path: Path) -> Iterator[Link]:
-    def check() -> None:
-        told = report_digest(path)
-        if told is None:
-            raise ValueError("it does not say which comparison it shows: an earlier version made it")
-        if told != Comparison.read(lies.comparison).content_sha256():
-            raise ValueError("comparison.json is another now: make the report again")
-
-    yield Link(path, "comparison.json", _said(check))
-
-
 def report_digest(path: Path) -> str | None:
     """`content_sha256` of the comparison that a report shows, as it says itself; None where it does not.
 
@@ -112,70 +208,6 @@ def report_digest(path: Path) -> str | None:
     except (PyPdfError, ValueError, OSError) as error:
         raise ValueError(f"{path}: not a PDF ({error})") from None
     return next((word.removeprefix("comparison:") for word in words if word.startswith("comparison:")), None)
-
-
-def _comparison(lies: LadderFolder) -> Iterator[Link]:
-    def check() -> None:
-        found = Comparison.read(lies.comparison)
-        for axis, told in found.fits.items():
-            if AxisFit.read(lies.fit(axis)).content_sha256() != told:
-                raise ValueError(f"the fit on {axis} is another now")
-
-    yield Link(lies.comparison, "fits", _said(check))
-
-
-def _fits(lies: LadderFolder, only: Path | None) -> Iterator[Link]:
-    for axis in AXES:
-        path = lies.fit(axis)
-        if only in (None, path) and path.exists():
-
-            def check(path: Path = path) -> None:
-                rows = make_cells(read_table(lies.runs_table)).rows_sha256
-                if AxisFit.read(path).made_from.rows_sha256 != rows:
-                    raise ValueError("the rows of runs.parquet are others now")
-
-            yield Link(path, "runs.parquet", _said(check))
-
-
-def _table(lies: LadderFolder) -> Iterator[Link]:
-    ids: list[str] = []
-
-    def check() -> None:
-        runs = read_table(lies.runs_table)
-        ids.extend(runs["id"])
-        told = dict(zip(runs["id"], runs["loss"], strict=True))
-        for run, loss in told.items():
-            if Finished.read(lies.run(run)).result.loss != loss:
-                raise ValueError(f"the result of {run} is another now")
-
-    problem = _said(check)
-    yield Link(lies.runs_table, f"{len(ids)} results", problem)
-
-
-def _results(lies: LadderFolder) -> Iterator[Link]:
-    plan = Plan.read(lies.plan)
-    for run in plan.runs:
-        if not run.sweep and not run.trunk:
-            yield from _run(lies, lies.run(run.id))
-
-
-def _run(lies: LadderFolder, folder: RunFolder) -> Iterator[Link]:
-    def check() -> None:
-        planned = {run.id: run for run in Plan.read(lies.plan).runs}
-        name = str(folder.path.relative_to(lies.runs))
-        if name not in planned:
-            raise ValueError("the plan has no such run")
-        result = Finished.read(folder, planned[name]).result
-        if lies.manifest.exists() and parse(lies.manifest).sha256 != result.lineage.data_sha256:
-            raise ValueError("the data are others now")
-
-    yield Link(folder.result, "spec.json, events.jsonl, data", _said(check))
-
-
-def _data(lies: LadderFolder) -> Iterator[Link]:
-    count: list[int] = []
-    problem = _said(lambda: count.append(len(verify(lies.manifest).files)))
-    yield Link(lies.manifest, f"{count[0] if count else 0} files of tokens", problem)
 
 
 def _said(check: Callable[[], object]) -> str:

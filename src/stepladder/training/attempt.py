@@ -10,7 +10,7 @@ import torch
 from stepladder.data.batches import Corpus
 from stepladder.data.errors import DataError
 from stepladder.data.manifest import Manifest
-from stepladder.data.verification import verify_once
+from stepladder.data.verification import Checked
 from stepladder.record.folder import Taken, take_folder
 from stepladder.record.passes import passes, repeats, too_often
 from stepladder.record.paths import RunFolder
@@ -66,12 +66,10 @@ def prepare(
     ranks: Ranks,
     options: EngineOptions,
     compile_cache: Path | None,
-    max_epochs: float,
+    checked: Checked,
 ) -> Attempt:
     """Open the corpus, take the run's folder, build the trainer with its first weights; see `train`."""
-    checked = verify_once(manifest)
     corpus = Corpus.open(manifest, spec.data.max_validation_tokens)
-    check_data(spec, corpus.manifest, manifest, max_epochs)
     identity = {"spec_sha256": spec.sha256, "data_sha256": corpus.manifest.sha256}
     taken = take_folder(run_dir, spec, identity) if ranks.leads else Taken(None, [])
     journal = Journal(run_dir, spec.id, silent=not ranks.leads)

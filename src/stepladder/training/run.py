@@ -19,6 +19,8 @@ from pathlib import Path
 
 import psutil
 
+from stepladder.data.manifest import parse
+from stepladder.data.verification import verify_once
 from stepladder.record.checkpoints import checkpoint_path
 from stepladder.record.events import read_log, restarts, steps_of
 from stepladder.record.folder import holds_result, sole_training
@@ -27,7 +29,7 @@ from stepladder.record.paths import RunFolder
 from stepladder.record.result import EngineUsed, Health, Result, Seconds
 from stepladder.record.spec import TRUNK, RunSpec
 from stepladder.schema.execution import EngineOptions
-from stepladder.training.attempt import Attempt, prepare
+from stepladder.training.attempt import Attempt, check_data, prepare
 from stepladder.training.checkpoint import Outcome
 from stepladder.training.device import keep_freed_memory, peak_memory_bytes, pick_device
 from stepladder.training.distributed import World, check_shares
@@ -96,6 +98,8 @@ def train(
     world = World.from_environment()
     check_shares(spec, world)
     own = device_of(world, pick_device(device))
+    check_data(spec, parse(manifest), manifest, max_epochs)
+    checked = verify_once(manifest)  # before ranks meet: those of the quicker machine would not wait an hour
     alone = sole_training(run_dir) if world.rank == 0 else nullcontext()
     with alone, join(world, own) as ranks:
         attempt = prepare(
@@ -108,7 +112,7 @@ def train(
             ranks=ranks,
             options=options or EngineOptions(),
             compile_cache=compile_cache,
-            max_epochs=max_epochs,
+            checked=checked,
         )
         progress = begin(attempt, fork, began)
         settle_micro_batch(attempt.trainer, attempt.options, attempt.corpus)

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -53,10 +54,52 @@ class _Description(pickle._Unpickler):
     The one written in Python: that in C reserves as much memory as a damaged file asks for.
     """
 
+    dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)
+
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in ALLOWED:
             raise BrokenCheckpoint(f"it names {module}.{name}, which no checkpoint of ours does")
         return super().find_class(module, name)
+
+    def load_build(self) -> None:
+        """Set fields of a description; of a class or a function it would change this process."""
+        target, state = self.stack[-2], self.stack[-1]
+        if isinstance(target, type) or not is_dataclass(target):
+            raise BrokenCheckpoint(f"it changes {target!r:.80}, which is no part of a description")
+        if not hasattr(type(target), "__setstate__"):
+            names = {field.name for field in fields(target)}
+            if not isinstance(state, dict) or not {*state} <= names:
+                raise BrokenCheckpoint(f"it sets what a {type(target).__name__} does not have")
+        super().load_build()
+
+    def load_setitem(self) -> None:
+        """Put an entry into a mapping by a key that is quickly hashed: nested tuples would take hours."""
+        _check_key(self.stack[-2])
+        super().load_setitem()
+
+    def load_setitems(self) -> None:
+        """Put entries into a mapping; see `load_setitem`."""
+        for key in self.stack[::2]:  # since the newest mark
+            _check_key(key)
+        super().load_setitems()
+
+    dispatch[pickle.BUILD[0]] = load_build
+    dispatch[pickle.SETITEM[0]] = load_setitem
+    dispatch[pickle.SETITEMS[0]] = load_setitems
+    for code in (
+        pickle.EMPTY_SET,
+        pickle.ADDITEMS,
+        pickle.FROZENSET,
+    ):  # they hash, too
+        del dispatch[code[0]]
+
+
+def _check_key(key: object) -> None:
+    offset = getattr(key, "offset", None)
+    flat = offset is None or (isinstance(offset, tuple) and all(isinstance(n, int) for n in offset))
+    named = isinstance(getattr(key, "fqn", None), str)
+    if not (isinstance(key, str) or (type(key).__name__ == "MetadataIndex" and named and flat)):
+        raise BrokenCheckpoint(f"a key of it is a {type(key).__name__}, which no checkpoint of ours has")
 
 
 def read_tensors(path: Path, tensors: dict[str, Tensor], group: Any = None) -> None:
