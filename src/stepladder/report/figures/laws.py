@@ -193,6 +193,10 @@ def _hollow_handle(label: str) -> Line2D:
     )  # fmt: skip
 
 
+MOST_LABELS = 8
+"""Places that can be named above a panel; where there are more, the rungs alone are."""
+
+
 def gain_figure(comparisons: Sequence[PairComparison], styles: Styles) -> Figure | None:
     """Efficiency gain per rung against cost with intervals: a row per reference, a column per cost axis.
 
@@ -256,7 +260,10 @@ def _gain_panel(
     costs = pd.Series([r.cost / divisor for r in every])
     log_axis(axes, "x", *padded(costs.tolist(), 0.1))
     axes.set_xlabel(AXES[axis].label.format(unit=unit))
-    _rung_labels(axes, costs, pd.Series([r.label for r in every]), set())
+    labels = pd.Series([r.label for r in every])
+    if labels.nunique() > MOST_LABELS:  # a place for every budget of every rung would be a smear
+        labels = pd.Series([r.rung for r in every])
+    _rung_labels(axes, costs, labels, set())
 
 
 def _gain_limits(rungs: Sequence[RungGain]) -> tuple[float, float]:
