@@ -328,3 +328,23 @@ def test_a_runs_parquet_that_somebody_changed():
     ):
         with pytest.raises(ValueError, match=f"{message}.*stepladder collect"):
             as_runs(broken, {})
+
+
+@pytest.mark.parametrize("separator", [",", ";"])
+def test_names_that_are_one_number_stay_two_names(tmp_path, separator):
+    """1 and 01, or 1e3 and 1000: as numbers they would be one variant with two seeds."""
+    rows = ["variant,rung,seed,loss,flops", "1,1e3,0,3.25,1e18", "01,1e3,1,3.5,2e18", "1,1000,0,3.0,4e18"]
+    path = tmp_path / "runs.csv"
+    path.write_text("\n".join(rows).replace(",", separator) + "\n")
+    runs = as_runs(read_table(path), {})
+    assert list(runs["variant"]) == ["1", "01", "1"] and list(runs["rung"]) == ["1e3", "1e3", "1000"]
+    assert list(runs["loss"]) == [3.25, 3.5, 3.0]
+
+
+def test_a_column_of_steps_does_not_make_runs_a_log(tmp_path):
+    """How long each run trained, in a table whose only other name is one seed for all."""
+    path = tmp_path / "runs.csv"
+    path.write_text(
+        "seed,step,parameters,tokens,loss\n0,100,1e7,2e8,3.5\n0,200,1e7,4e8,3.2\n0,100,2e7,2e8,3.3\n"
+    )
+    assert len(select(read_table(path), ["loss", "parameters", "tokens"], {})) == 3

@@ -97,8 +97,7 @@ def _separated(content: bytes, usual: str) -> pd.DataFrame:
             skipinitialspace=True,
             keep_default_na=False,
             na_values=[""],
-            dtype=str if decimal_commas else None,
-            low_memory=False,
+            dtype=str,
         )
     except pd.errors.ParserError as error:
         found = str(error).removeprefix("Error tokenizing data. C error: ").strip()
@@ -113,7 +112,15 @@ def _separated(content: bytes, usual: str) -> pd.DataFrame:
         table.attrs["unclear"] = [
             name for name in texts if any(map(WITH_POINT.fullmatch, texts[name].dropna().str.strip()))
         ]
-    return table
+        return table
+    return table.apply(_as_numbers)
+
+
+def _as_numbers(column: pd.Series) -> pd.Series:
+    """A column of texts as numbers, if all are and none would be lost: 1 and 01 are two names."""
+    numbers = pd.to_numeric(column, errors="coerce")
+    all_are = numbers.notna().equals(column.notna())
+    return numbers if all_are and numbers.nunique() == column.nunique() else column
 
 
 def _text(data: bytes) -> str:
@@ -166,7 +173,7 @@ def _decimal_commas(column: pd.Series) -> pd.Series:
     given = column.dropna().str.strip()
     if not all(DECIMAL_COMMA.fullmatch(text) or WHOLE.fullmatch(text) for text in given):
         return column
-    return pd.to_numeric(column.str.strip().str.replace(",", "."))
+    return _as_numbers(column.str.strip().str.replace(",", "."))
 
 
 def _without_row_numbers(table: pd.DataFrame) -> pd.DataFrame:

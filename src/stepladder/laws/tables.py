@@ -137,7 +137,9 @@ def refuse_steps(table: pd.DataFrame, columns: Mapping[str, str]) -> None:
     named = {str(name).lower(): name for name in table.columns}
     step = next((named[name] for name in STEP_NAMES if name in named), None)
     run = [named[name] for name in RUN_NAMES if name in named][:1]
-    run = run or [columns.get(name, name) for name in IDENTITY if columns.get(name, name) in table]
+    if not run:  # a seed alone names no run, nor does a size: each may have many
+        told = [name for name in IDENTITY if columns.get(name, name) in table]
+        run = [columns.get(name, name) for name in told] if {"variant", "rung"} <= {*told} else []
     if step is None or not run or step in run:
         return
     texts = table[[*run, step]].astype(str)
