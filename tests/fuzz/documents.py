@@ -343,7 +343,7 @@ def _change_table(rng: random.Random, table: pd.DataFrame, made: list[str]) -> p
         lambda values: pd.to_timedelta(range(len(values)), unit="s"),
         lambda values: pd.date_range("2026-01-01", periods=len(values)),
         lambda values: values.astype(str).str.encode("utf-8"),
-        lambda values: values.astype("category"),
+        lambda values: values.astype(str).astype("category"),
         lambda values: values.astype("string"),
         lambda values: [[value] for value in values],
         lambda values: pd.array(range(len(values)), dtype="Int8"),

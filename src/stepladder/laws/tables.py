@@ -325,7 +325,8 @@ def _refuse_units(result: pd.DataFrame, counted: str) -> None:
         ratio = result["flops"] / (6 * result["parameters"] * result["tokens"])
         bad = _off(ratio)
         if bad.any():
-            factor = 10 ** round(float(np.log10((ratio / ratio.median())[bad].iloc[0])))
+            off = np.clip(np.log10((ratio / ratio.median())[bad].iloc[0]), -300, 300)  # 0 and infinite too
+            factor = 10.0 ** round(float(off))
             raise ValueError(
                 f"in {rows_of(bad, counted)} flops is about {factor:g} times what 6 x parameters x tokens is "
                 f"in the other rows: flops, parameters or tokens "
