@@ -170,7 +170,12 @@ def lineage(
         else path
     )
     if not result.exists():
-        raise ValueError(f"{result}: no such file; a run has a result.json only when it is done")
+        hint = (
+            "a run has a result.json only when it is done"
+            if result.name == "result.json"
+            else ("`stepladder status` says how far its ladder is")
+        )
+        raise ValueError(f"{result}: no such file; {hint}")
     if result.name == "result.json":
         keys = {"id", "spec_sha256", "restarts", "warnings", "lineage"}
         Console(soft_wrap=True).print(Pretty(Result.read(result).model_dump(include=keys), expand_all=True))

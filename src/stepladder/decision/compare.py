@@ -18,6 +18,10 @@ from stepladder.decision.verdict import decide
 from stepladder.laws.forms import Array
 from stepladder.schema.analysis import AnalysisConfig, Axis
 
+FEW = 4
+"""Degrees of freedom of the seed noise below which intervals are called rough: with 3, the true
+standard deviation lies between 0.57 and 3.7 times the estimate at 95 % (chi-squared)."""
+
 NEXT_SHOWN = 10
 """Candidate runs that comparison.json lists per comparison."""
 
@@ -158,6 +162,11 @@ def _warnings(
     first = primary_axis(fits)
     if reason := fits[first].noise.reason:
         warnings.append(f"no intervals: {reason}")
+    elif fits[first].noise.dof < FEW:
+        warnings.append(
+            f"seed noise rests on {fits[first].noise.dof} degrees of freedom: ends of intervals are rough, "
+            "and change with the seed of the bootstrap; repeat seeds on the smaller rungs"
+        )
     n_rungs = cells.table["rung"].nunique()
     if n_rungs < 5:
         warnings.append(

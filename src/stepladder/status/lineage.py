@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
@@ -53,7 +53,7 @@ def walk(path: Path) -> list[Link]:
     path, folder = Path(os.path.abspath(path)), ladder_of(path)
     if folder is None:
         raise ValueError(f"{path}: not in a ladder's folder (no plan.json above it)")
-    chain = Chain(folder)
+    chain = Chain(folder, path if path.suffix == ".pdf" else None)
     if run := chain.run_of(path):
         return [chain.result(run), *chain.data()]
     if path.is_relative_to(folder.manifest.parent):
@@ -73,8 +73,12 @@ def walk(path: Path) -> list[Link]:
 class Chain:
     """What the files of one ladder were made from; each file is read once."""
 
-    def __init__(self, lies: LadderFolder) -> None:
-        self.lies = lies
+    def __init__(self, lies: LadderFolder, report: Path | None = None) -> None:
+        """Args:
+        report: the PDF that is asked about; report.pdf of the ladder unless told otherwise.
+        """
+        self.lies, self.pdf = lies, report or lies.path / "report.pdf"
+        self._finished: dict[str, Result] = {}
 
     @cached_property
     def plan(self) -> dict[str, PlannedRun]:
@@ -91,13 +95,14 @@ class Chain:
         """runs.parquet."""
         return read_table(self.lies.runs_table)
 
-    @cache  # noqa: B019 (as long-lived as the command)
     def finished(self, run: str) -> Result:
         """The checked result of a run.
 
         Raises:
             ValueError: it is not what it should be.
         """
+        if run in self._finished:
+            return self._finished[run]
         if run not in self.plan:
             raise ValueError("the plan has no such run")
         planned = self.plan[run]
@@ -105,6 +110,7 @@ class Chain:
         result = Finished.read(folder, planned).result
         if self.manifest_sha256 not in (None, result.lineage.data_sha256):
             raise ValueError("the data are others now")
+        self._finished[run] = result
         return result
 
     def run_of(self, path: Path) -> str | None:
@@ -117,17 +123,16 @@ class Chain:
         return None
 
     def report(self) -> Iterator[Link]:
-        """report.pdf, from the comparison that it names."""
-        path = self.lies.path / "report.pdf"
+        """The report, from the comparison that it names."""
 
         def check() -> None:
-            told = report_digest(path)
+            told = report_digest(self.pdf)
             if told is None:
                 raise ValueError("it does not say which comparison it shows: an earlier version made it")
             if told != Comparison.read(self.lies.comparison).content_sha256():
                 raise ValueError("comparison.json is another now: make the report again")
 
-        yield Link(path, "comparison.json", _said(check))
+        yield Link(self.pdf, "comparison.json", _said(check))
 
     def comparison(self) -> Iterator[Link]:
         """comparison.json, from the fits whose digests it holds."""
@@ -164,10 +169,12 @@ class Chain:
         yield Link(self.lies.runs_table, "results", _said(check))
 
     def results(self) -> Iterator[Link]:
-        """The results of the ladder's own runs."""
-        for name, run in self.plan.items():
-            if not run.sweep and not run.trunk:
-                yield self.result(name)
+        """The results of the ladder's own runs; those that are not there yet in one line."""
+        own = [name for name, run in self.plan.items() if not run.sweep and not run.trunk]
+        there = [name for name in own if self.lies.run(name).result.exists()]
+        yield from map(self.result, there)
+        if missing := len(own) - len(there):
+            yield Link(self.lies.runs, f"{len(own)} results", f"{missing} are not there yet")
 
     def result(self, run: str) -> Link:
         """One result, from its spec, its log and the data."""
@@ -189,7 +196,7 @@ def lineage_table(links: list[Link]) -> Table:
         [
             str(link.file.relative_to(here) if link.file.is_relative_to(here) else link.file),
             link.made_from,
-            link.problem or "agrees",
+            (link.problem or "agrees") if link.file.exists() else "not there yet",
         ]
         for link in links
     ]
