@@ -285,6 +285,13 @@ def test_a_dictionary_of_texts_is_text(tmp_path: Path) -> None:
     assert texts_of(parquet(tmp_path / "a.parquet")) == ["a", "b", "a"]
 
 
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_a_file_that_may_not_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").touch(mode=0)
+    with pytest.raises(DataError, match=r"a.jsonl.*Permission denied"):
+        texts_of(jsonl(tmp_path / "a.jsonl"))
+
+
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     """A link to itself, which not even root can read."""
     (tmp_path / "a.jsonl").symlink_to("a.jsonl")
