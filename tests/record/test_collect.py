@@ -202,3 +202,17 @@ def test_a_damaged_line_of_a_log_costs_that_line_and_a_warning(ladder):
     with pytest.warns(DamagedLog, match=r"events.jsonl: not a record, left out: line 2"):
         _, steps = collect(folder, plan)
     assert len(steps) == 1 + 4 + 2
+
+
+@pytest.mark.parametrize("field", ["goodput", "peak_memory_bytes", "accelerators"])
+def test_the_end_of_the_log_binds_too(ladder, field):
+    """Figures that neither spec nor steps tell; an end that tells more, or less, is that of another version."""
+    folder, plan = ladder
+    run = folder.run(plan.runs[0].id)
+    told = json.loads(run.result.read_text())[field]
+    with run.events.open("a") as log:
+        log.write(json.dumps({"event": "end", "time": 3.0, field: told, "engine": {"older": True}}) + "\n")
+    collect(folder, plan)
+    edit(run.result, lambda fields: fields.update({field: told + 1}))
+    with pytest.raises(ValueError, match=f"{field} = .*the end of its events.jsonl says"):
+        collect(folder, plan)

@@ -32,6 +32,10 @@ SAME = 1e-9
 """Relative difference of numbers that are sums of the same numbers in another order."""
 
 
+FIGURES = ("loss", "accelerators", "tokens_per_second", "median_step_seconds", "goodput", "peak_memory_bytes")
+"""What every version's last record of a log told; of code, machine and engine some told more than others."""
+
+
 class WrongResult(ValueError):
     """A result that must not be used; the message names file, field, both values and the remedy."""
 
@@ -196,9 +200,9 @@ def _ended(result: Result, records: Sequence[Record]) -> Iterator[tuple[str, obj
     if not last:
         return
     told = result.ended().model_dump(mode="json")
-    for field, value in last[-1].items():
-        if field in told:
-            yield field, told[field], value, "the end of its events.jsonl"
+    for field in FIGURES:
+        if field in last[-1]:
+            yield field, told[field], last[-1].get(field), "the end of its events.jsonl"
 
 
 def _pace(
