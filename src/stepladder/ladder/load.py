@@ -44,8 +44,8 @@ def load_ladder(path: str | Path) -> Ladder:
     except ValidationError as error:
         raise LadderError(_report(source, Ladder, error)) from None
     _check_size(source, ladder)
-    _check_parts(source, ladder)
-    _check_whole(source, ladder)
+    if problems := [*_of_parts(source, ladder), *_of_whole(source, ladder)]:
+        raise LadderError(shortened(problems))
     return ladder
 
 
@@ -76,8 +76,8 @@ def _check_size(source: Source, ladder: Ladder) -> None:
         raise LadderError(source.line(("rungs",), message))
 
 
-def _check_parts(source: Source, ladder: Ladder) -> None:
-    """Validate the settings of every architecture and recipe against its own `Config`."""
+def _of_parts(source: Source, ladder: Ladder) -> list[str]:
+    """Problems of the settings of architectures and recipes, by their own `Config`."""
     problems = []
     for kind in ("architectures", "recipes"):
         for label, settings in getattr(ladder, kind).items():
@@ -88,12 +88,11 @@ def _check_parts(source: Source, ladder: Ladder) -> None:
                 problems.append(_report(source, config, error, prefix=(kind, label)))
             except ValueError as error:
                 problems.append(source.line((kind, label), str(error)))
-    if problems:
-        raise LadderError(shortened(problems))
+    return problems
 
 
-def _check_whole(source: Source, ladder: Ladder) -> None:
-    """Checks that need more than one section of the file."""
+def _of_whole(source: Source, ladder: Ladder) -> list[str]:
+    """Problems that show in more than one section of the file."""
     problems: list[str] = []
     where: Location
 
@@ -138,8 +137,7 @@ def _check_whole(source: Source, ladder: Ladder) -> None:
         if name not in variants:
             where = ("analysis", "references", i)
             complain(where, f"no such variant; this ladder has: {listed([*variants])}")
-    if problems:
-        raise LadderError(shortened(problems))
+    return problems
 
 
 def count_runs(ladder: Ladder) -> int:
@@ -197,6 +195,13 @@ def _explain(problem: ErrorDetails, model: type[BaseModel] | None) -> str:
         return f"unknown key {key!r}; {hint}allowed here: {allowed}"
     if problem["type"] == "missing":
         return f"required key {key!r} is missing" + (f": {meaning}" if meaning else "")
+    if problem["type"] == "union_tag_invalid":
+        told = problem["ctx"]
+        kinds = [kind.strip(" '") for kind in told["expected_tags"].split(",")]
+        near = difflib.get_close_matches(str(told["tag"]), kinds, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        name = told["discriminator"].strip("'")
+        return f"no {name} is called {str(told['tag'])!r}; {hint}there are: {', '.join(map(repr, kinds))}"
     message = problem["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:] if not message[:2].isupper() else message
     return message + (f" ({meaning})" if meaning and problem["type"] != "value_error" else "")
