@@ -206,7 +206,7 @@ def test_a_damaged_line_of_a_log_costs_that_line_and_a_warning(ladder):
 
 @pytest.mark.parametrize("field", ["goodput", "peak_memory_bytes", "accelerators"])
 def test_the_end_of_the_log_binds_too(ladder, field):
-    """Figures that neither spec nor steps tell; an end that tells more, or less, is that of another version."""
+    """Figures that neither spec nor steps tell; an end that tells otherwise is of another version."""
     folder, plan = ladder
     run = folder.run(plan.runs[0].id)
     told = json.loads(run.result.read_text())[field]
