@@ -104,13 +104,17 @@ def random_batch(spec: RunSpec, device: torch.device) -> tuple[Tensor, Tensor]:
     return split(torch.randint(VOCABULARY, (phase.sequences, width), device=device), phase)
 
 
-def measure(spec: RunSpec, device: torch.device, steps: int, profile: bool) -> dict[str, Any]:
+def measure(
+    spec: RunSpec, device: torch.device, steps: int, profile: bool, micro_batch: int | None
+) -> dict[str, Any]:
     """Medians over `steps` steps, after some that compile and warm up."""
     trainer = Trainer(spec, device, compiled=choose_compilation(EngineOptions(), device, None))
     batch = random_batch(spec, device)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
-        fit_memory(trainer, *batch)
+        trainer.micro_batch = micro_batch
+        if micro_batch is None:
+            fit_memory(trainer, *batch)
     clock, records = StepClock(device), []
     for _ in range(steps + 5):
         ticks: list[tuple[str, Any]] = []
@@ -144,14 +148,45 @@ def measure(spec: RunSpec, device: torch.device, steps: int, profile: bool) -> d
     }
 
 
+KINDS = {
+    "attention": ("sdpa", "flash", "fmha", "flex"),
+    "products": ("nvjet", "gemm", "cutlass", "wgmma", "grouped_mm"),
+    "optimizer": ("multi_tensor", "adam", "foreach"),
+    "copies": ("memcpy", "memset"),
+    "fused passes": ("triton",),
+}
+"""Parts of the names of kernels, by what they do; all else is `other passes`."""
+
+
 def show_kernels(trainer: Trainer, batch: tuple[Tensor, Tensor]) -> None:
-    """Print the operations of one step that took the device longest."""
+    """Print where one step's time on the device goes: by kind of kernel, by kernel, and while none runs."""
     from torch.profiler import profile
 
     with profile() as profiled:
         trainer.update(trainer.gradients(*batch), 0)
-    order = "self_cuda_time_total" if trainer.device.type == "cuda" else "self_cpu_time_total"
-    print(profiled.key_averages().table(sort_by=order, row_limit=20))
+    if trainer.device.type != "cuda":
+        print(profiled.key_averages().table(sort_by="self_cpu_time_total", row_limit=20))
+        return
+    spans: dict[str, list[tuple[float, float]]] = {}
+    for event in profiled.events():
+        if event.device_type == torch.autograd.DeviceType.CUDA and "Buffer" not in event.name:
+            spans.setdefault(event.name, []).append((event.time_range.start, event.time_range.end))
+    seconds = {name: sum(end - start for start, end in found) / 1e6 for name, found in spans.items()}
+    whole = [moment for found in spans.values() for span in found for moment in span]
+    total, by_kind = (max(whole) - min(whole)) / 1e6, dict.fromkeys([*KINDS, "other passes"], 0.0)
+    for name, value in seconds.items():
+        by_kind[kind_of(name)] += value
+    by_kind["no kernel"] = total - sum(seconds.values())
+    for kind, value in by_kind.items():
+        print(f"  {kind:13} {value * 1e3:8.1f} ms  {value / total:6.1%}")
+    for name in sorted(seconds, key=seconds.get, reverse=True)[:25]:
+        print(f"    {seconds[name] * 1e3:8.1f} ms in {len(spans[name]):5}  {kind_of(name):13} {name[:110]}")
+
+
+def kind_of(name: str) -> str:
+    """What a kernel does, by its name."""
+    found = (kind for kind, parts in KINDS.items() if any(part in name.lower() for part in parts))
+    return next(found, "other passes")
 
 
 def show(row: dict[str, Any]) -> None:
@@ -174,6 +209,8 @@ def main() -> None:
     parser.add_argument("--precision", default="bf16", choices=("bf16", "fp8"))
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--sequences", type=int, default=256, help="per step; 256 x 2048 positions are 0.5M")
+    parser.add_argument("--bags", default="1,8", help="tokens per bag; 1 is ordinary training")
+    parser.add_argument("--micro-batch", type=int, help="sequences; by default found by trying")
     parser.add_argument("--tiny", action="store_true", help="on the CPU, small")
     parser.add_argument("--profile", action="store_true")
     parser.add_argument("--out", type=Path)
@@ -189,12 +226,13 @@ def main() -> None:
     print(f"torch {torch.__version__}, {arguments.precision}, {sequences} x {positions} positions a step")
     rows = []
     for name in names:
-        for bag in (1, 8):
+        for bag in map(int, arguments.bags.split(",")):
             spec = make_spec(name, sequences, positions, bag, arguments.precision)
-            rows.append(measure(spec, device, steps, arguments.profile))
+            rows.append(measure(spec, device, steps, arguments.profile, arguments.micro_batch))
             show(rows[-1])
-    if arguments.out:
-        arguments.out.write_text(json.dumps({"torch": torch.__version__, "rows": rows}, indent=1) + "\n")
+            if arguments.out:
+                content = {"torch": torch.__version__, "rows": rows}
+                arguments.out.write_text(json.dumps(content, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -19,6 +19,12 @@ def weights():
     return [torch.randn(*shape, generator=generator).requires_grad_() for shape in shapes]
 
 
+def mixture_of_experts(*args):
+    """Output and routing by names."""
+    y, routing = experts.mixture_of_experts(*args)
+    return y, experts.Routing(*routing)
+
+
 def loop_over_tokens(x, gain, router, gate_up, down, top_k, bias):
     """One token at a time: the definition. Returns what the experts add, balance loss and z-loss."""
     rows, probabilities, load, squares = [], [], torch.zeros(E, dtype=x.dtype), []
@@ -45,14 +51,15 @@ def test_equals_a_loop_over_tokens(weights, monkeypatch, top_k, bias, by_hand):
     """A bias of 5 sends every token to expert 1, which changes the choice and not the gates."""
     monkeypatch.setattr(experts, "runs_by_hand", lambda x: by_hand)
     bias_E = None if bias is None else torch.tensor(bias)
-    y, routing = experts.mixture_of_experts(*weights, top_k, 1e-6, bias_E)
+    y, routing = mixture_of_experts(*weights, top_k, 1e-6, bias_E)
     exact = [w.detach().double().requires_grad_() for w in weights]
     y_loop, balance_loop, z_loop = loop_over_tokens(*exact, top_k, 0 if bias_E is None else bias_E.double())
     torch.testing.assert_close(routing.z_loss.double(), z_loop, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(y.double(), y_loop, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(routing.balance_loss.double(), balance_loop, rtol=1e-5, atol=1e-6)
+    balance = experts.balance_loss(routing.probability_E, routing.load_E)
+    torch.testing.assert_close(balance.double(), balance_loop, rtol=1e-5, atol=1e-6)
     weight = torch.linspace(-1, 1, y.numel()).view(y.shape)
-    losses, exact_losses = (3 * routing.balance_loss + routing.z_loss, 3 * balance_loop + z_loop)
+    losses, exact_losses = (3 * balance + routing.z_loss, 3 * balance_loop + z_loop)
     found = torch.autograd.grad((y * weight).sum() + losses, weights)
     expected = torch.autograd.grad((y_loop * weight.double()).sum() + exact_losses, exact)
     for gradient, wanted in zip(found, expected, strict=True):
@@ -67,9 +74,9 @@ def test_dropless_under_total_imbalance(weights, monkeypatch, by_hand):
     x = x.detach().abs() + 0.1
     router = torch.zeros(E, D)
     router[2] = 100.0
-    y, routing = experts.mixture_of_experts(x, gain.abs(), router, gate_up, down, 1, 1e-6)
+    y, routing = mixture_of_experts(x, gain.abs(), router, gate_up, down, 1, 1e-6)
     assert routing.load_E.tolist() == [0, 0, 1, 0]
-    assert routing.balance_loss.item() == pytest.approx(E, rel=1e-5)
+    assert experts.balance_loss(routing.probability_E, routing.load_E).item() == pytest.approx(E, rel=1e-5)
     assert routing.entropy.item() == pytest.approx(0, abs=1e-5)
     h = F.rms_norm(x, (D,), gain.abs(), 1e-6)
     gate, up = (h @ gate_up[2].T).chunk(2, -1)
@@ -81,8 +88,8 @@ def test_undecided_router(weights, monkeypatch, by_hand):
     """Equal probabilities: entropy log E, and the balance loss is 1 whatever the ties give."""
     monkeypatch.setattr(experts, "runs_by_hand", lambda x: by_hand)
     x, gain, _, gate_up, down = weights
-    _, routing = experts.mixture_of_experts(x, gain, torch.zeros(E, D), gate_up, down, 2, 1e-6)
-    assert routing.balance_loss.item() == pytest.approx(1)
+    _, routing = mixture_of_experts(x, gain, torch.zeros(E, D), gate_up, down, 2, 1e-6)
+    assert experts.balance_loss(routing.probability_E, routing.load_E).item() == pytest.approx(1)
     assert routing.entropy.item() == pytest.approx(math.log(E))
     assert routing.load_E.sum().item() == pytest.approx(1)
 
@@ -92,21 +99,17 @@ def test_halves_of_a_batch_average_to_the_whole(weights, monkeypatch, by_hand):
     """With the whole batch's load, the mean over ranks of balance losses and gradients is the whole's."""
     monkeypatch.setattr(experts, "runs_by_hand", lambda x: by_hand)
     x, *shared = weights
-    _, whole = experts.mixture_of_experts(x, *shared, 2, 1e-6)
-    halves = [
-        experts.mixture_of_experts(half, *shared, 2, 1e-6, None, lambda load_E: load_E.copy_(whole.load_E))[1]
-        for half in x.split(1)
-    ]
-    mean = torch.stack([half.balance_loss for half in halves]).mean()
-    torch.testing.assert_close(mean, whole.balance_loss)
-    wanted, found = (
-        torch.autograd.grad(loss, (x, *shared[:2]), retain_graph=True) for loss in (whole.balance_loss, mean)
-    )
+    routing = mixture_of_experts(x, *shared, 2, 1e-6)[1]
+    whole = experts.balance_loss(routing.probability_E, routing.load_E)
+    halves = [mixture_of_experts(half, *shared, 2, 1e-6)[1] for half in x.split(1)]
+    mean = torch.stack([experts.balance_loss(half.probability_E, routing.load_E) for half in halves]).mean()
+    torch.testing.assert_close(mean, whole)
+    wanted, found = (torch.autograd.grad(loss, (x, *shared[:2]), retain_graph=True) for loss in (whole, mean))
     for gradient, expected in zip(found, wanted, strict=True):
         torch.testing.assert_close(gradient, expected, rtol=1e-4, atol=1e-6)
 
 
 def test_balance_loss_by_hand():
-    """Two tokens, two experts, both to expert 0: 2 * (1 * (0.9 + 0.6) / 2 + 0)."""
-    probability = torch.tensor([[0.9, 0.1], [0.6, 0.4]])
+    """Mean probabilities of two experts, all to expert 0: 2 * (1 * 0.75 + 0 * 0.25)."""
+    probability = torch.tensor([0.75, 0.25])
     assert experts.balance_loss(probability, torch.tensor([1.0, 0.0])).item() == pytest.approx(1.5)

@@ -48,7 +48,7 @@ def test_micro_batches_add_up(make_run, small_corpus, variant):
     parts, trainer = train_some(spec, small_corpus, change=micro(1))
     tolerance = 2e-2 if variant[0] == "moe" else 1e-4
     torch.testing.assert_close(parts, whole, rtol=tolerance, atol=1e-6)
-    assert all(load.count == 4 for load in trainer.loads)
+    assert trainer.loads.parts == (4 if variant[0] == "moe" else 0)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -61,13 +61,14 @@ def test_recomputed_activations_give_the_same_bits(make_run, small_corpus, varia
         assert torch.equal(tensor, second.state()[name]), name
 
 
-@pytest.mark.parametrize("variant", [("dense", "baseline"), ("moe", "tst")])
-def test_layers_can_be_captured_by_the_compiler(make_run, small_corpus, variant):
-    """Traced and differentiated in bf16 as on a GPU, without its code generation."""
-    spec = make_run(*variant, precision="bf16")
+@pytest.mark.parametrize("precision", ["bf16", "fp32"])
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_layers_can_be_captured_by_the_compiler(make_run, small_corpus, variant, precision):
+    """Traced and differentiated as on a GPU, without its code generation."""
+    spec = make_run(*variant, precision=precision)
     eager, _ = train_some(spec, small_corpus, steps=3)
     compiled, _ = train_some(
-        spec, small_corpus, 3, lambda trainer: compile_layers(trainer.objective, "aot_eager")
+        spec, small_corpus, 3, lambda trainer: compile_layers(trainer.objective, precision, "aot_eager")
     )
     torch.testing.assert_close(compiled, eager, rtol=1e-2, atol=1e-3)
 

@@ -10,7 +10,6 @@ M = N x k routed copies of tokens, sorted by expert.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -20,35 +19,27 @@ from torch.nn import functional as F
 from stepladder.models import experts_by_hand
 from stepladder.models.functional import rms_norm, runs_by_hand
 
-WholeBatch = Callable[[Tensor], Tensor]
-"""Turns the load of this rank's part of a batch into that of the whole, in place."""
-
 
 class Routing(NamedTuple):
-    """What a MoE layer's router did with one batch; tensors on the device, so that nothing waits.
+    """What a MoE layer's router did with a batch or a part of it. Tensors on the device: nothing waits."""
 
-    With several ranks the load is the whole batch's, all else this rank's share of it. The balance loss
-    is linear in the probabilities: its mean over ranks, and that of its gradients, are the whole batch's.
-    """
-
-    balance_loss: Tensor
-    """See the function of that name; 1 when uniform."""
+    probability_E: Tensor
+    """Mean probability of each expert; sums to 1."""
     z_loss: Tensor
     """Mean squared log-sum-exp of the router's logits (Zoph et al. 2022, arXiv 2202.08906, equation 5)."""
     load_E: Tensor
     """Share of routed copies per expert; sums to 1. Detached."""
     entropy: Tensor
     """Mean entropy in nats of the router's probabilities; log E when undecided. Detached."""
-    penalty: Tensor | float = 0.0
-    """What the two losses add to the training loss."""
 
 
-def balance_loss(probability_NE: Tensor, load_E: Tensor) -> Tensor:
+def balance_loss(probability_E: Tensor, load_E: Tensor) -> Tensor:
     """E * sum_e load_e * mean probability_e (Fedus et al. 2021, arXiv 2101.03961, equation 4).
 
-    1 when both are uniform, E when every token goes to one expert.
+    1 when both are uniform, E when every token goes to one expert. It is linear in the probabilities: with
+    the load of the whole batch, the mean over its parts is that of the whole, and so is that of gradients.
     """
-    return load_E.shape[0] * torch.dot(load_E, probability_NE.mean(0))
+    return load_E.shape[0] * torch.dot(load_E, probability_E)
 
 
 def mixture_of_experts(
@@ -60,22 +51,21 @@ def mixture_of_experts(
     top_k: int,
     epsilon: float,
     bias_E: Tensor | None = None,
-    whole_batch: WholeBatch | None = None,
-) -> tuple[Tensor, Routing]:
+) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Route each token of norm(x) through its top-k experts.
 
     Args:
         bias_E: added to the probabilities where experts are chosen; None for no bias.
-        whole_batch: for the load, if this is a part of a batch.
 
     Returns:
-        What the experts add to x (B, T, D), and the routing; its penalty is for the caller to set.
+        What the experts add to x (B, T, D), and the fields of `Routing`: not the named tuple itself, which
+        compiled code of torch 2.11 cannot give back.
     """
     if runs_by_hand(x_BTD):
         y_BTD, *routing = experts_by_hand.MixtureOfExperts.apply(
-            x_BTD, gain_D, router_ED, gate_up_E2FD, down_EDF, top_k, epsilon, bias_E, whole_batch
+            x_BTD, gain_D, router_ED, gate_up_E2FD, down_EDF, top_k, epsilon, bias_E
         )
-        return y_BTD, Routing(*routing)
+        return y_BTD, tuple(routing)
     h_ND = rms_norm(x_BTD, gain_D, epsilon).flatten(0, 1)
     logits_NE = F.linear(h_ND, router_ED).float()
     p_NE = logits_NE.softmax(-1)
@@ -84,8 +74,6 @@ def mixture_of_experts(
     if top_k > 1:
         gate_Nk = gate_Nk / gate_Nk.sum(-1, keepdim=True)
     order_M, ends_E, load_E = sort_by_expert(expert_Nk, router_ED.shape[0])
-    if whole_batch is not None:
-        whole_batch(load_E)
     # Copies are made by expand and moved by a permutation: backward sums the copies of a token in a
     # fixed order, where index_add would leave the order to the GPU's scheduler.
     copies_MD = h_ND.unsqueeze(1).expand(-1, top_k, -1).reshape(-1, h_ND.shape[1])
@@ -98,7 +86,7 @@ def mixture_of_experts(
     y_ND = (y_NkD * gate_Nk.unsqueeze(-1).to(y_NkD.dtype)).sum(1)
     entropy = torch.special.entr(p_NE.detach()).sum(-1).mean()
     z_loss = logits_NE.logsumexp(-1).square().mean()
-    return y_ND.view(x_BTD.shape), Routing(balance_loss(p_NE, load_E), z_loss, load_E, entropy)
+    return y_ND.view(x_BTD.shape), (p_NE.mean(0), z_loss, load_E, entropy)
 
 
 def sort_by_expert(expert_Nk: Tensor, n_experts: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -19,10 +19,10 @@ from stepladder.models.by_hand import normalise, normalise_backward
 
 
 class MixtureOfExperts(Function):
-    """f(norm(x)), balance loss, z-loss, load and entropy; see `experts.mixture_of_experts`."""
+    """f(norm(x)), mean probabilities, z-loss, load and entropy; see `experts.mixture_of_experts`."""
 
     @staticmethod
-    def forward(ctx, x_BTD, gain_D, router_ED, gate_up, down, top_k, epsilon, bias_E, whole_batch):
+    def forward(ctx, x_BTD, gain_D, router_ED, gate_up, down, top_k, epsilon, bias_E):
         ctx.set_materialize_grads(False)
         ctx.shape = x_BTD.shape
         unit, factor = normalise(x_BTD.reshape(-1, x_BTD.shape[-1]), epsilon)
@@ -56,23 +56,20 @@ class MixtureOfExperts(Function):
         y_ND = torch.zeros_like(h_ND).index_add_(0, token_M, y_MD * share_M1)
 
         load_E = count_E.to(p_EN.dtype).div_(N * top_k)
-        if whole_batch is not None:
-            whole_batch(load_E)
-        balance = E * torch.dot(load_E, p_EN.mean(1))
         entropy = torch.dot(p_EN.view(-1), log_p_EN.view(-1)).div_(-N)
         z_loss = torch.dot(logsumexp_N, logsumexp_N).div_(N)
-        router = (h_ND, unit, factor, p_EN, gate_Nk, total_N1, expert_Nk, order_M, token_M, load_E, ends_E)
+        router = (h_ND, unit, factor, p_EN, gate_Nk, total_N1, expert_Nk, order_M, token_M, ends_E)
         router = (*router, logsumexp_N)
         ctx.save_for_backward(*router, x_MD, gate, up, silu, hidden, y_MD, share_M1)
         ctx.weights = (gain_D, router_ED, gate_up, down)
         ctx.mark_non_differentiable(load_E, entropy)
-        return y_ND.view(x_BTD.shape), balance, z_loss, load_E, entropy
+        return y_ND.view(x_BTD.shape), p_EN.mean(1), z_loss, load_E, entropy
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, d_y, d_balance, d_z_loss, _load, _entropy):
+    def backward(ctx, d_y, d_probability_E, d_z_loss, _load, _entropy):
         h_ND, unit, factor, p_EN, gate_Nk, total_N1, expert_Nk, order_M, token_M, *rest = ctx.saved_tensors
-        load_E, ends_E, logsumexp_N, x_MD, gate, up, silu, hidden, y_MD, share_M1 = rest
+        ends_E, logsumexp_N, x_MD, gate, up, silu, hidden, y_MD, share_M1 = rest
         gain_D, router_ED, gate_up, down = ctx.weights
         if d_y is None:  # only the router's losses were differentiated
             d_y = h_ND.new_zeros(ctx.shape)
@@ -92,8 +89,9 @@ class MixtureOfExperts(Function):
         d_gate_Nk = torch.empty_like(d_share_M).scatter_(0, order_M, d_share_M).view(gate_Nk.shape)
         if total_N1 is not None:
             d_gate_Nk = (d_gate_Nk - (d_gate_Nk * gate_Nk).sum(1, keepdim=True)).div_(total_N1)
-        uniform_E = load_E * (0.0 if d_balance is None else d_balance * len(load_E) / len(h_ND))
-        d_p_NE = uniform_E.repeat(len(h_ND), 1).scatter_add_(1, expert_Nk, d_gate_Nk)
+        if d_probability_E is None:
+            d_probability_E = h_ND.new_zeros(len(p_EN))
+        d_p_NE = (d_probability_E / len(h_ND)).repeat(len(h_ND), 1).scatter_add_(1, expert_Nk, d_gate_Nk)
         d_logits_EN = torch._softmax_backward_data(d_p_NE.t().contiguous(), p_EN, 0, p_EN.dtype)
         if d_z_loss is not None:
             d_logits_EN.addcmul_(p_EN, logsumexp_N * (2 * d_z_loss / len(h_ND)))
@@ -101,7 +99,7 @@ class MixtureOfExperts(Function):
         d_h_ND.addmm_(d_logits_EN.t(), router_ED)
         d_gain_D = (d_h_ND * unit).sum(0)
         d_x = normalise_backward(d_h_ND.mul_(gain_D), unit, factor)
-        return d_x.view(ctx.shape), d_gain_D, d_router_ED, d_gate_up, d_down, None, None, None, None
+        return d_x.view(ctx.shape), d_gain_D, d_router_ED, d_gate_up, d_down, None, None, None
 
 
 def _grouped(a: Tensor, b: Tensor, ends_E: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """Feed-forward modules: dense SwiGLU and a dropless mixture of SwiGLU experts.
 
-Every feed-forward module maps the residual stream x (B, T, D) to `(x + f(norm(x)), Routing or None)`.
+Every feed-forward module maps the residual stream x (B, T, D) to x + f(norm(x)), and the fields of `Routing`
+or None.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from stepladder.models.experts import Routing, WholeBatch, mixture_of_experts
+from stepladder.models.experts import Routing, balance_loss, mixture_of_experts
 from stepladder.models.functional import EPSILON, swiglu
 
 
@@ -45,7 +46,6 @@ class MixtureOfExperts(nn.Module):
         self.balance_loss_weight = balance_loss_weight
         self.z_loss_weight = z_loss_weight
         self.bias_rate = bias_rate
-        self.whole_batch: WholeBatch | None = None
         self.gain = nn.Parameter(torch.ones(d_model))
         self.router = nn.Parameter(torch.empty(n_experts, d_model))
         self.gate_up = nn.Parameter(torch.empty(n_experts, 2 * d_expert, d_model))
@@ -56,18 +56,25 @@ class MixtureOfExperts(nn.Module):
             self.shared["gate_up"] = nn.Parameter(torch.empty(2 * n_shared_experts * d_expert, d_model))
             self.shared["down"] = nn.Parameter(torch.empty(d_model, n_shared_experts * d_expert))
 
-    def forward(self, x_BTD: Tensor) -> tuple[Tensor, Routing]:
-        """x and what the experts add to it; see `Routing` for what is reported."""
-        # Evaluation (no gradients) has no use for it, and ranks may have unequal numbers of batches there.
-        whole_batch = self.whole_batch if torch.is_grad_enabled() else None
+    def forward(self, x_BTD: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """x and what the experts add to it; the fields of `Routing`."""
         weights = (self.gain, self.router, self.gate_up, self.down)
-        y_BTD, routing = mixture_of_experts(x_BTD, *weights, self.top_k, EPSILON, self.bias, whole_batch)
+        y_BTD, routing = mixture_of_experts(x_BTD, *weights, self.top_k, EPSILON, self.bias)
         if self.shared:
             x_BTD = swiglu(x_BTD, self.gain, self.shared["gate_up"], self.shared["down"], EPSILON)
-        penalty = routing.balance_loss * self.balance_loss_weight
+        return x_BTD + y_BTD, routing
+
+    def losses(self, routing: Routing, load_E: Tensor) -> tuple[Tensor, Tensor]:
+        """Balance loss of a part of a batch, 1 when uniform, and what the router adds to the training loss.
+
+        Args:
+            load_E: share of routed copies per expert, of the whole batch.
+        """
+        balance = balance_loss(routing.probability_E, load_E)
+        penalty = balance * self.balance_loss_weight
         if self.z_loss_weight:
             penalty = penalty + routing.z_loss * self.z_loss_weight
-        return x_BTD + y_BTD, routing._replace(penalty=penalty)
+        return balance, penalty
 
     @torch.no_grad()
     def balance(self, load_E: Tensor) -> None:

@@ -9,6 +9,8 @@ F hidden width, N = B x T.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -48,6 +50,7 @@ def attention(
     rotation: Rotation,
     epsilon: float,
     window: int | None = None,
+    visible: Any = None,
 ) -> Tensor:
     """x + causal grouped-query self-attention of norm(x), with rotary positions and optional QK-norm.
 
@@ -58,6 +61,7 @@ def attention(
         gain_q_C, gain_k_C: gains of the RMS norm of queries and keys per head; None for no norm.
         rotation: see `rotary.rotation_table`, for exactly T positions.
         window: positions that a query sees, itself included; None for all before it.
+        visible: on a GPU, `windowed.blocks` of the window.
     """
     B, T = x_BTD.shape[:2]
     window = None if window is None or window >= T else window
@@ -73,22 +77,24 @@ def attention(
     if gain_q_C is not None and gain_k_C is not None:
         q, k = rms_norm(q, gain_q_C.to(q.dtype), epsilon), rms_norm(k, gain_k_C.to(k.dtype), epsilon)
     q, k = rotate(q, rotation.turn_TP2), rotate(k, rotation.turn_TP2)
-    o_BHTC = masked_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), window)
+    o_BHTC = masked_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), window, visible)
     return x_BTD + linear(o_BHTC.transpose(1, 2).reshape(B, T, H * C), out_weight)
 
 
-def masked_attention(q_BHTC: Tensor, k_BKTC: Tensor, v_BKTC: Tensor, window: int | None) -> Tensor:
+def masked_attention(
+    q_BHTC: Tensor, k_BKTC: Tensor, v_BKTC: Tensor, window: int | None, visible: Any = None
+) -> Tensor:
     """Causal attention (B, H, T, C), over the last `window` positions if there is a window.
 
-    On GPU a window goes through flex_attention, which skips blocks of keys that no query of a block may
-    see. SDPA with a mask computes all of them, but needs no compilation: it serves the odd batches that are
-    evaluated without.
+    With `visible` (on a GPU) a window goes through flex_attention, which skips blocks of keys that no query
+    of a block may see. SDPA with a mask computes all of them, but needs no compilation: it serves the odd
+    batches that are evaluated without.
     """
     T, grouped = q_BHTC.shape[2], q_BHTC.shape[1] != k_BKTC.shape[1]
     if window is None:
         return F.scaled_dot_product_attention(q_BHTC, k_BKTC, v_BKTC, is_causal=True, enable_gqa=grouped)
-    if q_BHTC.device.type == "cuda" and (torch.compiler.is_compiling() or torch.is_grad_enabled()):
-        return windowed.attention(q_BHTC, k_BKTC, v_BKTC, window)
+    if visible is not None and (torch.compiler.is_compiling() or torch.is_grad_enabled()):
+        return windowed.attention(q_BHTC, k_BKTC, v_BKTC, visible)
     mask = windowed.mask(T, window, q_BHTC.device)
     return F.scaled_dot_product_attention(q_BHTC, k_BKTC, v_BKTC, attn_mask=mask, enable_gqa=grouped)
 

@@ -8,11 +8,14 @@ Shapes: B batch, T positions, D model width, V vocabulary.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from stepladder.models import windowed
 from stepladder.models.cross_entropy import linear_cross_entropy
 from stepladder.models.experts import Routing
 from stepladder.models.functional import EPSILON, attention, rms_norm
@@ -34,10 +37,18 @@ class Attention(nn.Module):
         self.gain_q = nn.Parameter(torch.ones(model.d_head)) if model.qk_norm else None
         self.gain_k = nn.Parameter(torch.ones(model.d_head)) if model.qk_norm else None
 
-    def forward(self, x_BTD: Tensor, rotation: Rotation) -> Tensor:
+    def forward(self, x_BTD: Tensor, rotation: Rotation, visible: Any = None) -> Tensor:
         """x and what attention adds to it."""
         gains = (self.gain_q, self.gain_k)
-        return attention(x_BTD, self.gain, self.qkv, self.out, *gains, rotation, EPSILON, self.window)
+        return attention(
+            x_BTD, self.gain, self.qkv, self.out, *gains, rotation, EPSILON, self.window, visible
+        )
+
+    def visible(self, x_BTD: Tensor) -> Any:
+        """What a GPU is told of the window; None if there is nothing to tell."""
+        if self.window is None or self.window >= x_BTD.shape[1] or x_BTD.device.type != "cuda":
+            return None
+        return windowed.blocks(x_BTD.shape[1], self.window, x_BTD.device)
 
 
 class Layer(nn.Module):
@@ -48,9 +59,11 @@ class Layer(nn.Module):
         self.attention = Attention(model, attention_window(model, index))
         self.feed_forward = load("architectures", model.architecture).build_feed_forward(model, index)
 
-    def forward(self, x_BTD: Tensor, rotation: Rotation) -> tuple[Tensor, Routing | None]:
-        """The next layer's input, and what the router did if there is one."""
-        return self.feed_forward(self.attention(x_BTD, rotation))
+    def forward(
+        self, x_BTD: Tensor, rotation: Rotation, visible: Any = None
+    ) -> tuple[Tensor, tuple[Tensor, ...] | None]:
+        """The next layer's input, and the fields of `Routing` if there is a router."""
+        return self.feed_forward(self.attention(x_BTD, rotation, visible))
 
 
 class Transformer(nn.Module):
@@ -92,11 +105,13 @@ class Transformer(nn.Module):
 
     def apply_layer(self, layer: Layer, x_BTD: Tensor, rotation: Rotation) -> tuple[Tensor, Routing | None]:
         """One layer; with `recompute` its inner results are not kept."""
+        inputs = (x_BTD, rotation, layer.attention.visible(x_BTD))
         if self.recompute and torch.is_grad_enabled():
             # no layer draws random numbers, so that there is no generator's state to keep
-            result = checkpoint(layer, x_BTD, rotation, use_reentrant=False, preserve_rng_state=False)
-            return result  # type: ignore[no-any-return]
-        return layer(x_BTD, rotation)  # type: ignore[no-any-return]
+            x_BTD, routing = checkpoint(layer, *inputs, use_reentrant=False, preserve_rng_state=False)
+        else:
+            x_BTD, routing = layer(*inputs)
+        return x_BTD, None if routing is None else Routing(*routing)
 
     @property
     def head(self) -> Tensor:

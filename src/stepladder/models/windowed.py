@@ -19,14 +19,17 @@ def mask(T: int, window: int, device: torch.device) -> Tensor:
     return (distance >= 0) & (distance < window)
 
 
-def attention(q_BHTC: Tensor, k_BKTC: Tensor, v_BKTC: Tensor, window: int) -> Tensor:
-    """Attention within the window by flex_attention, whose kernel visits only blocks that hold a visible
-    key."""
+def attention(q_BHTC: Tensor, k_BKTC: Tensor, v_BKTC: Tensor, visible: Any) -> Tensor:
+    """Attention within the window by flex_attention, whose kernel visits only blocks that hold a visible key.
+
+    Args:
+        visible: what `blocks` gave.
+    """
     from torch.nn.attention.flex_attention import flex_attention
 
-    T, grouped = q_BHTC.shape[2], q_BHTC.shape[1] != k_BKTC.shape[1]
+    grouped = q_BHTC.shape[1] != k_BKTC.shape[1]
     flex = flex_attention if torch.compiler.is_compiling() else _compiled()
-    return flex(q_BHTC, k_BKTC, v_BKTC, block_mask=_blocks(T, window, q_BHTC.device), enable_gqa=grouped)
+    return flex(q_BHTC, k_BKTC, v_BKTC, block_mask=visible, enable_gqa=grouped)
 
 
 @lru_cache
@@ -38,7 +41,11 @@ def _compiled() -> Any:
 
 
 @lru_cache
-def _blocks(T: int, window: int, device: torch.device) -> Any:
+def blocks(T: int, window: int, device: torch.device) -> Any:
+    """Which blocks of keys each block of queries sees, for `attention`.
+
+    To be called outside compiled code, which would make it anew, from all T x T pairs, in every layer.
+    """
     from torch.nn.attention.flex_attention import create_block_mask
 
     def visible(_batch: Tensor, _head: Tensor, query: Tensor, key: Tensor) -> Tensor:

@@ -7,7 +7,6 @@ start (the micro-batch) is kept with the checkpoints.
 from __future__ import annotations
 
 import os
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,12 +14,13 @@ import torch
 from torch import Tensor
 
 from stepladder.data.batches import Corpus
+from stepladder.models.feed_forward import MixtureOfExperts
 from stepladder.record.cost import parameters
 from stepladder.record.spec import ModelSpec
 from stepladder.schema.execution import EngineOptions
 from stepladder.training.distributed import World
 from stepladder.training.feed import Place, read_batch
-from stepladder.training.objective import Objective, WholeBatch
+from stepladder.training.objective import Objective
 from stepladder.training.sharding import REPLICATED, Kind, Sharding
 
 if TYPE_CHECKING:
@@ -28,6 +28,12 @@ if TYPE_CHECKING:
 
 BYTES_PER_PARAMETER = 20
 """fp32 weight, gradient twice (parameters' own and gathered) and two moments."""
+
+ENOUGH_POSITIONS = 2**16
+"""In a micro-batch: more are no faster, and every size that is tried is compiled anew."""
+
+MOST_MEMORY = 0.9
+"""Share of an accelerator's memory that a step may take: evaluation and fragments want the rest."""
 
 SHARE_OF_MEMORY = 0.5
 """Of an accelerator's memory that weights and moments may take before they are sharded; activations want the
@@ -81,19 +87,16 @@ def _needed(model: ModelSpec, world: World, device: torch.device) -> str:
     return "hybrid" if 1 < world.local_size < world.size and state / world.local_size <= room else "full"
 
 
-def compile_layers(objective: Objective, backend: str = "inductor") -> None:
+def compile_layers(objective: Objective, precision: str, backend: str = "inductor") -> None:
     """Compile each layer for static shapes: equal layers share one compilation, so that it takes seconds
-    at any depth, where the whole model would take minutes."""
-    _keep_loads_out_of_graphs()
+    at any depth, where the whole model would take minutes.
+
+    In fp32 layers with experts stay as they are: the compiler knows grouped products in bf16 only.
+    """
     for layer in objective.layers():
-        layer.compile(dynamic=False, backend=backend)
-
-
-@cache
-def _keep_loads_out_of_graphs() -> None:
-    """Compiled code leaves the exchange of loads to Python. No decorator says so, because it would import
-    the compiler, which takes longer than torch and which runs on CPU do not need."""
-    WholeBatch.__call__ = torch.compiler.disable(WholeBatch.__call__)  # type: ignore[method-assign]
+        routed = any(isinstance(module, MixtureOfExperts) for module in layer.modules())
+        if not (routed and precision == "fp32"):
+            layer.compile(dynamic=False, backend=backend)
 
 
 def settle_micro_batch(trainer: Trainer, options: EngineOptions, corpus: Corpus) -> None:
@@ -125,30 +128,48 @@ def fit_memory(trainer: Trainer, inputs_BTS: Tensor, targets_BTL: Tensor) -> Non
     """Find the largest micro-batch that fits, by trying; recompute activations only if a single sequence does
     not.
 
-    Halves from all of this rank's sequences. Leaves no trace in weights, moments or the data order.
+    Halves from all of this rank's sequences, or as many as keep the device busy. Leaves no trace in weights,
+    moments or the data order.
 
     Raises:
         torch.OutOfMemoryError: one sequence does not fit even so.
     """
-    rows = len(inputs_BTS)
+    sequences, positions = inputs_BTS.shape[:2]
+    most = rows = _divisor(sequences, max(1, ENOUGH_POSITIONS // positions))
     while True:
         trainer.micro_batch = rows
-        try:
-            trainer.gradients(inputs_BTS[: 2 * rows], targets_BTL[: 2 * rows])
+        if _fits(trainer, inputs_BTS[: 2 * rows], targets_BTL[: 2 * rows]):
             return
-        except torch.OutOfMemoryError:
-            # the exception's frames hold the activations: retry outside this block
-            pass
         trainer.optimizer.forget()
         torch.cuda.empty_cache()
         if rows > 1:
-            rows = max(d for d in range(1, rows // 2 + 1) if len(inputs_BTS) % d == 0)
+            rows = _divisor(sequences, rows // 2)
         elif not trainer.model.recompute:
             trainer.model.recompute = True
-            rows = len(inputs_BTS)
+            rows = most
         else:
             raise torch.OutOfMemoryError(
                 f"{trainer.spec.id}: one sequence of {inputs_BTS.shape[1]} positions does not fit on "
                 f"{trainer.device}, even with its activations computed twice: shard the model "
                 "(execution.sharding: full, with more accelerators_per_run) or shorten sequence_length"
             )
+
+
+def _divisor(sequences: int, most: int) -> int:
+    """Largest divisor of `sequences` that is at most `most`."""
+    return max(d for d in range(1, min(sequences, most) + 1) if sequences % d == 0)
+
+
+def _fits(trainer: Trainer, inputs_BTS: Tensor, targets_BTL: Tensor) -> bool:
+    """Whether the gradients of these sequences can be had without filling the device."""
+    device = trainer.device
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    try:
+        trainer.gradients(inputs_BTS, targets_BTL)
+    except torch.OutOfMemoryError:  # its frames hold the activations until this block is left
+        return False
+    if device.type != "cuda":
+        return True
+    room = MOST_MEMORY * torch.cuda.get_device_properties(device).total_memory
+    return torch.cuda.max_memory_allocated(device) <= room

@@ -5,6 +5,7 @@ Shapes: B sequences, T positions, S tokens per bag, D model width.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -53,28 +54,28 @@ class Objective(nn.Module):
         return [module for module in self.model.modules() if isinstance(module, MixtureOfExperts)]
 
 
-class WholeBatch:
-    """Load of a MoE layer over a step's whole batch: all ranks, and the micro-batches so far.
+class Loads:
+    """Loads of the experts over a step's whole batch: all ranks, and the micro-batches so far.
 
     The balance loss of a micro-batch sees the mean load of those before it and its own (Qiu et al. 2025,
-    arXiv 2501.11873, section 3.2: a buffer in place of a second pass).
+    arXiv 2501.11873, section 3.2: a buffer in place of a second pass). Layers only report theirs, so that
+    compiled code has nothing to exchange.
+
+    Shapes: L MoE layers, E experts.
     """
 
-    def __init__(self, mean_over_ranks: Any) -> None:
+    def __init__(self, mean_over_ranks: Callable[[Tensor], Tensor]) -> None:
         self.mean_over_ranks = mean_over_ranks
-        self.total: Tensor | None = None
-        self.count = 0
-        self.replay = False
-        """Set during the backward pass: a layer that is computed again gets the load it had."""
+        self.begin_step()
 
     def begin_step(self) -> None:
         """Forget the step before."""
-        self.total, self.count = None, 0
+        self.total_LE: Tensor | None = None
+        self.parts = 0
 
-    def __call__(self, load_E: Tensor) -> Tensor:
-        """Make the load of a micro-batch that of the batch so far, in place."""
-        if not self.replay:
-            self.mean_over_ranks(load_E)
-            self.total = load_E.clone() if self.total is None else self.total + load_E
-            self.count += 1
-        return load_E.copy_(self.total / self.count)
+    def add(self, routings: list[Routing]) -> Tensor:
+        """Take in a micro-batch; returns the load (L, E) of the batch so far."""
+        load_LE = self.mean_over_ranks(torch.stack([routing.load_E for routing in routings]))
+        self.total_LE = load_LE if self.total_LE is None else self.total_LE + load_LE
+        self.parts += 1
+        return self.total_LE / self.parts

@@ -22,7 +22,7 @@ from stepladder.models.transformer import Transformer
 from stepladder.record.spec import RunSpec
 from stepladder.training.distributed import ALONE, Ranks
 from stepladder.training.engine import compile_layers
-from stepladder.training.objective import Objective, WholeBatch
+from stepladder.training.objective import Loads, Objective
 from stepladder.training.optimizer import Optimizer, learning_rate_multiplier
 from stepladder.training.sharding import REPLICATED, Sharding, shard
 
@@ -78,9 +78,9 @@ class Trainer:
         self.mixtures = self.objective.mixtures()
         self.last_load_LE = torch.empty(0)
         """Load of each MoE layer in the newest step."""
-        self.loads = [WholeBatch(ranks.mean_) for _ in self.mixtures]
+        self.loads = Loads(ranks.mean_)
         if compiled:
-            compile_layers(self.objective)
+            compile_layers(self.objective, spec.precision)
         self.optimizer = Optimizer(
             self.objective, spec.optimizer, shard(self.objective, sharding, device, spec.precision)
         )
@@ -107,54 +107,43 @@ class Trainer:
         """
         rows = self.micro_batch or len(inputs_BTS)
         parts = list(zip(inputs_BTS.split(rows), targets_BTL.split(rows), strict=True))
-        self.prepare_loads(len(parts))
+        self.loads.begin_step()
         results = []
         for number, (inputs, targets) in enumerate(parts, start=1):
             if self.sharding.shards:  # gradients travel once, with the last part
                 self.objective.set_requires_gradient_sync(number == len(parts))
             with self.autocast():
                 loss, routings = self.objective(inputs, targets)
-            total = loss + sum(routing.penalty for routing in routings)
+            balance_L, penalty = self.router_losses(routings)
+            total = loss + penalty
             tick("forward")
-            self.backward(total / len(parts) if len(parts) > 1 else total)
+            (total / len(parts) if len(parts) > 1 else total).backward()
             tick("backward")
-            results.append((loss.detach(), routings))
+            results.append((loss.detach(), balance_L, routings))
         self.optimizer.gather()
         return self.measure(results)
 
-    def prepare_loads(self, parts: int) -> None:
-        """Let MoE layers see the whole batch's load, if it is in several parts or on several ranks."""
-        for mixture, load in zip(self.mixtures, self.loads, strict=True):
-            load.begin_step()
-            mixture.whole_batch = load if parts > 1 or self.ranks.several else None
-
-    def backward(self, total: Tensor) -> None:
-        """Gradients; layers that are computed again on the way see the loads that they saw."""
-        for load in self.loads:
-            load.replay = True
-        total.backward()
-        for load in self.loads:
-            load.replay = False
+    def router_losses(self, routings: list[Routing]) -> tuple[list[Tensor], Tensor | float]:
+        """Balance loss of each MoE layer, and what they all add to the training loss, for a micro-batch."""
+        if not routings:
+            return [], 0.0
+        load_LE = self.last_load_LE = self.loads.add(routings)
+        layers = zip(self.mixtures, routings, load_LE, strict=True)
+        losses = [mixture.losses(routing, load_E) for mixture, routing, load_E in layers]
+        return [balance.detach() for balance, _ in losses], sum(penalty for _, penalty in losses)
 
     @torch.no_grad()
-    def measure(self, results: list[tuple[Tensor, list[Routing]]]) -> Metrics:
-        """Metrics of a step from those of its parts."""
-        losses = [loss for loss, _ in results]
+    def measure(self, results: list[tuple[Tensor, list[Tensor], list[Routing]]]) -> Metrics:
+        """Metrics of a step from those of its parts: loss, balance losses and routings."""
+        losses, balances, routings = zip(*results, strict=True)
         loss = losses[0] if len(losses) == 1 else torch.stack(losses).mean()
-        if not results[0][1]:
+        if not self.mixtures:
             return Metrics(loss, loss, *(None,) * 6)
-
-        def mean(field: str) -> Tensor:
-            return torch.stack(
-                [torch.stack([getattr(r, field) for r in routings]) for _, routings in results]
-            ).mean(0)
-
-        # The last part's load is that of all parts.
-        load_LE = torch.stack([routing.load_E for routing in results[-1][1]])
+        # The load after the last part is that of all parts.
+        load_LE = self.last_load_LE
         most_L, least_L = load_LE.amax(1) * load_LE.shape[1], load_LE.amin(1) * load_LE.shape[1]
-        entropy_L = mean("entropy")
-        self.last_load_LE = load_LE
-        balance = mean("balance_loss").detach().mean()
+        entropy_L = torch.stack([torch.stack([r.entropy for r in part]) for part in routings]).mean(0)
+        balance = torch.stack([torch.stack(part) for part in balances]).mean(0).mean()
         return Metrics(loss, loss, balance, most_L.mean(), entropy_L.mean(), most_L, least_L, entropy_L)
 
     def average_gradient(self) -> None:
