@@ -104,7 +104,7 @@ def batches(spec: RunSpec) -> Batches:
     """Inputs and targets of every step, on the CPU."""
     tokens, found = text(2**21), []
     for phase in spec.recipe.phases:
-        width = phase.positions * phase.bag_size + phase.targets * phase.bag_size
+        width = phase.positions * phase.bag_size + phase.targets
         for _ in range(phase.steps):
             first = len(found) * 104_729
             starts = [(first + row * 7919) % (len(tokens) - width) for row in range(phase.sequences)]

@@ -91,6 +91,9 @@ def test_records_made_before_documents_had_a_version_hold():
         seeds={"d1": 2, **dict.fromkeys(FLOPS, 2)},
         rungs={"d1": 8e9, **FLOPS},
     )
+    # synthetic losses differ between processors in the last bit: take those that the record was made of
+    recorded = runs["id"].map({run: made.loss for run, made in record.inputs.items()})
+    runs["loss"] = recorded.fillna(runs["loss"])
     found = check_record(record, runs.assign(lineage_started="2027-01-01T00:00:00Z"), CONFIG, "code")
     assert found.whole and found.before and found.inputs_changed == ()
     assert None not in [row.observed for row in found.predictions]

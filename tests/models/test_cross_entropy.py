@@ -75,3 +75,9 @@ def test_logits_of_all_positions_never_exist(monkeypatch):
     with torch.autograd.graph.saved_tensors_hooks(lambda t: sizes.append(t.numel()) or t, lambda t: t):
         linear_cross_entropy(x, weight, torch.zeros(64, 1, dtype=torch.int64))
     assert sum(sizes) <= 2 * (x.numel() + weight.numel()) < 64 * 1000
+
+
+def test_targets_of_other_positions_are_refused(inputs):
+    """Slices of a longer list would go through unnoticed."""
+    with pytest.raises(ValueError, match="7 positions have targets for 9"):
+        linear_cross_entropy(*inputs, torch.zeros(9, 1, dtype=torch.long))

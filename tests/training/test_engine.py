@@ -73,6 +73,21 @@ def test_layers_can_be_captured_by_the_compiler(make_run, small_corpus, variant,
     torch.testing.assert_close(compiled, eager, rtol=1e-2, atol=1e-3)
 
 
+def test_a_layer_with_experts_is_one_graph(make_run, small_corpus):
+    """Also in micro-batches, whose loads are exchanged outside: a break in the graph costs speed, and what is
+    handed over there has to be known to the compiler."""
+    counters = torch._dynamo.utils.counters
+
+    def compile_parts(trainer):
+        trainer.micro_batch = 2
+        compile_layers(trainer.objective, "bf16", "aot_eager")
+
+    counters.clear()
+    train_some(make_run("moe", "tst", precision="bf16"), small_corpus, 2, compile_parts)
+    assert counters["stats"]["calls_captured"] > 0
+    assert not counters["graph_break"]
+
+
 class Full(Trainer):
     """An accelerator on which so many sequences fit, and so many more if activations are recomputed."""
 
@@ -95,6 +110,14 @@ def test_micro_batch_is_the_largest_that_fits(make_run, monkeypatch, fits, expec
     assert (trainer.micro_batch, trainer.model.recompute) == expected
     for name, tensor in trainer.state().items():
         assert torch.equal(tensor, before[name]), name
+
+
+def test_a_micro_batch_is_no_larger_than_fills_a_device(make_run, monkeypatch):
+    monkeypatch.setattr(Full, "fits", 9)
+    monkeypatch.setattr("stepladder.training.engine.ENOUGH_POSITIONS", 40)
+    trainer = Full(make_run(), CPU)
+    fit_memory(trainer, *(torch.randint(256, (6, 16, 1)) for _ in range(2)))
+    assert trainer.micro_batch == 2  # of 16 positions; three sequences divide the batch, and are too many
 
 
 def test_a_sequence_that_never_fits_is_named(make_run, monkeypatch):

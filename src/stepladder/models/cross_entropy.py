@@ -33,7 +33,12 @@ def linear_cross_entropy(x_ND: Tensor, weight_VD: Tensor, targets_NS: Tensor) ->
 
     Under autocast the products run in its dtype; softmax and loss are fp32 in any case, and so is the sum of
     the weight's gradient over chunks. Double backward is not supported.
+
+    Raises:
+        ValueError: inputs and targets are of unequal numbers of positions.
     """
+    if len(x_ND) != len(targets_NS):
+        raise ValueError(f"{len(x_ND)} positions have targets for {len(targets_NS)}")
     kind = x_ND.device.type
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x_ND.dtype
     with torch.autocast(kind, enabled=False):
