@@ -60,7 +60,7 @@ def test_a_comparison_is_read_back_as_it_was(law, runs, tmp_path):
     [
         ("[1, 2]", "no law of the loss"),
         ("loss 1.2", "not JSON"),
-        ('{"axis": "flops", "schema_version": 2}', "content_sha256"),
+        ('{"axis": "flops", "schema_version": 3}', "content_sha256"),
         ('{"method": "isoflop"}', "no law of the loss"),
     ],
 )

@@ -43,6 +43,10 @@ BROKEN = {
         ("baseline: dense-b", "baseline: sparse-b"),
         ["analysis.baseline", "dense-baseline"],
     ),
+    "more rungs asked for than there are": (
+        ("baseline: dense-b", "verdict: {minimal_rungs: 5}\n  baseline: dense-b"),
+        ["analysis.verdict.minimal_rungs", "5 rungs are asked for", "ladder has 2", "add rungs"],
+    ),
     "sweep of an unknown rung": (
         ("shape:", "sweep: {rungs: [d9], learning_rate_factors: [0.5, 1, 2]}\nshape:"),
         ["sweep.rungs[0]", '"d9"', "this ladder has: d2, d3"],

@@ -11,11 +11,12 @@ from typing import ClassVar, Generic, Literal, TypeVar
 import numpy as np
 from pydantic import Field
 
-from stepladder.decision.cells import Cells, Misfit
+from stepladder.decision.cells import Cells
+from stepladder.decision.misfit import Misfit
 from stepladder.documents.document import Document, Part
 from stepladder.laws.invert import ComputeLaw
 from stepladder.laws.numbers import Interval
-from stepladder.schema.analysis import AnalysisConfig, Axis
+from stepladder.schema.analysis import AnalysisConfig, Axis, MisfitPrior, StatedNoise
 
 Floor = Literal["shared", "free"] | float
 """Floor E of the variants: one for all, one each, or the value (nats/token) that it is pinned at."""
@@ -57,6 +58,9 @@ class FittedCell(Part):
     """The law's loss at that cost, nats/token."""
     residual: float
     """Log of loss over predicted."""
+    excess: float
+    """By how much its log loss is too high, where its residual shows it: taken out before the law was
+    fitted. 0 for a sound cell."""
 
 
 class Curve(Part):
@@ -117,6 +121,9 @@ class HeldOutPrediction(CellPrediction):
     """Nats/token."""
     relative_error: float
     """Observed over predicted, less 1."""
+    cost_ratio: float | None
+    """Cost at which the predicting law would reach the observed loss, over the cell's: what the error means
+    as a gain. Null where it never would."""
     inside: bool | None
     """Whether the interval holds the observed loss; null without one."""
 
@@ -161,12 +168,16 @@ class Draws(Part):
 
 
 class NoiseFound(Part):
-    """Seed noise, pooled over the ladder."""
+    """Seed noise, as a line through the rungs."""
 
-    dof: int
-    """Degrees of freedom; 0 where it is not known."""
+    dof: float
+    """Degrees of freedom behind it at the largest rung (Satterthwaite); 0 where it is not known."""
     sd_log_loss: dict[str, float | None] | None
-    """Standard deviation of one run's log loss, by variant."""
+    """Standard deviation of one run's log loss at the largest rung, by variant."""
+    sd_per_decade: float | None = None
+    """Factor by which it changes for ten times the cost, by a line that a prior holds near 1."""
+    stated: StatedNoise | None = None
+    """What the ladder states of it, null where it states nothing."""
     reason: str | None
     """Why it is not known, or null."""
 
@@ -188,8 +199,10 @@ class MadeFrom(Part):
     """Residual of log loss from which cells count linearly."""
     floor: Floor
     """What is assumed of E."""
-    misfit: Literal["estimated"] | float
-    """Standard deviation of log loss about any smooth law: as given, or from the residuals."""
+    misfit: MisfitPrior
+    """How far cells might lie off a smooth law."""
+    noise: StatedNoise | None
+    """Seed noise that is stated."""
     holdout_rungs: int
     """Largest rungs that were left out and predicted."""
 
@@ -205,6 +218,7 @@ class MadeFrom(Part):
             huber_delta=config.huber_delta,
             floor=config.floor,
             misfit=config.misfit,
+            noise=config.noise,
             holdout_rungs=config.holdout_rungs,
         )
 
@@ -218,7 +232,7 @@ class MadeFrom(Part):
 class AxisFit(Document):
     """The laws of all variants of a ladder on one cost axis."""
 
-    VERSION: ClassVar[int] = 2
+    VERSION: ClassVar[int] = 3
     SEALED: ClassVar[bool] = True
     REMEDY: ClassVar[str] = "run snakemake again, or `stepladder fit RUNS --out FILE`"
 

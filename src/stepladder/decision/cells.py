@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,10 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from stepladder.documents.document import Part
-from stepladder.laws.distributions import f_tail
 from stepladder.laws.forms import Array
-from stepladder.laws.numbers import MISFIT_LEVEL
 from stepladder.schema.analysis import AXES
 
 DECISIVE = (
@@ -45,6 +41,11 @@ class Cells:
     def cost(self, axis: str) -> Array:
         """(M,) cost on `axis`."""
         return self.table[axis].to_numpy(dtype=float)
+
+    @cached_property
+    def first_cost(self) -> pd.Series:
+        """(M,) cost on the first axis that the table has: what orders the ladder."""
+        return self.table[next(axis for axis in AXES if axis in self.table)]
 
     @cached_property
     def log_loss(self) -> Array:
@@ -122,130 +123,3 @@ def _best_factor(runs: pd.DataFrame) -> pd.DataFrame:
     means = runs.groupby([*keys, "learning_rate_factor"], sort=False)["loss"].mean().reset_index()
     best = means.loc[means.groupby(keys, sort=False)["loss"].idxmin()]
     return runs.merge(best[[*keys, "learning_rate_factor"]], on=[*keys, "learning_rate_factor"], how="inner")
-
-
-@dataclass(frozen=True)
-class SeedNoise:
-    """Seed noise of log loss, pooled over the ladder."""
-
-    covariance: Array
-    """(V, V) of the log losses of one (rung, seed) cluster: variants that read the same batches in the same
-    order have noise in common."""
-    dof: int
-    """Sum over rungs of seeds - 1, the least over variants and pairs of them that have any."""
-
-    @property
-    def sd(self) -> Array:
-        """(V,) standard deviation of one run's log loss."""
-        return np.asarray(np.sqrt(np.diag(self.covariance)))
-
-
-class Misfit(Part):
-    """How far cells lie from any smooth law, seed noise apart: a rung off its best learning rate, a law of
-    the wrong form. Independent between cells."""
-
-    sd_log_loss: float = 0.0
-    """Standard deviation of log loss."""
-    dof: int = 0
-    """Degrees of freedom behind it; 0 when it is given, not estimated."""
-
-
-def measure_noise(cells: Cells, without: Collection[str] = ()) -> SeedNoise:
-    """Pool deviations from the means of a rung over all rungs that have two seeds or more: variances over
-    each variant's own seeds, covariances over the seeds that two variants have in common.
-
-    A variant without a repeated seed is taken to be as noisy as the others on average, and pairs without
-    common repeated seeds to be as correlated as the other pairs.
-
-    Args:
-        without: rungs whose runs are not looked at, because they are being predicted.
-    """
-    runs = cells.runs[~cells.runs["rung"].isin(list(without))]
-    wide = runs.pivot_table(
-        index=["rung", "budget", "seed"], columns="variant", values="log_loss", aggfunc="mean"
-    ).reindex(columns=cells.variants)
-    V = len(cells.variants)
-    squares, dofs = np.zeros((V, V)), np.zeros((V, V), dtype=np.int64)
-    for _, group in wide.groupby(level=["rung", "budget"]):
-        values = group.to_numpy()
-        there = np.isfinite(values)
-        ran, filled = there.astype(float), np.where(there, values, 0.0)
-        centred = np.where(there, values - filled.sum(axis=0) / np.maximum(ran.sum(axis=0), 1), 0.0)
-        both = ran.T @ ran
-        # sums[v, w]: of v's deviations over the seeds that w ran too.
-        sums = centred.T @ ran
-        squares += (both > 1) * (centred.T @ centred - sums * sums.T / np.maximum(both, 1))
-        dofs += np.maximum(both - 1, 0).astype(np.int64)
-    squares, dofs = np.tril(squares), np.tril(dofs)
-    np.fill_diagonal(squares, np.maximum(np.diag(squares), 0))  # not below by rounding
-    known = dofs > 0
-    if not np.diag(known).any():
-        return SeedNoise(np.zeros((V, V)), 0)
-    pooled = squares / np.maximum(dofs, 1)
-    variance = np.diag(pooled)
-    variance = np.where(np.diag(known), variance, variance[np.diag(known)].mean())
-    sd = np.sqrt(variance)
-    scale = np.maximum(np.outer(sd, sd), 1e-300)
-    below = np.tril(known, -1)
-    typical = float((pooled / scale)[below].mean()) if below.any() else 0.0
-    correlation = np.tril(np.where(known, pooled / scale, typical), -1)
-    correlation = np.clip(correlation + correlation.T, -1, 1) + np.eye(V)
-    return SeedNoise(correlation * np.outer(sd, sd), int(dofs[np.tril(known)].min()))
-
-
-def measure_misfit(
-    cells: Cells, noise: SeedNoise, residual: Array, parameters: int, rows: npt.NDArray[np.int64]
-) -> Misfit:
-    """What the residuals of a law with so many parameters at cells `rows` show beyond the seed noise of the
-    cells.
-
-    It counts only where an F-test finds the residuals larger than seed noise explains: from the few degrees
-    of freedom of a ladder an estimate that always counts is mostly noise, and makes intervals too wide.
-    Then it is a moment estimate: the mean square of the residuals less the cells' seed variance.
-    """
-    dof = len(residual) - parameters
-    if dof < 1 or noise.dof == 0:
-        return Misfit()
-    of_cells = noise.sd[cells.variant[rows]] ** 2 / cells.table["n"].to_numpy()[rows]
-    found, explained = float((residual**2).sum()) / dof, float(of_cells.mean())
-    if found <= explained or f_tail(found / max(explained, 1e-300), dof, noise.dof) > MISFIT_LEVEL:
-        return Misfit()
-    return Misfit(sd_log_loss=float(np.sqrt(found - explained)), dof=dof)
-
-
-def draw_losses(
-    cells: Cells, noise: SeedNoise, draws: int, seed: int, misfit: Misfit | None = None
-) -> Array | None:
-    """Replicates (draws, M) of the cells' log losses; None without a repeated seed anywhere.
-
-    A parametric bootstrap over clusters (rung, seed): a cell with n seeds gets the mean of n clusters'
-    normal noise, the same clusters for every variant, so that what is common to the variants of a seed
-    cancels in their comparison. A rung with one seed borrows the noise of the others. Drawing the few
-    deviations themselves, as the textbook does, makes intervals too short and too coarse. The noise is
-    known from `noise.dof` degrees of freedom only: each replicate is scaled by sqrt(dof / chi-squared),
-    which turns normal tails into Student's t, and likewise the misfit, which no number of seeds averages
-    out.
-    """
-    if noise.dof == 0:
-        return None
-    generator = np.random.default_rng(seed)
-    V = len(cells.variants)
-    # Not positive definite when there are fewer clusters than variants: no Cholesky.
-    values, vectors = np.linalg.eigh(noise.covariance)
-    root = vectors * np.sqrt(np.maximum(values, 0))
-    scale = np.sqrt(noise.dof / generator.chisquare(noise.dof, draws))[:, None]
-    replicates = np.repeat(cells.log_loss[None], draws, axis=0)
-    for step in np.unique(cells.step):
-        here = np.flatnonzero(cells.step == step)
-        # Variants share the noise of the seeds that both of them ran, and of no others.
-        seeds = np.unique(np.concatenate([cells.seeds[cell] for cell in here]))
-        clusters = generator.standard_normal((draws, len(seeds), V)) @ root.T
-        ran = np.array([np.isin(seeds, cells.seeds[cell]) for cell in here])
-        means = np.einsum("dsm,ms->dm", clusters[:, :, cells.variant[here]], ran / ran.sum(axis=1)[:, None])
-        replicates[:, here] += scale * means
-    if misfit is not None and misfit.sd_log_loss > 0:
-        spread = misfit.sd_log_loss * generator.standard_normal(replicates.shape)
-        if misfit.dof:
-            spread *= np.sqrt(misfit.dof / generator.chisquare(misfit.dof, draws))[:, None]
-        replicates += spread
-    return replicates

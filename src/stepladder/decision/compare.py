@@ -6,12 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
-from stepladder.decision.axis_fit import AxisFit
-from stepladder.decision.cells import Cells, draw_losses, make_cells, measure_noise
+from stepladder.decision.axis_fit import AxisFit, HeldOutPrediction
+from stepladder.decision.cells import Cells, make_cells
 from stepladder.decision.comparison import Comparison, PairComparison, RankAgreement
 from stepladder.decision.gain import gain
 from stepladder.decision.interaction import interactions
 from stepladder.decision.next_runs import rank_runs
+from stepladder.decision.noise import measure_noise
+from stepladder.decision.replicates import redraw
 from stepladder.decision.run_options import NextRuns
 from stepladder.decision.seeds import noise_by_variant, rank_agreement, seed_test, seeds_needed
 from stepladder.decision.verdict import decide
@@ -44,7 +46,7 @@ def compare(runs: pd.DataFrame, fits: Mapping[Axis, AxisFit], config: AnalysisCo
         raise ValueError(f"baseline {config.baseline!r} has no runs; there are: {', '.join(cells.variants)}")
     for fit in fits.values():
         fit.check_made_from(cells, config)
-    replicates = {axis: redraw(cells, fit, config) for axis, fit in fits.items()}
+    replicates = {axis: replicates_of(cells, fit, config) for axis, fit in fits.items()}
     if unknown := set(config.references) - set(cells.variants):
         raise ValueError(f"references without runs: {', '.join(sorted(unknown))}")
     pairs = comparisons(cells, config.baseline, config.references)
@@ -69,11 +71,13 @@ def primary_axis(fits: Mapping[Axis, AxisFit]) -> Axis:
     return "flops" if "flops" in fits else next(iter(fits))
 
 
-def redraw(cells: Cells, fit: AxisFit, config: AnalysisConfig) -> Array | None:
+def replicates_of(cells: Cells, fit: AxisFit, config: AnalysisConfig) -> Array | None:
     """The replicates (B, M) that `fit`, a fit of these cells, was bootstrapped on; None where it was not."""
     if fit.misfit is None:
         return None
-    return draw_losses(cells, measure_noise(cells), config.bootstrap_draws, config.seed, fit.misfit)
+    laws = [fit.law(name) for name in cells.variants]
+    found = redraw(cells, fit.axis, config, laws, config.bootstrap_draws)
+    return None if found is None else found.losses
 
 
 def comparisons(cells: Cells, baseline: str, references: Iterable[str] = ()) -> list[tuple[str, str]]:
@@ -104,15 +108,13 @@ def _compare_pair(
     gains = {
         axis: gain(cells, replicates[axis], fit, candidate, reference, config) for axis, fit in fits.items()
     }
-    test = seed_test(cells, candidate, reference, config.verdict.alpha)
+    noise = measure_noise(cells, stated=config.noise)
+    test = seed_test(cells, noise, candidate, reference, config.verdict.alpha)
     first = fits[primary_axis(fits)]
     needed = None
     if not first.reason:
         needed = seeds_needed(cells, reference, first.law(reference), test, config)
-    held = first.held_out.predictions if first.held_out else ()
-    predicted = [row for row in held if row.variant in (candidate, reference)]
-    if {row.variant for row in predicted} != {candidate, reference}:
-        predicted = []  # the gain stands on both
+    predicted = _predicted(first, candidate, reference)
     top = cells.table["label"].iloc[int(cells.step.argmax())]
     at_top = {name for name in (candidate, reference) if top in set(cells.of(name)["label"])}
     n_rungs = len(set(cells.of(candidate)["rung"]) & set(cells.of(reference)["rung"]))
@@ -126,6 +128,15 @@ def _compare_pair(
         next_runs=_next_runs(cells, first, candidate, reference, config),
         **dict(decision),
     )
+
+
+def _predicted(fit: AxisFit, candidate: str, reference: str) -> list[HeldOutPrediction] | None:
+    """Predictions of the held-out rungs of both variants, since the gain stands on both: none if either has
+    none. None where nothing could be held out."""
+    if fit.held_out is None or fit.held_out.reason:
+        return None
+    found = [row for row in fit.held_out.predictions if row.variant in (candidate, reference)]
+    return found if {row.variant for row in found} == {candidate, reference} else []
 
 
 def _next_runs(
@@ -159,14 +170,24 @@ def _warnings(
         elif not fit.converged:
             warnings.append(f"the fit on {axis} did not converge")
         warnings += [f"on {axis}: {law.reason}" for law in fit.laws.values() if law.reason]
+    for name, law in fits[primary_axis(fits)].laws.items():
+        warnings += [
+            f"{name} at {cell.label} lies {cell.excess:.1%} above where the other rungs put it: the law was "
+            "fitted without that excess; check its learning rate"
+            for cell in law.cells
+            if cell.excess
+        ]
     first = primary_axis(fits)
     if reason := fits[first].noise.reason:
         warnings.append(f"no intervals: {reason}")
     elif fits[first].noise.dof < FEW:
         warnings.append(
-            f"seed noise rests on {fits[first].noise.dof} degrees of freedom: ends of intervals are rough, "
-            "and change with the seed of the bootstrap; repeat seeds on the smaller rungs"
+            f"seed noise rests on {fits[first].noise.dof:.1f} degrees of freedom: ends of intervals are "
+            "rough, and change with the seed of the bootstrap; repeat seeds on the smaller rungs"
         )
+    held_out = fits[first].held_out
+    if held_out is not None and held_out.reason:
+        warnings.append(f"no rung was predicted before it was used: {held_out.reason}")
     n_rungs = cells.table["rung"].nunique()
     if n_rungs < 5:
         warnings.append(

@@ -42,16 +42,16 @@ class RankAgreement(Part):
 
 
 class SeedTest(Part):
-    """Paired t-test of log loss over the (rung, seed) pairs that both variants have."""
+    """t-test of log loss at the largest rungs that both variants ran."""
 
     pairs: int
-    """Pairs of runs with the same seed at the same place."""
+    """Pairs of runs with the same seed there."""
     rungs: int
-    """Rungs, or pairs of rung and budget, that have such pairs."""
-    dof: int
-    """Degrees of freedom of the noise, which is pooled within rungs."""
+    """Rungs, or pairs of rung and budget, that were looked at."""
+    dof: float
+    """Degrees of freedom of the noise, a line over all rungs (Satterthwaite); 0 where it is not known."""
     mean_log_difference: float | None
-    """Of candidate less reference; below 0 the candidate is better. Null without a pair."""
+    """Of candidate less reference; below 0 the candidate is better. Null without a rung in common."""
     sd_log_difference: float | None = None
     """Standard deviation of the difference of one pair."""
     effect_size: float | None = None
@@ -159,7 +159,7 @@ class Interaction(Part):
 class Comparison(Document):
     """All comparisons of a ladder."""
 
-    VERSION: ClassVar[int] = 2
+    VERSION: ClassVar[int] = 3
     SEALED: ClassVar[bool] = True
     REMEDY: ClassVar[str] = "run snakemake again, or `stepladder compare RUNS --out FILE`"
 

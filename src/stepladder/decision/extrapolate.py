@@ -25,23 +25,36 @@ POINTS = 400
 def at_target(
     cells: Cells, fit: AxisFit, candidate: str, reference: str, config: AnalysisConfig
 ) -> TargetGain | None:
-    """EG where the candidate spends the compute `config.target_flops`; None without a target.
+    """EG where the candidate spends the compute `config.target_flops`, by default one rung above the largest;
+    None for a table without FLOPs, or with one rung.
 
     On other axes the target is what the candidate would spend there: its cost as a power of its FLOPs, by
     regression over its cells.
     """
-    if config.target_flops is None:
+    flops = config.target_flops or one_rung_up(cells)
+    if flops is None:
         return None
-    cost = target_cost(cells, fit.axis, candidate, config.target_flops)
+    cost = target_cost(cells, fit.axis, candidate, flops)
     ours, theirs = fit.drawn(candidate), fit.drawn(reference)
     return TargetGain.of_logs(
         float(log_gain(fit.law(candidate), fit.law(reference), cost)),
         log_gain(ours, theirs, cost) if ours and theirs else None,
         config.confidence,
         cost=cost,
-        flops=config.target_flops,
-        beyond=config.target_flops / float(cells.of(candidate)["flops"].max()),
+        flops=flops,
+        beyond=flops / float(cells.of(candidate)["flops"].max()),
     )
+
+
+def one_rung_up(cells: Cells) -> float | None:
+    """FLOPs of the rung that would come after the largest, by the ladder's own ratio; None where the table
+    has no FLOPs, or one rung."""
+    if "flops" not in cells.table:
+        return None
+    sizes = np.log(cells.table.groupby("rung")["flops"].max().sort_values().to_numpy(dtype=float))
+    if len(sizes) < 2 or sizes[-1] == sizes[0]:
+        return None
+    return float(np.exp(sizes[-1] + (sizes[-1] - sizes[0]) / (len(sizes) - 1)))
 
 
 def target_cost(cells: Cells, axis: Axis, variant: str, flops: float) -> float:

@@ -16,11 +16,13 @@ from stepladder.decision.axis_fit import (
     PerParameter,
     VariantLaw,
 )
-from stepladder.decision.cells import Cells, SeedNoise, draw_losses, make_cells, measure_noise
-from stepladder.decision.heldout import fit_cells, held_out, leave_one_out, misfit_of
+from stepladder.decision.cells import Cells, make_cells
+from stepladder.decision.heldout import fit_cells, held_out, laws_of, leave_one_out, put_back
+from stepladder.decision.noise import SeedNoise, measure_noise
+from stepladder.decision.replicates import redraw
 from stepladder.laws.forms import Array
 from stepladder.laws.joint import Fits, Floor
-from stepladder.laws.numbers import Interval, finite, percentile_interval
+from stepladder.laws.numbers import Interval, percentile_interval
 from stepladder.schema.analysis import AXES, AnalysisConfig, Axis
 
 CURVE_POINTS = 60
@@ -48,7 +50,7 @@ def fit(runs: pd.DataFrame, axis: Axis, config: AnalysisConfig) -> AxisFit:
     if axis not in cells.table:
         there = ", ".join(name for name in AXES if name in cells.table)
         raise ValueError(f"axis {axis}: the table has no such cost; it has {there}")
-    noise = measure_noise(cells)
+    noise = measure_noise(cells, stated=config.noise)
     refused = AxisFit(
         axis=axis,
         floor=config.floor,
@@ -57,19 +59,20 @@ def fit(runs: pd.DataFrame, axis: Axis, config: AnalysisConfig) -> AxisFit:
         n_runs=len(cells.runs),
         made_from=MadeFrom.of(cells, config),
         n_cells=len(cells.table),
-        noise=_noise(cells, noise),
+        noise=_noise(cells, noise, config),
         reason="not fitted",
     )
     try:
         point = fit_cells(cells, axis, config, cells.log_loss[None])
     except ValueError as error:
         return refused.model_copy(update={"reason": str(error)})
-    misfit = misfit_of(cells, noise, point, axis, config)
-    replicates = draw_losses(cells, noise, config.bootstrap_draws, config.seed, misfit)
+    point, excess = put_back(cells, axis, config, point)
+    redrawn = redraw(cells, axis, config, laws_of(point), config.bootstrap_draws)
+    replicates = None if redrawn is None else redrawn.losses
     drawn = None if replicates is None else fit_cells(cells, axis, config, replicates, near=point)
     found = dict(refused) | {
         "reason": None,
-        "misfit": misfit,
+        "misfit": None if redrawn is None else redrawn.misfit,
         "unit_cost": point.unit,
         "objective": float(point.objective[0]),
         "converged": bool(point.converged[0]),
@@ -77,7 +80,9 @@ def fit(runs: pd.DataFrame, axis: Axis, config: AnalysisConfig) -> AxisFit:
         "starts_agreeing": int(point.agreeing[0]),
         "bootstrap_draws": 0 if replicates is None else len(replicates),
         "bootstrap_converged": None if drawn is None else float(drawn.converged.mean()),
-        "laws": {name: _law(cells, axis, config, point, drawn, v) for v, name in enumerate(cells.variants)},
+        "laws": {
+            name: _law(cells, axis, config, point, drawn, excess, v) for v, name in enumerate(cells.variants)
+        },
         "held_out": held_out(cells, axis, config),
         "leave_one_out": leave_one_out(cells, axis, config),
         "sensitivity": _sensitivity(cells, axis, config),
@@ -86,16 +91,28 @@ def fit(runs: pd.DataFrame, axis: Axis, config: AnalysisConfig) -> AxisFit:
     return AxisFit(**found)
 
 
-def _noise(cells: Cells, noise: SeedNoise) -> NoiseFound:
-    if not noise.dof:
-        reason = "no rung has two seeds that every variant ran, so seed noise is unknown"
+def _noise(cells: Cells, noise: SeedNoise, config: AnalysisConfig) -> NoiseFound:
+    if not noise.known:
+        reason = "no variant ran two seeds of any rung, and analysis.noise states none: seed noise is unknown"
         return NoiseFound(dof=0, sd_log_loss=None, reason=reason)
-    sd = dict(zip(cells.variants, map(finite, noise.sd), strict=True))
-    return NoiseFound(dof=noise.dof, sd_log_loss=sd, reason=None)
+    sd, dof = noise.sd()[-1], noise.dof()[-1]
+    return NoiseFound(
+        dof=float(dof.min()),
+        sd_log_loss={name: float(value) for name, value in zip(cells.variants, sd, strict=True)},
+        sd_per_decade=float(np.exp(noise.coefficients[1] / 2)),
+        stated=config.noise,
+        reason=None,
+    )
 
 
 def _law(
-    cells: Cells, axis: Axis, config: AnalysisConfig, point: Fits, drawn: Fits | None, v: int
+    cells: Cells,
+    axis: Axis,
+    config: AnalysisConfig,
+    point: Fits,
+    drawn: Fits | None,
+    excess: Array,
+    v: int,
 ) -> VariantLaw:
     """One variant's parameters, cells and curve."""
     name = cells.variants[v]
@@ -130,8 +147,9 @@ def _law(
                 cost=row[axis],
                 predicted=float(predicted[i]),
                 residual=float(row["log_loss"] - np.log(predicted[i])),
+                excess=float(excess[cell]),
             )
-            for i, row in enumerate(mine.to_dict("records"))
+            for i, (cell, row) in enumerate(zip(mine.index, mine.to_dict("records"), strict=True))
         ],
         curve=curve,
     )

@@ -8,12 +8,16 @@ import numpy as np
 import numpy.typing as npt
 
 from stepladder.decision.axis_fit import HeldOut, HeldOutPrediction
-from stepladder.decision.cells import Cells, Misfit, SeedNoise, draw_losses, measure_misfit, measure_noise
-from stepladder.laws.compute_law import compute_loss
+from stepladder.decision.cells import Cells
+from stepladder.decision.replicates import redraw
 from stepladder.laws.forms import Array
+from stepladder.laws.invert import ComputeLaw, invert
 from stepladder.laws.joint import Fits, Floor, fit_laws
-from stepladder.laws.numbers import percentile_interval
+from stepladder.laws.numbers import finite, percentile_interval
 from stepladder.schema.analysis import AnalysisConfig, Axis
+
+SCREENED = 500
+"""Draws that judge whether a cell is undertuned, before the laws are fitted for good."""
 
 LEFT_OUT_DRAWS = 500
 """Bootstrap draws for each rung of the leave-one-out table, which nothing is decided by."""
@@ -45,23 +49,26 @@ def fit_cells(
     )
 
 
-def misfit_of(
+def put_back(
     cells: Cells,
-    noise: SeedNoise,
-    point: Fits,
     axis: Axis,
     config: AnalysisConfig,
+    point: Fits,
     keep: npt.NDArray[np.bool_] | None = None,
-) -> Misfit:
-    """As `config.misfit` says, from the residuals of the law on the cells in `keep`, or as given."""
-    if config.misfit != "estimated":
-        return Misfit(sd_log_loss=config.misfit)
-    rows = np.arange(len(cells.table)) if keep is None else np.flatnonzero(keep)
-    v = cells.variant[rows]
-    predicted = np.log(
-        compute_loss(point.E[0, v], point.A[0, v], point.alpha[0, v], cells.cost(axis)[rows], point.unit)
-    )
-    return measure_misfit(cells, noise, cells.log_loss[rows] - predicted, point.theta.shape[1], rows)
+    without: Collection[str] = (),
+) -> tuple[Fits, Array]:
+    """The laws again, without the pull of cells whose residuals show that they are undertuned, and by how
+    much each cell (M,) is."""
+    found = redraw(cells, axis, config, laws_of(point), SCREENED, without)
+    if found is None or not found.excess.any():
+        return point, np.zeros(len(cells.table))
+    return fit_cells(cells, axis, config, (cells.log_loss - found.excess)[None], keep), found.excess
+
+
+def laws_of(point: Fits) -> list[ComputeLaw]:
+    """The point estimate's law of every variant."""
+    parameters = zip(point.E[0], point.A[0], point.alpha[0], strict=True)
+    return [ComputeLaw(float(E), float(A), float(alpha), point.unit) for E, A, alpha in parameters]
 
 
 def held_out(cells: Cells, axis: Axis, config: AnalysisConfig) -> HeldOut | None:
@@ -96,11 +103,11 @@ def predict_rungs(
         point = fit_cells(cells, axis, config, cells.log_loss[None], keep)
     except ValueError as error:
         return HeldOut(rungs=rungs, reason=str(error), predictions=())
-    noise = measure_noise(cells, rungs)
-    misfit = misfit_of(cells, noise, point, axis, config, keep)
-    replicates = draw_losses(cells, noise, draws, config.seed, misfit)
+    point, _ = put_back(cells, axis, config, point, keep, rungs)
+    found = redraw(cells, axis, config, laws_of(point), draws, rungs)
+    replicates = None if found is None else found.losses
     drawn = None if replicates is None else fit_cells(cells, axis, config, replicates, keep, near=point)
-    predictions = []
+    laws, predictions = laws_of(point), []
     rows = cells.table.to_dict("records")
     for index in np.flatnonzero(~keep):
         row = rows[index]
@@ -122,6 +129,7 @@ def predict_rungs(
                 interval=interval,
                 observed=row["loss"],
                 relative_error=float(row["loss"] / predicted - 1),
+                cost_ratio=finite(float(invert(laws[v], row["loss"]) / row[axis])),
                 inside=inside,
             )
         )

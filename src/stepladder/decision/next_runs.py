@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from stepladder.decision.axis_fit import AxisFit
-from stepladder.decision.cells import make_cells, measure_noise
+from stepladder.decision.cells import make_cells
+from stepladder.decision.noise import measure_noise
 from stepladder.decision.run_options import NextRuns
 from stepladder.decision.spending import Problem
 from stepladder.laws.distributions import t_quantile
@@ -53,15 +54,15 @@ def rank_runs(
         raise ValueError("the fit was made from other runs than these: make it again")
     if reason := fit.why_not(candidate, reference):
         raise ValueError(f"nothing to plan from: {reason}")
-    noise = measure_noise(cells)
-    if noise.dof == 0:
+    noise = measure_noise(cells, stated=config.noise)
+    if not noise.known:
         raise ValueError(
             "no rung has two seeds that every variant ran: seed noise is unknown; repeat the smallest rung"
         )
     goal = target or config.target_flops or float(cells.table["flops"].max())
     problem = Problem.of(cells, noise, fit, candidate, reference, goal)
     now = problem.sd(problem.places)
-    quantile = t_quantile((1 + config.confidence) / 2, noise.dof)
+    quantile = t_quantile((1 + config.confidence) / 2, fit.noise.dof)
     if not 0 < quantile * now < UNKNOWN:
         raise ValueError(
             f"by these laws the gain at {goal:.3g} FLOPs is infinite, undefined or quite unknown: nothing "

@@ -60,7 +60,7 @@ def preregister(
         for run, path in sorted(results.items())
     }
     # What "came" of the held-out rungs here is the blank loss: it is not part of the record.
-    came = {"observed", "relative_error", "inside"}
+    came = {"observed", "relative_error", "cost_ratio", "inside"}
     record = PredictionRecord(
         made_at=datetime.now(UTC).isoformat(timespec="seconds"),
         rungs=rungs,

@@ -9,50 +9,83 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import numpy.typing as npt
 
 from stepladder.decision.cells import Cells
 from stepladder.decision.comparison import PairsNeeded, RankAgreement, SeedsNeeded, SeedTest, VariantNoise
+from stepladder.decision.noise import SeedNoise
 from stepladder.laws.distributions import kendall_tau, t_quantile, t_share
 from stepladder.laws.invert import ComputeLaw
 from stepladder.laws.numbers import finite
 from stepladder.schema.analysis import AnalysisConfig
 
+TESTED_RUNGS = 2
+"""Largest rungs that the seed test looks at."""
+
+NO_NOISE = 1e-10
+"""Standard error of log loss below which there is none but rounding."""
+
 POWER = 0.8
 """Chance to see an effect of the wanted size (1 - beta)."""
 
 
-def seed_test(cells: Cells, candidate: str, reference: str, alpha: float) -> SeedTest:
-    """Paired t-test of log loss over the (rung, seed) pairs that both variants have.
+def seed_test(cells: Cells, noise: SeedNoise, candidate: str, reference: str, alpha: float) -> SeedTest:
+    """t-test of the difference in log loss at the largest rungs that both variants ran: of two if there are
+    two, since below them the difference may be another.
 
-    Rungs differ in how large the difference is, so the noise is taken within rungs: the mean difference is
-    compared with the pooled within-rung standard deviation, which has pairs - rungs degrees of freedom.
+    The standard error is that of the seed noise there, common seeds taken into account, with the degrees of
+    freedom of its line over all rungs.
     """
-    wide = cells.runs.pivot_table(index=["rung", "budget", "seed"], columns="variant", values="log_loss")
-    differences = (wide[candidate] - wide[reference]).dropna()
-    groups = [group.to_numpy() for _, group in differences.groupby(level=["rung", "budget"])]
-    n, dof = len(differences), len(differences) - len(groups)
+    mine, theirs = (cells.of(name).set_index("step") for name in (candidate, reference))
+    common = sorted(set(mine.index) & set(theirs.index))[-TESTED_RUNGS:]
+    pairs = [
+        len(np.intersect1d(_seeds_at(cells, candidate, step), _seeds_at(cells, reference, step)))
+        for step in common
+    ]
+    difference = (mine["log_loss"] - theirs["log_loss"]).loc[common]
     head = SeedTest(
-        pairs=n,
-        rungs=len(groups),
-        dof=dof,
-        mean_log_difference=finite(float(differences.mean())) if n else None,
+        pairs=sum(pairs),
+        rungs=len(common),
+        dof=0,
+        mean_log_difference=finite(float(difference.mean())) if common else None,
     )
-    if dof < 1:
-        reason = "no rung has two seeds of both variants, so the noise is unknown"
+    if not common or not noise.known:
+        reason = (
+            "no rung in common" if noise.known else "no variant has two seeds of a rung: noise is unknown"
+        )
         return head.model_copy(update={"reason": reason})
-    sd = math.sqrt(sum(((g - g.mean()) ** 2).sum() for g in groups) / dof)
-    if sd == 0:
+    index = [cells.variants.index(name) for name in (candidate, reference)]
+    errors = [_error(cells, noise, step, index) for step in common]
+    error = math.sqrt(sum(errors)) / len(common)
+    one = noise.covariance(float(noise.place[common[-1]]))[np.ix_(index, index)]
+    one_pair = float(one[0, 0] + one[1, 1] - 2 * one[0, 1])
+    dof = float(noise.dof()[common[-1], index].min())
+    if error < NO_NOISE:
         reason = "the seeds differ by exactly the same amounts"
-        return head.model_copy(update={"sd_log_difference": 0.0, "reason": reason})
-    t = float(differences.mean()) / (sd / math.sqrt(n))
-    detectable = (t_quantile(1 - alpha, dof) + t_quantile(POWER, dof)) * sd / math.sqrt(n)
+        return head.model_copy(update={"sd_log_difference": 0.0, "dof": dof, "reason": reason})
     found = {
-        "sd_log_difference": sd,
-        "effect_size": -float(differences.mean()) / sd,
-        "p_better": t_share(t, dof),
-        "detectable_log_difference": float(detectable),
+        "dof": dof,
+        "sd_log_difference": math.sqrt(one_pair),
+        "effect_size": -float(difference.mean()) / math.sqrt(one_pair),
+        "p_better": t_share(float(difference.mean()) / error, dof),
+        "detectable_log_difference": (t_quantile(1 - alpha, dof) + t_quantile(POWER, dof)) * error,
     }
     return head.model_copy(update=found)
+
+
+def _seeds_at(cells: Cells, variant: str, step: int) -> npt.NDArray[np.int64]:
+    """Seeds of a variant at a place."""
+    mine = cells.of(variant)
+    (cell,) = mine.index[mine["step"] == step].to_list()
+    return cells.seeds[int(cell)]
+
+
+def _error(cells: Cells, noise: SeedNoise, step: int, index: list[int]) -> float:
+    """Variance of the difference of two variants' mean log losses at a place."""
+    a, b = (_seeds_at(cells, cells.variants[v], step) for v in index)
+    one = noise.covariance(float(noise.place[step]))[np.ix_(index, index)]
+    shared = len(np.intersect1d(a, b)) / (len(a) * len(b))
+    return float(one[0, 0] / len(a) + one[1, 1] / len(b) - 2 * shared * one[0, 1])
 
 
 def seeds_needed(
@@ -67,7 +100,7 @@ def seeds_needed(
     An EG of g lowers the loss by (L - E)(1 - g^-alpha) (from L = E + A C^-alpha).
     """
     sd, dof = test.sd_log_difference, test.dof
-    if not sd or dof < 1:
+    if not sd or not dof:
         return None
     quantiles = t_quantile(1 - config.verdict.alpha, dof) + t_quantile(POWER, dof)
     rungs = []

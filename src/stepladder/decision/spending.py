@@ -15,9 +15,10 @@ from itertools import pairwise
 import numpy as np
 
 from stepladder.decision.axis_fit import AxisFit
-from stepladder.decision.cells import Cells, SeedNoise
+from stepladder.decision.cells import Cells
 from stepladder.decision.extrapolate import target_cost
 from stepladder.decision.linearised import LawPair
+from stepladder.decision.noise import SeedNoise
 from stepladder.decision.run_options import ChosenRun, RunOption, SpendingPlan
 from stepladder.laws.forms import Array
 
@@ -90,7 +91,7 @@ class Problem:
             )
             for step in flops.index
         )
-        covariance = noise.covariance[np.ix_(index, index)]
+        covariance = noise.covariance(0.0)[np.ix_(index, index)]
         hours_law = {}
         for name in names:
             mine = cells.of(name)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from stepladder.decision.axis_fit import HeldOutPrediction
 from stepladder.decision.comparison import Criterion, Decision, SeedTest
-from stepladder.decision.efficiency import AxisGain
+from stepladder.decision.efficiency import AxisGain, LargestGain, TargetGain
 from stepladder.schema.analysis import AXES, Axis, VerdictRule
 
 PLACES = {"largest": "the largest rung", "target": "the target"}
@@ -17,7 +17,7 @@ def decide(
     n_rungs: int,
     both_at_top: bool,
     test: SeedTest,
-    held_out: Sequence[HeldOutPrediction],
+    held_out: Sequence[HeldOutPrediction] | None,
     rule: VerdictRule,
 ) -> Decision:
     """Apply `rule`.
@@ -30,55 +30,70 @@ def decide(
         n_rungs: rungs that candidate and reference share.
         both_at_top: whether both ran the ladder's largest rung.
         test: of candidate against reference.
-        held_out: the predictions of candidate and reference on the FLOPs axis: the gain stands on both.
+        held_out: the predictions of candidate and reference on the FLOPs axis: the gain stands on both. None
+            where the ladder holds nothing out, or is too short to.
     """
     criteria = []
     hopeless = []
     for axis in rule.axes:
         result, name = gains[axis], AXES[axis].title
-        top = result.at_largest if rule.at == "largest" else result.at_target
-        interval = top.interval if top else None
-        low, high = interval or (None, None)
-        value = top.gain if top else None
-        # An infinite gain is null in JSON: it is enough by any measure.
-        unbounded = top is not None and value is None
-        criteria += [
-            _criterion(
-                f"EG on {name} at {PLACES[rule.at]} is at least {rule.minimal_gain:g}",
-                value,
-                rule.minimal_gain,
-                unbounded or (value is not None and value >= rule.minimal_gain),
-            ),
-            _criterion(
-                f"the lower end of its interval is above 1 ({name})",
-                low,
-                1.0,
-                interval is not None and (low is None or low > 1),
-            ),
-            _trend_criterion(result, name, rule.minimal_trend),
-            _convergence_criterion(result, name),
-        ]
-        if interval is not None and high is not None and high < rule.minimal_gain:
+        criteria += _of_axis(result, name, rule)
+        top = _decisive(result, rule)
+        high = top.interval[1] if top and top.interval else None
+        if high is not None and high < rule.minimal_gain:
             hopeless.append(f"EG on {name} is below {rule.minimal_gain:g} with all of its interval")
     enough = n_rungs >= rule.minimal_rungs
     criteria.append(_criterion(f"at least {rule.minimal_rungs} rungs", n_rungs, rule.minimal_rungs, enough))
     criteria.append(_criterion("both ran the ladder's largest rung", both_at_top, True, both_at_top))
     p = test.p_better
-    criteria.append(
-        _criterion(
-            f"paired seed test: better at level {rule.alpha:g}",
-            p,
-            rule.alpha,
-            p is not None and p < rule.alpha,
-        )
-    )
-    criteria.append(_held_out_criterion(held_out, rule))
+    passed = p is not None and p < rule.alpha
+    name = f"seed test at the largest rungs: better at level {rule.alpha:g}"
+    criteria.append(_criterion(name, p, rule.alpha, passed))
+    if held_out is not None:
+        criteria.append(_held_out_criterion(held_out, rule))
     failed = [criterion.name for criterion in criteria if not criterion.passed]
     if not failed:
         return Decision(verdict="promote", because="all criteria are met", criteria=criteria)
     if hopeless:
         return Decision(verdict="reject", because="; ".join(hopeless), criteria=criteria)
     return Decision(verdict="hold", because=f"not met: {failed[0]}", criteria=criteria)
+
+
+def _decisive(result: AxisGain, rule: VerdictRule) -> LargestGain | TargetGain | None:
+    """The gain that has to be sure."""
+    return result.at_largest if rule.at == "largest" else result.at_target
+
+
+def _of_axis(result: AxisGain, name: str, rule: VerdictRule) -> list[Criterion]:
+    """What one axis is asked for."""
+    least = rule.minimal_gain
+    top, largest, target = _decisive(result, rule), result.at_largest, result.at_target
+    interval = top.interval if top else None
+    low = interval[0] if interval else None
+    law = largest.law_gain if largest else None
+    criteria = [
+        _worth(
+            f"EG on {name} at {PLACES[rule.at]} is at least {least:g}", top, top.gain if top else None, least
+        ),
+        _criterion(
+            f"the lower end of its interval is above 1 ({name})",
+            low,
+            1.0,
+            interval is not None and (low is None or low > 1),
+        ),
+        _worth(f"law against law there it is at least {least:g} ({name})", largest, law, least),
+        _convergence_criterion(result, name),
+    ]
+    if rule.at == "largest" and target is not None:
+        claim = f"at the target, {target.flops:.3g} FLOPs, it is expected to be at least {least:g} ({name})"
+        criteria.insert(3, _worth(claim, target, target.gain, least))
+    return criteria
+
+
+def _worth(claim: str, there: object, gain: float | None, least: float) -> Criterion:
+    """A gain that is worth having. An infinite one is null in JSON: it is enough by any measure."""
+    unbounded = there is not None and gain is None
+    return _criterion(claim, gain, least, unbounded or (gain is not None and gain >= least))
 
 
 def _criterion(name: str, value: float | None, threshold: float, passed: bool) -> Criterion:
@@ -90,18 +105,12 @@ def _convergence_criterion(result: AxisGain, name: str) -> Criterion:
     return _criterion(f"the fit converged ({name})", converged, True, converged)
 
 
-def _trend_criterion(result: AxisGain, name: str, least: float) -> Criterion:
-    """The gain must not shrink with scale beyond doubt: the slope's interval must reach `least`."""
-    interval = result.trend.interval if result.trend else None
-    high = interval[1] if interval else None
-    reaches = interval is not None and (high is None or high >= least)
-    claim = "the gain does not shrink with scale" if least == 0 else f"its trend reaches {least:g} per decade"
-    return _criterion(f"{claim} ({name})", high, least, reaches)
-
-
 def _held_out_criterion(held_out: Sequence[HeldOutPrediction], rule: VerdictRule) -> Criterion:
-    worst = max((abs(row.relative_error) for row in held_out), default=None)
+    """The laws that the gain stands on must have foretold the largest rung, in terms of what it costs."""
+    ratios = [max(row.cost_ratio, 1 / row.cost_ratio) if row.cost_ratio else None for row in held_out]
+    known = [ratio for ratio in ratios if ratio is not None]
+    worst = max(known, default=None)
     inside = all(row.inside for row in held_out) if held_out else False
-    passed = bool(held_out) and (inside or (worst is not None and worst <= rule.held_out_within))
-    name = f"held-out rung predicted: inside its interval, or within {rule.held_out_within:.0%}"
-    return _criterion(name, worst, rule.held_out_within, passed)
+    near = bool(known) and len(known) == len(ratios) and max(known) <= rule.held_out_within
+    name = f"held-out rung predicted: inside its interval, or within × {rule.held_out_within:g} of its cost"
+    return _criterion(name, worst, rule.held_out_within, bool(held_out) and (inside or near))

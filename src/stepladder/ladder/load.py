@@ -133,6 +133,13 @@ def _of_whole(source: Source, ladder: Ladder) -> list[str]:
     if ladder.analysis.baseline not in variants:
         where = ("analysis", "baseline")
         complain(where, f"no variant {ladder.analysis.baseline!r}; this ladder has: {listed([*variants])}")
+    rule = ladder.analysis.verdict
+    if "minimal_rungs" in rule.model_fields_set and rule.minimal_rungs > len(labels):
+        complain(
+            ("analysis", "verdict", "minimal_rungs"),
+            f"nothing could be promoted: {rule.minimal_rungs} rungs are asked for, and the ladder has "
+            f"{len(labels)}; add rungs, or ask for fewer",
+        )
     for i, name in enumerate(ladder.analysis.references):
         if name not in variants:
             where = ("analysis", "references", i)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, NamedTuple
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from stepladder.schema import ranges
 from stepladder.schema.settings import Settings
@@ -42,18 +42,45 @@ class VerdictRule(Settings):
     axes: tuple[Axis, ...] = Field(default=("flops", "seconds"), min_length=1)
     """Cost axes on which the gain must hold."""
     alpha: Annotated[float, ranges.LEVEL] = 0.05
-    """Level of the paired seed test."""
+    """Level of the seed test at the two largest rungs."""
     at: Literal["largest", "target"] = "largest"
-    """Where the gain must hold: at the largest rung, by its measured loss, or by the laws at
-    `analysis.target_flops`."""
-    minimal_trend: Annotated[float, ranges.TREND] = 0.0
-    """Slope of ln EG per factor of ten in cost that the trend's interval must reach: 0 holds back gains
-    that shrink with scale beyond doubt."""
-    minimal_rungs: Annotated[int, ranges.SHARED_RUNGS] = 4
-    """Rungs that candidate and reference must share."""
-    held_out_within: Annotated[float, ranges.RELATIVE_ERROR] = 0.02
-    """Largest relative error of the held-out predictions of candidate and reference, where one lies outside
-    its interval."""
+    """Where the gain must be sure: at the largest rung, by its measured loss, or by the laws at the target.
+    Wherever it is, the gain expected at the target must be worth having."""
+    minimal_rungs: Annotated[int, ranges.SHARED_RUNGS] = 3
+    """Rungs that candidate and reference must share: from 3 on a law can be fitted, and its intervals say how
+    little so few tell."""
+    held_out_within: Annotated[float, ranges.COST_RATIO] = 1.25
+    """How far the held-out predictions of candidate and reference may be off where one lies outside its
+    interval: as a factor of cost, up or down, between what the observed loss should have cost and what it
+    did."""
+
+
+class MisfitPrior(Settings):
+    """How far cells may lie off a smooth law, seed noise apart, before their residuals are seen.
+
+    Sweep learning rates at two rungs and the second kind gets smaller: lower `share` and `by` by what was
+    found.
+    """
+
+    scale: Annotated[float, ranges.MISFIT] = Field(default=0.0005, gt=0)
+    """Of all cells, up or down: scale of a half-t with 4 degrees of freedom for its standard deviation, log
+    loss."""
+    exactly: Annotated[float, ranges.MISFIT] | None = None
+    """That standard deviation itself, where it is known: then it is not estimated."""
+    share: Annotated[float, ranges.SHARE] = 0.15
+    """Share of cells whose loss is too high because they are undertuned; 0 for none."""
+    by: Annotated[float, ranges.MISFIT] = Field(default=0.005, gt=0)
+    """By how much, log loss: scale of a half-normal."""
+
+
+class StatedNoise(Settings):
+    """Seed noise of one run in the middle of the ladder, as earlier ladders showed it."""
+
+    sd: Annotated[float, ranges.NOISE] = Field(gt=0)
+    """Standard deviation of log loss. OLMo's public reruns: 0.00016 at 1B (docs/laws.md)."""
+    dof: Annotated[float, ranges.NOISE_DOF] = Field(default=8, gt=0)
+    """Degrees of freedom it counts for: how many repeated seeds it rests on, fewer if they ran on other data
+    or at another scale."""
 
 
 class AnalysisConfig(Settings):
@@ -75,23 +102,18 @@ class AnalysisConfig(Settings):
     loss: 0.001 for large runs (Hoffmann et al. 2022), 0.01 for toy rungs."""
     floor: Literal["shared", "free"] | Annotated[float, ranges.LOSS] = "shared"
     """E, nats/token: one for all variants, one each, or pinned at a value."""
-    misfit: Literal["estimated"] | Annotated[float, ranges.MISFIT] = "estimated"
-    """How far, as a standard deviation of log loss, a cell may lie off a smooth law beside seed noise (a
-    rung off its best learning rate, say): as given, or from the residuals where they are larger than seed
-    noise
-    explains."""
+    misfit: MisfitPrior = MisfitPrior()
+    """How far a cell may lie off a smooth law, seed noise apart, before its residuals are seen."""
+    noise: StatedNoise | None = None
+    """Seed noise that is known from elsewhere, beside what repeated seeds show. A ladder without repeated
+    seeds has intervals with it."""
     holdout_rungs: Annotated[int, ranges.RUNGS] = 1
     """Largest rungs that are left out and predicted before they are used."""
     target_flops: Annotated[float, ranges.FLOPS] | None = None
-    """Compute of the run that the decision is about, FLOPs: gains are extrapolated to it."""
+    """Compute of the run that the decision is about, FLOPs: gains are extrapolated to it. By default one rung
+    above the largest."""
     wanted_gain: Annotated[float, ranges.WANTED_GAIN] = 1.01
     """The gain of the sample-size question: how many seeds would show it?"""
     leave_one_out: bool = True
     """Predict every rung from all others, for the table of that name."""
     verdict: VerdictRule = VerdictRule()
-
-    @model_validator(mode="after")
-    def _target_is_given(self) -> AnalysisConfig:
-        if self.verdict.at == "target" and self.target_flops is None:
-            raise ValueError("verdict.at is 'target', so analysis.target_flops must be given")
-        return self

@@ -155,6 +155,10 @@ LOSS = Range(0, 100)
 """Nats per token."""
 MISFIT = Range(0, 10)
 """Log loss."""
+SHARE = Range(0, 0.5)
+NOISE = Range(0, 1)
+"""Log loss."""
+NOISE_DOF = Range(0, 1e6)
 RUNGS = Range(0, MOST_RUNGS)
 SHARED_RUNGS = Range(2, MOST_RUNGS)
 FLOPS = Range(1, 1e35)
@@ -162,11 +166,9 @@ FLOPS = Range(1, 1e35)
 GAIN = Range(0.01, 1000)
 """Efficiency gain: a factor on compute."""
 WANTED_GAIN = Range(1, 1000, least_excluded=True)
-TREND = Range(-10, 10)
-"""Of ln EG per factor of ten in cost."""
 LEVEL = Range(1e-6, 0.5)
 """Of a test."""
-RELATIVE_ERROR = Range(1e-6, 10)
+COST_RATIO = Range(1, 1000)
 UNCERTAINTY = Range(1, 1000, least_excluded=True)
 """A factor."""
 VERSION = Range(1, 10**9)
