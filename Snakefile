@@ -1,7 +1,7 @@
 # Stepladder's table of contents. Logic lives in src/stepladder; rules say what is made from what.
 #
 #   snakemake                          climb the default ladder and typeset results/laptop/report.pdf
-#   snakemake plan                     price it, run nothing
+#   snakemake plan                     price it, run nothing (while it climbs: stepladder plan laptop)
 #   snakemake preregister              train all but the largest rung and write down what is expected of it
 #   snakemake --config ladder=smoke    another ladder of configs/ladders, or a path to a file
 import shlex

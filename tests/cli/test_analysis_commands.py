@@ -92,6 +92,24 @@ def test_compare_and_next(ladder, tmp_path):
     assert "one rung up (new)" in stepladder("next", ladder, law, *words)
 
 
+def test_a_ladders_laws_are_a_line_in_a_log_and_a_table_in_a_terminal(ladder, tmp_path, monkeypatch):
+    words = ("fit", ladder, "--bootstrap", 100, "--out", tmp_path / "fit.json")
+    rows = pd.read_csv(ladder)
+    cells = len(rows[["variant", "rung"]].drop_duplicates())
+    (line,) = stepladder(*words).splitlines()
+    assert line.startswith("2 laws E + A (C / ") and line.endswith("95 % intervals from 100 draws")
+    assert f" on FLOPs from {len(rows)} runs in {cells} cells; " in line
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich's word for "this is a terminal"
+    shown = stepladder(*words)
+    assert "fitting the laws of all variants" in shown
+    assert "dense-tst" in shown and "A (nats/token)" in shown and line in shown
+
+
+def test_laws_that_cannot_be_fitted_are_a_line_too(ladder, tmp_path):
+    small = exported(ladder, tmp_path, lambda rows: rows[rows["rung"] == rows["rung"].iloc[0]])
+    assert "no laws on FLOPs from " in stepladder("fit", small, "--bootstrap", 100, "--out", tmp_path / "f")
+
+
 def test_by_variant_with_a_common_floor(ladder, tmp_path):
     out = tmp_path / "fit.json"
     stepladder(

@@ -333,8 +333,8 @@ def test_a_device_is_written_to_as_it_is(clone, device):
 
 
 def test_standard_output_on_a_full_disk(clone):
-    """No traceback, neither from the command nor from Python as it ends."""
-    for words in (["check", "smoke"], ["plan", "good.json"]):
+    """No traceback, neither from Typer, nor from the command, nor from Python as it ends."""
+    for words in ([], ["--help"], ["plan", "--help"], ["check", "smoke"], ["plan", "good.json"], ["status"]):
         with open("/dev/full", "w") as full:
             done = subprocess.run(
                 [sys.executable, "-m", "stepladder.cli", *words],

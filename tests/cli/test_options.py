@@ -62,7 +62,8 @@ def reached(monkeypatch) -> dict:
     monkeypatch.setattr("stepladder.laws.isoflop.isoflop", frontier)
     monkeypatch.setattr("stepladder.laws.envelope.envelope", frontier)
     monkeypatch.setattr("stepladder.decision.fit.fit", fit_variants)
-    monkeypatch.setattr("stepladder.report.render.console.print_fit", lambda found: None)
+    for shown in ("print_fit", "print_axis_fit"):
+        monkeypatch.setattr(f"stepladder.report.render.console.{shown}", lambda found: None)
     monkeypatch.setattr(
         "stepladder.report.figures.table_fit.draw_fit", lambda rows, found, path: asked.update(plot=path.name)
     )

@@ -92,6 +92,19 @@ def test_the_plan_keeps_to_its_budget_and_narrows_more_the_more_it_has():
     assert plans[0].narrowing < plans[1].narrowing < plans[2].narrowing
 
 
+def test_the_plan_begins_with_the_first_of_the_ranking():
+    """Even where a run of the smallest rung is so cheap that it is best per hour, and tells too little."""
+    runs = runs_table({BASELINE: 1.0, IDEA: 1.2}, sigma=0.004, seeds=TWO_SEEDS | {"d2": 60}, seed=2)
+    runs = runs.assign(accelerator_seconds=100 * (runs["flops"] / FLOPS["d5"]) ** 6)
+    found = rank_runs(runs, fit(runs, "flops", CONFIG), IDEA, BASELINE, CONFIG, 1.0)
+    best, step = found.candidates[0], found.plan.steps[0]
+    assert (step.rung, step.runs) == (best.rung, best.runs)
+    assert max(found.candidates, key=lambda row: row.narrowing_per_hour).rung == "d2" != best.rung
+    worthwhile = [row.worthwhile for row in found.candidates]
+    assert worthwhile == sorted(worthwhile, reverse=True)
+    assert min(row.narrowing for row in found.candidates) < 0, "an unpaired seed is noise of its own"
+
+
 def test_planning_needs_seed_noise():
     runs, law = law_and_runs(seeds=dict.fromkeys(FLOPS, 1))
     with pytest.raises(ValueError, match="seed noise is unknown"):

@@ -9,11 +9,12 @@ from rich.console import Console
 
 from stepladder.decision.comparison import Comparison
 from stepladder.decision.prediction import Prediction
+from stepladder.decision.run_options import LEAST, ChosenRun, SpendingPlan
 from stepladder.display.table import Table
 from stepladder.display.terminal import MIN_WIDTH, Shown
 from stepladder.report.sections.axes import axes_table, rungs_table
 from stepladder.report.sections.evidence import seeds_table
-from stepladder.report.sections.outlook import options_table, predictions_table
+from stepladder.report.sections.outlook import options_table, predictions_table, spending_sentences
 from stepladder.report.sections.verdict import eg, trend
 from stepladder.schema.analysis import AXES
 
@@ -93,4 +94,23 @@ def test_a_small_narrowing_is_not_printed_as_none(comparison: Comparison) -> Non
     found = next(pair.next_runs for pair in comparison.comparisons if pair.next_runs)
     slow = found.candidates[0].model_copy(update={"narrowing_per_hour": 1.234e-4})
     (cells,) = options_table(found.model_copy(update={"candidates": (slow,)}), 5).rows
-    assert cells[-1] == "−0.0123 %"
+    assert cells[-1] == "0.0123 %"
+
+
+def test_a_run_that_widens_the_interval_promises_nothing(comparison: Comparison) -> None:
+    found = next(pair.next_runs for pair in comparison.comparisons if pair.next_runs)
+    wide = found.candidates[0].model_copy(update={"narrowing": -0.02, "narrowing_per_hour": -1.65})
+    tiny = wide.model_copy(update={"narrowing": LEAST / 2, "narrowing_per_hour": 0.04})
+    rows = options_table(found.model_copy(update={"candidates": (tiny, wide)}), 5).rows
+    assert [row[-2:] for row in rows] == [("< 0.1 %", "4.00 %"), ("no expected gain", "—")]
+
+
+def test_what_is_bought_is_said_with_the_reason(comparison: Comparison) -> None:
+    found = next(pair.next_runs for pair in comparison.comparisons if pair.next_runs)
+    step = ChosenRun(rung="d5", flops=1e12, runs={"dense": 1, "moe": 1})
+    plan = SpendingPlan(steps=(step, step), accelerator_hours=0.5, interval_factor_after=1.1, narrowing=0.2)
+    told = spending_sentences(found.model_copy(update={"plan": plan, "hours": 1.0}))[1]
+    assert told.startswith("With 1 accelerator-hours: 2 × d5 (dense + moe); 0.500 hours, then × or ÷ 1.100. ")
+    assert "ranked anew" in told
+    none = found.model_copy(update={"plan": plan.model_copy(update={"steps": ()})})
+    assert "nothing is bought: no run that it can pay narrows" in spending_sentences(none)[1]

@@ -62,8 +62,15 @@ def test_running(spec):
         ({}, ("pending", "not submitted")),
         ({"job": replace(JOB, state=State("PENDING", "Priority"))}, ("pending", "Priority")),
         ({"log": LOG}, ("running", "")),
-        ({"log": replace(LOG, time=NOW - 500)}, ("stopped", "")),
-        ({"log": replace(LOG, last="stopped")}, ("stopped", "")),
+        (
+            {"log": replace(LOG, time=NOW - 500)},
+            ("stopped", "its log fell silent (killed, machine down, or in a long evaluation)"),
+        ),
+        ({"log": replace(LOG, last="stopped")}, ("stopped", "asked to stop, and saved")),
+        (
+            {"log": replace(LOG, last="stopped"), "job": replace(JOB, state=State("CANCELLED"))},
+            ("stopped", "asked to stop, and saved; job 7_1 CANCELLED"),
+        ),
         (
             {"log": replace(LOG, time=NOW - 500, gave_up="loss nan at step 3")},
             ("failed", "loss nan at step 3"),
@@ -117,6 +124,32 @@ def test_repeated_text_shows(spec):
     told = console.export_text()
     assert told.count("2.50 passes over its text") == 1
     assert "1 of 2 runs read their text more than once, up to 2.50 times" in told
+
+
+def test_runs_that_stopped_say_how_since_when_and_what_to_do(spec):
+    killed = [judge(spec, PLANNED, Facts(log=replace(LOG, time=NOW - age)), NOW) for age in (600, 900)]
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(render(summarise("l", 1, killed, NOW, None)))
+    told = console.export_text(clear=False)
+    assert (
+        "stopped 2 runs: its log fell silent (killed, machine down, or in a long evaluation); "
+        "last sign of life 10.0 min ago; the next `snakemake` goes on from what was saved" in told
+    )
+    assert " Acc.-hours" in told and "Accelerator-hours used so far, and planned." in told
+    console.print(render(summarise("l", 1, killed[:1], NOW, None), every_run=True))
+    assert "last sign of life 10.0 min ago" in console.export_text()
+
+
+def test_a_narrow_terminal_leaves_the_plan_out_rather_than_cut_figures(spec):
+    """Four columns of states in 80 characters."""
+    one = judge(spec, PLANNED, Facts(), NOW)
+    states = ("done", "pending", "stopped", "failed")
+    every = [replace(one, variant="dense-baseline", state=state, used_hours=0.0123) for state in states]
+    for width, planned in ((80, 0), (100, 1)):
+        console = Console(width=width, record=True, file=io.StringIO())
+        console.print(render(summarise("l", 1, every, NOW, None)))
+        told = console.export_text()
+        assert told.count("Planned") == planned and "0.0492" in told and "Acc.-hours" in told
 
 
 runs = st.builds(

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from stepladder.training.health import WINDOW, SlowStepDetector, SpikeDetector
+from stepladder.training.health import WINDOW, SlowStepDetector, SpikeDetector, slow_warning
 
 
 @pytest.mark.parametrize("cuts", [[1000], [1, 63, 64, 65, 200, 607], [250] * 4])
@@ -61,3 +61,12 @@ def test_slow_step_names_the_cause_with_the_largest_excess():
     assert (slow.step, slow.rank, slow.cause, slow.cause_seconds) == (41, 3, "stall", 0.6)
     assert slow.median_seconds == pytest.approx(0.131)
     assert watch.find([(43, usual | {"data": 0.05})]) == []  # not three times as long
+
+
+@pytest.mark.parametrize(
+    ("lost", "said"), [(0.0, None), (20.0, None), (29.9, "over 20 %"), (34.0, "over 30 %")]
+)
+def test_much_time_lost_to_slow_steps_is_a_warning(lost, said):
+    told = slow_warning(lost, 100.0)
+    assert told is None if said is None else told.startswith(f"{said} of the seconds in steps")
+    assert slow_warning(0.0, 0.0) is None

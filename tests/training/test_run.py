@@ -7,6 +7,7 @@ import math
 import multiprocessing
 import os
 import random
+import re
 import signal
 import time
 from pathlib import Path
@@ -20,6 +21,7 @@ from stepladder.record.cost import parameters
 from stepladder.record.events import read_events, read_steps
 from stepladder.record.spec import RunSpec
 from stepladder.schema.execution import EngineOptions
+from stepladder.training import run as lifecycle
 from stepladder.training.evaluate import evaluate, windows
 from stepladder.training.feed import places, read_batch
 from stepladder.training.meter import NonFiniteLoss
@@ -190,6 +192,28 @@ def test_non_finite_loss_names_step_and_documents(make_run, small_corpus, tmp_pa
     with pytest.raises(NonFiniteLoss, match=r"at step \d+ \(next_token\).*code/\d+\.txt"):
         train(make_run(learning_rate=1e30), small_corpus, tmp_path, device="cpu")
     assert not (tmp_path / "result.json").exists()
+
+
+def test_a_busy_machine_is_said_once_and_fills_no_log(make_run, small_corpus, tmp_path, monkeypatch):
+    """Every fifth step is held up for 0.1 s, which is most of the time of steps of a few milliseconds."""
+    take_step = lifecycle.take_step
+
+    def held_up(trainer, batches, meter, place):
+        if place.step >= 100 and place.step % 5 == 0:
+            time.sleep(0.1)
+        take_step(trainer, batches, meter, place)
+
+    monkeypatch.setattr(lifecycle, "take_step", held_up)
+    result = run(make_run(steps=200), small_corpus, tmp_path, log_seconds=0.05)
+    (warning,) = (text for text in result["warnings"] if "slow steps" in text)
+    assert re.match(r"over [2-9]0 % of the seconds in steps were lost to slow steps", warning)
+    assert result["health"]["slow_steps"] >= 15
+    said = [line for line in (tmp_path / "log.txt").read_text().splitlines() if "slow step" in line]
+    assert sum("warning: " in line for line in said) == 1
+    one_by_one, later = ([line for line in said if word in line] for word in ("  slow step ", "more slow"))
+    assert len(one_by_one) == 3 and later
+    counted = sum(int(line.split("and ")[1].split()[0]) for line in later)
+    assert counted + 3 == result["health"]["slow_steps"]
 
 
 def test_evaluation_scores_every_token_once_and_changes_nothing(make_run, small_corpus):

@@ -92,6 +92,7 @@ def compare(
     """
     from stepladder.decision.compare import compare as compare_variants
     from stepladder.decision.fit import fit as fit_variants
+    from stepladder.display.terminal import working
 
     if axis and fits:
         raise Misuse(
@@ -118,7 +119,7 @@ def compare(
             axes, missing = axes_there(table, runs, config.verdict.axes)
             verdict_there = config.verdict.model_copy(update={"axes": axes})
             config = config.model_copy(update={"verdict": verdict_there})
-        with naming(runs):
+        with naming(runs), working("fitting the laws of all variants"):
             by_axis = {name: fit_variants(table, name, config) for name in config.verdict.axes}
     with naming(runs):
         result = compare_variants(table, by_axis, config)

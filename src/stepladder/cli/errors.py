@@ -1,4 +1,4 @@
-"""One wrapper around every command: what a person can mend ends in a sentence, a bug keeps its traceback."""
+"""One wrapper around all commands: what a person can mend ends in a sentence, a bug keeps its traceback."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import wraps
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 TRACEBACK = "STEPLADDER_TRACEBACK"
 """Environment variable that, if set, shows where such an error came from as well."""
@@ -24,25 +24,21 @@ SHOWN = 5
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What the system says where there is no room for a file."""
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
 
 class Misuse(ValueError):
     """Arguments that do not go together. Exit status 2, as of an option that does not exist."""
 
 
-def explained(command: Callable[P, T]) -> Callable[P, T]:
-    """The command, but errors that are meant for a person end it with `stepladder: ...` on stderr and exit
-    status 1 (2 for `Misuse`). All others, SystemExit among them, pass."""
+class Commands(TyperGroup):
+    """Commands whose errors, if they are meant for a person, end with `stepladder: ...` on stderr and exit
+    status 1 (2 for `Misuse`). All others pass. The wrapper is around all of Typer, which prints help before
+    any command has begun."""
 
-    @wraps(command)
-    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run what the command line says."""
         try:
             with warnings_in_words():
-                done = command(*args, **kwargs)
-            sys.stdout.flush()  # a full disk is met here, not when nobody can say so any more
-            return done
+                return super().main(*args, **kwargs)
         except Exception as error:
             message = sentence(error)
             if message is None:
@@ -51,9 +47,14 @@ def explained(command: Callable[P, T]) -> Callable[P, T]:
                 traceback.print_exc()
             typer.secho(f"stepladder: {_printable(message)}", fg="red", err=True)
             _drop_what_cannot_be_printed()
-            raise typer.Exit(2 if isinstance(error, Misuse) else 1) from None
+            raise SystemExit(2 if isinstance(error, Misuse) else 1) from None
 
-    return run
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        finally:
+            sys.stdout.flush()  # a full disk is met here, not when nobody can say so any more
 
 
 @contextmanager

@@ -78,7 +78,8 @@ def fit(
 ) -> None:
     """Fit a scaling law to a table of runs: parameters, standard errors, intervals, warnings.
 
-    Reads TABLE; writes the fit as JSON to OUT, and prints it unless the law is `ladder`.
+    Reads TABLE; writes the fit as JSON to OUT, and prints it (a ladder's, without a terminal, as one line on
+    stderr).
 
     Example: stepladder fit runs.csv --law chinchilla --bootstrap 4000 --out fit.json
     """
@@ -91,15 +92,19 @@ def fit(
     ready(out, plot)
     if plot and plot.suffix.lower() not in PLOTS:
         raise Misuse(f"--plot {plot}: a figure is {', '.join(PLOTS)}; name it {plot.with_suffix('.png')}")
+    from stepladder.display.terminal import working
+    from stepladder.report.render.console import print_axis_fit, print_fit
+
     if law == LADDER:
-        _fit_ladder(table, columns, any_units, given).write(out)
+        with working("fitting the laws of all variants"):
+            laws = _fit_ladder(table, columns, any_units, given)
+        laws.write(out)
+        print_axis_fit(laws)
         return
     fit_rows = _fit_frontier if law in FRONTIERS else _fit_formula
-    with naming(table):
+    with naming(table), working(f"fitting the law {law}"):
         result = fit_rows(table, law, columns, any_units, given)
     result.write(out)
-    from stepladder.report.render.console import print_fit
-
     print_fit(result)
 
 

@@ -10,9 +10,10 @@ from collections.abc import Callable
 import typer
 
 from stepladder.cli import decision, ladder, laws, look, runs
-from stepladder.cli.errors import explained
+from stepladder.cli.errors import Commands
 
 app = typer.Typer(
+    cls=Commands,
     help="Scaling ladders: does an idea save compute, how much, and how surely?\n\n"
     "Most people run `snakemake`, which calls these commands in the right order; those under “Used by the "
     "workflow” are rarely typed. Exit status: 0 done, 1 with a sentence on stderr that says why not, 2 wrong "
@@ -53,4 +54,4 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
 
 for heading, commands in COMMANDS.items():
     for name, command in commands.items():
-        app.command(name, rich_help_panel=heading)(explained(command))
+        app.command(name, rich_help_panel=heading)(command)

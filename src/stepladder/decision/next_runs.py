@@ -70,7 +70,7 @@ def rank_runs(
         )
     rows = [problem.describe(option, now, quantile) for option in problem.options(goal)]
     affordable = [row for row in rows if row.accelerator_hours <= hours]
-    affordable.sort(key=lambda row: -row.narrowing_per_hour)
+    affordable.sort(key=lambda row: (not row.worthwhile, -row.narrowing_per_hour))
     return NextRuns(
         candidate=candidate,
         reference=reference,

@@ -6,6 +6,12 @@ from typing import Literal
 
 from stepladder.documents.document import Part
 
+LEAST = 1e-3
+"""A run that narrows the interval by no more is not worth planning."""
+
+MOST = 100
+"""Purchases of a plan."""
+
 
 class RunOption(Part):
     """One more seed of one variant or of both at one place of the ladder."""
@@ -26,6 +32,12 @@ class RunOption(Part):
     """Share by which the interval of ln EG would be narrower."""
     narrowing_per_hour: float
     """`narrowing` by accelerator-hours."""
+
+    @property
+    def worthwhile(self) -> bool:
+        """Whether it may be bought. A single run can even widen the interval: the seed that only one of two
+        variants has is noise that their difference does not cancel."""
+        return self.narrowing > LEAST
 
 
 class ChosenRun(Part):
@@ -74,7 +86,8 @@ class NextRuns(Part):
     misfit_sd: float
     """Standard deviation of log loss that no number of seeds averages out."""
     candidates: tuple[RunOption, ...]
-    """Those that the budget can pay, best per hour first."""
+    """Those that the budget can pay: first the worthwhile ones, best per hour first. The plan begins with the
+    first of them."""
     unaffordable: int
     """Options that cost more than the budget."""
     plan: SpendingPlan

@@ -19,7 +19,7 @@ from stepladder.decision.cells import Cells
 from stepladder.decision.extrapolate import target_cost
 from stepladder.decision.linearised import LawPair
 from stepladder.decision.noise import SeedNoise
-from stepladder.decision.run_options import ChosenRun, RunOption, SpendingPlan
+from stepladder.decision.run_options import MOST, ChosenRun, RunOption, SpendingPlan
 from stepladder.laws.forms import Array
 
 LEAST_MISFIT = 1 / 3
@@ -29,9 +29,6 @@ seeds of the smallest rung would seem to settle what happens at the target."""
 PRIOR = 2.0
 """Standard deviation of a vague prior on log A and log alpha and, in nats/token, on E: keeps what few rungs
 leave open from being infinite."""
-
-LEAST = 1e-3
-"""A run that narrows the interval by less is not worth planning."""
 
 HOUR = 3600.0
 """Seconds."""
@@ -185,11 +182,11 @@ class Problem:
         problem, spent = self, 0.0
         chosen: list[ChosenRun] = []
         start = self.sd(self.places)
-        while len(chosen) < 100:
+        while len(chosen) < MOST:
             now = problem.sd(problem.places)
             rows = [(problem.describe(option, now, quantile), option) for option in problem.options(target)]
             left = hours - spent
-            rows = [r for r in rows if r[0].accelerator_hours <= left and r[0].narrowing > LEAST]
+            rows = [r for r in rows if r[0].accelerator_hours <= left and r[0].worthwhile]
             if not rows:
                 break
             row, (place, added) = max(rows, key=lambda pair: pair[0].narrowing_per_hour)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from rich.box import Box
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -45,6 +47,16 @@ def plain(text: str, style: str = "") -> Text:
 def warn(text: str) -> Text:
     """A sentence that must not be missed."""
     return Text.assemble(("warning: ", "yellow"), text)
+
+
+@contextmanager
+def working(on: str) -> Iterator[None]:
+    """Show while the block runs what it is about and for how long already; nothing where nobody watches."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        progress.add_task(on)
+        yield
 
 
 @dataclass(frozen=True)

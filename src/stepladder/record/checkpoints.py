@@ -11,7 +11,7 @@ import os
 import re
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NotRequired
 
 from annotated_types import Ge
 from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError, with_config
@@ -46,6 +46,8 @@ class HealthTally(TypedDict):
     """Steps that changed nothing, because loss or gradient were not finite."""
     slow_steps: Count
     """Steps that took far longer than usual, counted once per rank."""
+    slow_seconds: NotRequired[Annotated[float, Ge(0)]]
+    """By which those of the first rank took longer than usual. Checkpoints of older versions do not tell."""
     notes: list[str]
     """The first of all these in words."""
 

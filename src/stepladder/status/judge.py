@@ -58,7 +58,7 @@ def _state(spec: RunSpec, facts: Facts, now: float) -> tuple[RunState, str]:
     if facts.result is not None:
         return "stale", "its result is of another spec: the ladder file or the training code has changed"
     if log is not None and log.last != "end":
-        return "stopped", _interruption(job)
+        return "stopped", _interruption(log, job)
     return "pending", _why_not_begun(facts)
 
 
@@ -115,10 +115,18 @@ def _why(job: Job) -> str:
     return explained or job.why or "its log says nothing"
 
 
-def _interruption(job: Job | None) -> str:
-    """What is known of a job that no longer runs and did not fail."""
-    if job is None or job.id is None:
-        return ""
+def _interruption(log: Log, job: Job | None) -> str:
+    """What is known of a run that no longer goes on and did not fail: how its log ends, and Slurm's word."""
+    how = (
+        "asked to stop, and saved"
+        if log.last == "stopped"
+        else "its log fell silent (killed, machine down, or in a long evaluation)"
+    )
+    return f"{how}; {_word(job)}" if job is not None and job.id is not None else how
+
+
+def _word(job: Job) -> str:
+    """What Slurm says of a job that is over."""
     if job.state is not None:
         return f"job {job.id} {job.state.name}"
     return f"Slurm no longer knows job {job.id}" if job.answered else f"job {job.id}, Slurm's word is missing"
@@ -132,7 +140,7 @@ def _why_not_begun(facts: Facts) -> str:
         notes.append("files of another spec will be moved aside")
     if job is None or job.state is not None or job.answered or job.ended is not None:
         notes.insert(0, "not submitted")
-        notes += [_interruption(job)] if job is not None and job.state is not None else []
+        notes += [_word(job)] if job is not None and job.state is not None else []
     elif job.id is None:
         notes.insert(0, "written down for submission, no job id yet")
     else:

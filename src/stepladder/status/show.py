@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections import Counter
 from dataclasses import asdict
 
 from rich.console import Group, RenderableType
@@ -37,7 +36,7 @@ def render(status: Status, every_run: bool = False) -> RenderableType:
         parts += [line(run, status.time) for run in status.runs]
     else:
         parts += [line(run, status.time) for run in status.runs if run.state in ("running", "failed")]
-        parts += grouped(status.runs)
+        parts += grouped(status)
     return Group(*parts, *closing(status))
 
 
@@ -46,11 +45,11 @@ def counts_table(status: Status) -> Table:
     shown = [state for state in STATES if state in ("done", "running") or status.total.counts[state]]
     rows = [[row.rung, row.variant, *cells(row, shown)] for row in status.rows]
     return table(
-        ["<Rung", "<Variant", *(state.capitalize() for state in shown), "Hours used", "Of plan"],
+        ["<Rung", "<Variant", *(state.capitalize() for state in shown), "Acc.-hours", "~Planned"],
         [*rows, ["All", "", *cells(status.total, shown)]],
         total=True,
         title=f"{status.ladder} v{status.version}",
-        note="Hours are accelerator-hours.",
+        note="Accelerator-hours used so far, and planned.",
     )
 
 
@@ -95,21 +94,34 @@ def details(run: RunStatus, now: float) -> list[str]:
     if run.restarts:
         said.append(f"{run.restarts} restart{'s' * (run.restarts > 1)}")
     if run.state == "stopped" and run.last_event:
-        said.append(f"silent for {fmt.duration(now - run.last_event)}")
+        said.append(f"last sign of life {fmt.duration(now - run.last_event)} ago")
     if run.state == "failed" and run.log:
         said.append(run.log)
     return said
 
 
-def grouped(runs: list[RunStatus]) -> list[Text]:
+def grouped(status: Status) -> list[Text]:
     """Runs that wait, stopped or are stale: how many for which reason."""
     lines = []
     for state in ("pending", "stopped", "stale"):
-        reasons = Counter(run.reason or "no reason known" for run in runs if run.state == state)
-        for reason, count in reasons.most_common():
+        groups: dict[str, list[RunStatus]] = {}
+        for run in status.runs:
+            if run.state == state:
+                groups.setdefault(run.reason, []).append(run)
+        for reason, runs in sorted(groups.items(), key=lambda group: -len(group[1])):
+            said = [reason] if reason else []
+            said += stopped_since(runs, status.time) if state == "stopped" else []
+            count = f"{len(runs)} run{'s' * (len(runs) > 1)}"
             text = Text(f"{state:8}", COLOURS[state])
-            lines.append(text.append(f"{count} runs: {reason}", "dim"))
+            lines.append(text.append(": ".join(filter(None, [count, "; ".join(said)])), "dim"))
     return lines
+
+
+def stopped_since(runs: list[RunStatus], now: float) -> list[str]:
+    """When runs that stopped were last heard of, and what to do."""
+    heard = [run.last_event for run in runs if run.last_event is not None]
+    last = [f"last sign of life {fmt.duration(now - max(heard))} ago"] if heard else []
+    return [*last, "the next `snakemake` goes on from what was saved"]
 
 
 def closing(status: Status) -> list[Text]:

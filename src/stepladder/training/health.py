@@ -6,6 +6,7 @@ deviations (1.4826 times the median absolute deviation), which one outlier more 
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import NamedTuple
 
@@ -31,10 +32,31 @@ LEAST_SCALE = 1e-3
 SLOW, LEAST_EXCESS = 3.0, 0.05
 """A slow step takes more than SLOW times the median, and more than LEAST_EXCESS seconds longer than it."""
 
+MUCH = 0.2
+"""Share of the seconds in steps that is too much to lose to slow ones without a warning."""
+
 
 def nothing_found() -> HealthTally:
     """Of a run that has not begun."""
     return HealthTally(spikes=0, skipped_steps=0, slow_steps=0, notes=[])
+
+
+def slow_warning(lost_seconds: float, step_seconds: float) -> str | None:
+    """What to say of a run that lost much of its time to slow steps; None of others. In tenths, so that the
+    report counts runs rather than list them.
+
+    Args:
+        lost_seconds: by which slow steps took longer than usual.
+        step_seconds: of all steps, and between them.
+    """
+    if lost_seconds <= MUCH * step_seconds:
+        return None
+    tens = 10 * math.floor(10 * lost_seconds / step_seconds)
+    return (
+        f"over {tens} % of the seconds in steps were lost to slow steps, as on a machine that is busy with "
+        "something else: MFU and the time axis may be off; before you trust gains on time, run it again on a "
+        "quiet machine, with `snakemake --force` and its result.json"
+    )
 
 
 class Spike(NamedTuple):

@@ -38,7 +38,10 @@ MAX_NOTES = 10
 """Spikes, skipped and slow steps of a run that its result tells."""
 
 MAX_REPORTED = 100
-"""Slow steps and spikes of a run that are logged one by one; the others are only counted."""
+"""Slow steps and spikes of a run that events.jsonl has one by one; the others are only counted."""
+
+MAX_SAID = 3
+"""Slow steps of a run that are said one by one; of later ones a line per flush says how many."""
 
 
 class NonFiniteLoss(ArithmeticError):
@@ -231,20 +234,28 @@ class Meter:
                 run = []
             run.append((step.place.step, parts))
         found += self.slow_step_detector.find(run)
-        for slow in sorted(slow for rank in self.ranks.gather(found) for slow in rank):
+        slow_steps = sorted(slow for rank in self.ranks.gather(found) for slow in rank)
+        unsaid = len(slow_steps) - max(0, MAX_SAID - self.health["slow_steps"])
+        for slow in slow_steps:
             self.log_slow_step(slow)
+        if unsaid > 0:
+            self.journal.say(f"and {unsaid} more slow steps")
 
     def log_slow_step(self, slow: SlowStep) -> None:
         """Log one of them."""
         self.health["slow_steps"] += 1
+        if slow.rank == 0:  # whose seconds are booked; while others are slow, it waits
+            lost = slow.seconds - slow.median_seconds
+            self.health["slow_seconds"] = self.health.get("slow_seconds", 0.0) + lost
         if self.health["slow_steps"] > MAX_REPORTED:
             return
         self.note(f"step {slow.step} took {slow.seconds:.2g} s on rank {slow.rank} ({slow.cause})")
         self.journal.write("slow_step", **slow._asdict())
-        self.journal.say(
-            f"slow step {slow.step} on rank {slow.rank}: {slow.seconds:.2f} s, usually "
-            f"{slow.median_seconds:.3f} s; {slow.cause} took {slow.cause_seconds:.2f} s"
-        )
+        if self.health["slow_steps"] <= MAX_SAID:
+            self.journal.say(
+                f"slow step {slow.step} on rank {slow.rank}: {slow.seconds:.2f} s, usually "
+                f"{slow.median_seconds:.3f} s; {slow.cause} took {slow.cause_seconds:.2f} s"
+            )
 
     def note(self, text: str) -> None:
         """Keep one for the result."""

@@ -35,6 +35,7 @@ from stepladder.training.device import keep_freed_memory, peak_memory_bytes, pic
 from stepladder.training.distributed import World, check_shares
 from stepladder.training.engine import settle_micro_batch
 from stepladder.training.evaluate import DomainLoss, evaluate
+from stepladder.training.health import slow_warning
 from stepladder.training.lineage import trace
 from stepladder.training.meter import Meter
 from stepladder.training.prefetch import Prefetch
@@ -233,6 +234,11 @@ def finish(attempt: Attempt, progress: Progress, losses: dict[str, DomainLoss] |
         raise OSError(
             f"{attempt.spec.id}: its end could not be saved, and branches need it: see the warnings"
         )
+    seconds = progress.account.totals()
+    stepping = seconds["step"] + seconds["stall"]
+    if warning := slow_warning(progress.health.get("slow_seconds", 0.0), stepping):
+        progress.warnings.append(warning)
+        attempt.journal.warn(warning)
     if ranks.leads:
         content = result(attempt, progress, losses, peak_memory, hostnames)
         content.write(folder.result)
@@ -265,7 +271,7 @@ def result(
             micro_batch_sequences=trainer.micro_batch or spec.recipe.phases[-1].sequences // accelerators,
             activations_recomputed=trainer.model.recompute,
         ),
-        health=Health.model_validate(progress.health),
+        health=Health(**{name: progress.health[name] for name in Health.model_fields}),
         seconds=Seconds.model_validate(progress.account.totals()),
         peak_memory_bytes=peak_memory_bytes,
         restarts=restarts(records),

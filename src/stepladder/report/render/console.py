@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
+from rich.console import Console
+
+from stepladder.decision.axis_fit import AxisFit
 from stepladder.decision.comparison import Comparison
 from stepladder.decision.prediction import Prediction
 from stepladder.decision.run_options import NextRuns
 from stepladder.display.terminal import plain, show, warn
 from stepladder.record.learning_rates import Tuning
 from stepladder.report.sections.axes import axes_table, outcomes_table, rungs_table
-from stepladder.report.sections.evidence import rule_changes_table, rule_sentence
-from stepladder.report.sections.fits import TableFit, fit_sentences, parameters_table
+from stepladder.report.sections.evidence import laws_table, rule_changes_table, rule_sentence
+from stepladder.report.sections.fits import TableFit, axis_fit_sentence, fit_sentences, parameters_table
 from stepladder.report.sections.outlook import options_table, predictions_table, spending_sentences
 from stepladder.report.sections.tuning import law_sentences, optima_table, rates_table
 from stepladder.report.sections.verdict import trend_sentences
@@ -20,6 +24,14 @@ from stepladder.report.sections.verdict import trend_sentences
 def print_fit(fit: TableFit) -> None:
     """Parameters with uncertainty, then how the fit went."""
     show(parameters_table(fit), *map(plain, fit_sentences(fit)), *map(warn, fit.warnings))
+
+
+def print_axis_fit(fit: AxisFit) -> None:
+    """A ladder's laws for who watches; one line on stderr for a log, such as Snakemake's."""
+    if Console().is_terminal and fit.laws:
+        show(laws_table(fit), plain(axis_fit_sentence(fit)))
+    else:
+        print(axis_fit_sentence(fit), file=sys.stderr)
 
 
 def print_comparison(result: Comparison) -> None:

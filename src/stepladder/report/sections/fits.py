@@ -1,12 +1,14 @@
-"""A law fitted to a table of runs, in a table and sentences."""
+"""Laws fitted to a table of runs, in a table and sentences."""
 
 from __future__ import annotations
 
+from stepladder.decision.axis_fit import AxisFit
 from stepladder.display import numbers as fmt
 from stepladder.display.table import Table, table
 from stepladder.laws.envelope import EnvelopeFit
 from stepladder.laws.isoflop import IsoflopFit
 from stepladder.laws.law_fit import LawFit
+from stepladder.schema.analysis import AXES, Axis
 
 TableFit = LawFit | IsoflopFit | EnvelopeFit
 """What `stepladder fit` makes of anyone's table."""
@@ -55,3 +57,23 @@ def fit_sentences(fit: TableFit) -> list[str]:
             f"Compute-optimal: N* ∝ C^{fmt.significant(a.a)} {interval}, D* ∝ C^{fmt.significant(a.b)}."
         )
     return sentences
+
+
+def axis_fit_sentence(fit: AxisFit) -> str:
+    """What the laws of a ladder's variants are, and what they and their intervals rest on; one line."""
+    runs = f"{fit.n_runs} runs in {fit.n_cells} cells"
+    if fit.reason or fit.unit_cost is None:
+        return f"no laws on {AXES[fit.axis].title} from {runs}: {fit.reason}"
+    laws = "1 law" if len(fit.laws) == 1 else f"{len(fit.laws)} laws"
+    intervals = f"{fmt.level(fit.confidence)} intervals from {fmt.whole(fit.bootstrap_draws)} draws"
+    return (
+        f"{laws} E + A (C / {_cost(fit.axis, fit.unit_cost)})^−α on {AXES[fit.axis].title} from {runs}; "
+        f"{f'no intervals: {fit.noise.reason}' if fit.noise.reason else intervals}"
+    )
+
+
+def _cost(axis: Axis, cost: float) -> str:
+    """A cost with its unit."""
+    if axis == "flops":
+        return fmt.flops(cost)
+    return fmt.duration(cost) if axis == "seconds" else f"{fmt.count(cost)} {AXES[axis].unit}"

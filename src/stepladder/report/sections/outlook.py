@@ -10,7 +10,7 @@ from stepladder.decision.axis_fit import AxisFit, HeldOutPrediction
 from stepladder.decision.comparison import Comparison, PairsNeeded
 from stepladder.decision.efficiency import Crossover
 from stepladder.decision.prediction import Prediction
-from stepladder.decision.run_options import NextRuns, RunOption
+from stepladder.decision.run_options import LEAST, MOST, NextRuns, RunOption, SpendingPlan
 from stepladder.display import numbers as fmt
 from stepladder.display.table import Table, table
 from stepladder.report.sections.verdict import eg
@@ -147,24 +147,42 @@ def next_table(comparison: Comparison) -> Table:
 def options_table(found: NextRuns, shown: int) -> Table:
     """The first runs of a ranking, and by how much an accelerator-hour on them narrows the interval."""
     rows = [
-        [*_option(row), f"{fmt.general(-100 * row.narrowing_per_hour)} %"] for row in found.candidates[:shown]
+        [
+            *_option(row),
+            f"{fmt.general(100 * row.narrowing_per_hour)} %" if row.narrowing > 0 else fmt.MISSING,
+        ]
+        for row in found.candidates[:shown]
     ]
-    return table([*OPTION, "Per hour"], rows)
+    note = "One purchase each, best per hour first. Per hour is a rate, over 100 % where a run takes minutes."
+    return table([*OPTION, "Per hour"], rows, note=note)
 
 
 def spending_sentences(found: NextRuns) -> list[str]:
-    """How well the gain is known, and what the budget would buy."""
-    counts = Counter(f"{step.rung} ({' + '.join(step.runs)})" for step in found.plan.steps)
-    chosen = ", ".join(f"{n} × {place}" for place, n in counts.items()) or "nothing that would help"
+    """How well the gain is known, and what the budget would buy and why."""
     sentences = [
         f"EG of {found.candidate} over {found.reference} at {fmt.flops(found.target_flops)} is known to "
         f"× or ÷ {fmt.fixed(found.interval_factor_now, 3)} ({fmt.level(found.confidence)}).",
-        f"With {found.hours:g} accelerator-hours: {chosen}; {fmt.significant(found.plan.accelerator_hours)} "
-        f"hours, then × or ÷ {fmt.fixed(found.plan.interval_factor_after, 3)}.",
+        f"With {found.hours:g} accelerator-hours: {_purchase(found.plan)}",
     ]
     if found.unaffordable:
         sentences.append(f"{found.unaffordable} more cost over {found.hours:g} accelerator-hours each.")
     return sentences
+
+
+def _purchase(plan: SpendingPlan) -> str:
+    """What is bought, why so, and what it brings."""
+    if not plan.steps:
+        return (
+            f"nothing is bought: no run that it can pay narrows the interval by over {fmt.percent(LEAST, 1)}."
+        )
+    counts = Counter(f"{step.rung} ({' + '.join(step.runs)})" for step in plan.steps)
+    chosen = ", ".join(f"{n} × {place}" for place, n in counts.items())
+    hours, after = fmt.significant(plan.accelerator_hours), fmt.fixed(plan.interval_factor_after, 3)
+    return (
+        f"{chosen}; {hours} hours, then × or ÷ {after}. The first of the ranking was bought, then all were "
+        "ranked anew, as a second run like it tells less, and so on"
+        f"{f' for {MOST} purchases' if len(plan.steps) == MOST else ''}."
+    )
 
 
 def predictions_table(rows: Sequence[Prediction]) -> Table:
@@ -195,7 +213,7 @@ def _input(name: str, value: float) -> str:
 COUNTED = ("parameters", "tokens")
 """Inputs of laws that are counts."""
 
-OPTION = ("<Rung", "FLOPs", "<<Runs", "Acc.-hours", "Then", "Interval")
+OPTION = ("<Rung", "FLOPs", "<<Runs", "Acc.-hours", "Then", "Narrower by")
 """Columns of `_option`."""
 
 
@@ -207,5 +225,11 @@ def _option(row: RunOption) -> list[str]:
         " + ".join(row.runs),
         fmt.significant(row.accelerator_hours),
         f"× ÷ {fmt.fixed(row.interval_factor_after, 3)}",
-        fmt.percent(-row.narrowing, 1, sign=True),
+        _narrower(row),
     ]
+
+
+def _narrower(row: RunOption) -> str:
+    if row.worthwhile:
+        return fmt.percent(row.narrowing, 1)
+    return f"< {fmt.percent(LEAST, 1)}" if row.narrowing > 0 else "no expected gain"
