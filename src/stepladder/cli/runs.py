@@ -39,6 +39,7 @@ def data(
     """
     from pydantic import TypeAdapter
 
+    from stepladder.data.panics import panics_in_words, refuse_panicking_tokenizer
     from stepladder.data.prepare import prepare
     from stepladder.schema.data import SourceConfig, TokenizerConfig
 
@@ -61,7 +62,10 @@ def data(
         TypeAdapter(SourceConfig).validate_json(json.dumps(values["source"]))
     with naming(f"SETTINGS: tokenizer = {values['tokenizer']!r:.80}"):
         TypeAdapter(TokenizerConfig).validate_json(json.dumps(values["tokenizer"]))
-    with written_below(out.parent):
+    tokenizer = values["tokenizer"].get("path", "the tokenizer")
+    if "path" in values["tokenizer"]:
+        refuse_panicking_tokenizer(tokenizer)
+    with written_below(out.parent), panics_in_words(tokenizer):
         prepare(values["source"], values["tokenizer"], fraction, roomy(out).parent, degenerate == "drop")
 
 
