@@ -203,6 +203,12 @@ def test_mfu_of_a_broken_log(clone):
     assert done.exit_code == 0 and "m/runs/a/events.jsonl: not a record, left out: line 1" in done.output
 
 
+def test_mfu_leaves_out_a_log_that_cannot_be_read(clone):
+    place(clone / "n/runs/a/events.jsonl", KINDS["folder"])
+    done = stepladder("mfu", "n")
+    assert done.exit_code == 0 and "n/runs/a/events.jsonl: " in done.output and ", left out" in done.output
+
+
 TEXT = {"kind": "text", "domains": {"web": ["hostile.jsonl"]}}
 DATA = {"source": TEXT, "tokenizer": {"kind": "byte"}, "validation_fraction": 0.2}
 

@@ -1,5 +1,7 @@
 """Fits, comparisons and records as files: read back as they were, quickly, and described where users look."""
 
+import hashlib
+import json
 import re
 import time
 from pathlib import Path
@@ -74,6 +76,29 @@ def test_a_fit_of_another_version_says_how_to_make_it_anew(law, tmp_path):
     (tmp_path / "fit.json").write_text(law.model_copy(update={"schema_version": 99}).model_dump_json())
     with pytest.raises(DocumentError, match=r"schema_version 99.*stepladder fit"):
         AxisFit.read(tmp_path / "fit.json")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"huber_delta": 0.5},
+        {"confidence": 0.5},
+        {"n_runs": 3},
+        {"floor": "free"},
+        {"unit_cost": 0.0},
+        {"unit_cost": -1.0},
+        {"draws": {"unit_cost": 1.0, "laws": {"dense-tst": {"E": [1.0], "A": [1.0], "alpha": []}}}},
+        {"draws": {"unit_cost": 1.0, "laws": {"other": {"E": [1.0], "A": [1.0], "alpha": [1.0]}}}},
+    ],
+)
+def test_a_fit_that_contradicts_itself_is_refused_though_its_digest_holds(law, tmp_path, changes):
+    path = tmp_path / "fit.json"
+    law.write(path)
+    fields = {k: v for k, v in (json.loads(path.read_text()) | changes).items() if k != "content_sha256"}
+    digest = hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+    path.write_text(json.dumps(fields | {"content_sha256": digest}))
+    with pytest.raises(DocumentError, match=r"fit\.json: .*run snakemake again"):
+        AxisFit.read(path)
 
 
 def test_an_axis_that_the_table_lacks_is_named(runs):
