@@ -14,7 +14,7 @@ from stepladder.decision.axis_fit import AxisFit
 from stepladder.decision.compare import compare
 from stepladder.decision.comparison import Comparison
 from stepladder.decision.fit import fit
-from stepladder.decision.prediction import read_fit
+from stepladder.decision.prediction import predict_points, read_fit
 from stepladder.decision.prediction_record import PredictionRecord
 from stepladder.decision.preregistration import check_record
 from stepladder.documents.document import DocumentError
@@ -141,3 +141,9 @@ def fields_of(model: type[BaseModel]) -> set[str]:
         for definition in schema.get("$defs", {}).values():
             found |= set(definition.get("properties", {}))
     return found
+
+
+@pytest.mark.parametrize("value", [0.0, -1e21])
+def test_what_cannot_be_spent_is_named_with_its_value(law, value):
+    with pytest.raises(ValueError, match=rf"flops = {value:g}: give a number above 0".replace("+", r"\+")):
+        predict_points(law, [{"flops": value}], "dense-tst")
