@@ -175,8 +175,8 @@ def canonical(resources: Mapping[str, Any]) -> dict[str, Any]:
     """The resources that are meant for the cluster, under the names of `NAMES`, without empty ones.
 
     Raises:
-        BadResources: a resource is given twice under two names, is a slurm_<unknown>, or is no number where
-            one is due.
+        BadResources: a resource is given twice under two names, is a slurm_<unknown>, is no number where
+            one is due, or is a text of several lines.
     """
     given: dict[str, Any] = {}
     for name, value in resources.items():
@@ -197,6 +197,8 @@ def canonical(resources: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in given.items():
         if name in _NUMBERS:
             given[name] = _whole(name, value)
+        elif isinstance(value, str) and not value.isprintable():  # sbatch's script would run the second line
+            raise BadResources(f"{name}={value!r}: holds a line break or the like: write it in one line")
     if "exclusive" in given:
         given["exclusive"] = _truth("exclusive", given["exclusive"])
     return given

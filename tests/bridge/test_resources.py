@@ -67,6 +67,10 @@ def test_extra_options():
         ({"walltime": "1:00"}, "use runtime, in minutes"),
         ({"queue": "long"}, "use partition"),
         ({"exclusive": "user"}, "exclusive='user': 1 or 0 is needed.*slurm_extra='--exclusive=user'"),
+        *(
+            ({name: "a\ntouch pwned\n#"}, f"{name}='a.ntouch pwned.n#': holds a line break")
+            for name in ("partition", "account", "qos", "constraint", "reservation", "gres", "slurm_extra")
+        ),
         ({"partition": "a", "slurm_partition": "b"}, "partition is given twice, as 'a' and 'b'"),
     ],
 )

@@ -203,6 +203,24 @@ def test_mfu_of_a_broken_log(clone):
     assert done.exit_code == 0 and "m/runs/a/events.jsonl: not a record, left out: line 1" in done.output
 
 
+def test_mfu_leaves_out_a_log_that_cannot_be_read(clone):
+    place(clone / "n/runs/a/events.jsonl", KINDS["folder"])
+    done = stepladder("mfu", "n")
+    assert done.exit_code == 0 and "n/runs/a/events.jsonl: " in done.output and ", left out" in done.output
+
+
+@pytest.mark.parametrize("peak", ["fast", None, True, [1e11], -1.0, 0, 1e40])
+def test_no_machine_has_such_a_peak(clone, peak):
+    measured = {"name": "cpu", "threads": 1, "source": "measured", "peaks": {"fp32": peak}}
+    (clone / "machine.json").write_text(json.dumps(measured))
+    done = stepladder("train", "spec.json", *TRAIN, "--machine", "machine.json")
+    assert_a_sentence(
+        done, "machine.json: peaks.fp32 = ", "from 1e+09 to 1e+17", "stepladder calibrate --out"
+    )
+    (clone / "machine.json").write_text(json.dumps(measured | {"peaks": peak}))
+    assert_a_sentence(stepladder("train", "spec.json", *TRAIN, "--machine", "machine.json"), "peaks = ")
+
+
 TEXT = {"kind": "text", "domains": {"web": ["hostile.jsonl"]}}
 DATA = {"source": TEXT, "tokenizer": {"kind": "byte"}, "validation_fraction": 0.2}
 

@@ -1,5 +1,7 @@
 """Fits, comparisons and records as files: read back as they were, quickly, and described where users look."""
 
+import hashlib
+import json
 import re
 import time
 from pathlib import Path
@@ -12,7 +14,7 @@ from stepladder.decision.axis_fit import AxisFit
 from stepladder.decision.compare import compare
 from stepladder.decision.comparison import Comparison
 from stepladder.decision.fit import fit
-from stepladder.decision.prediction import read_fit
+from stepladder.decision.prediction import predict_points, read_fit
 from stepladder.decision.prediction_record import PredictionRecord
 from stepladder.decision.preregistration import check_record
 from stepladder.documents.document import DocumentError
@@ -76,6 +78,29 @@ def test_a_fit_of_another_version_says_how_to_make_it_anew(law, tmp_path):
         AxisFit.read(tmp_path / "fit.json")
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"huber_delta": 0.5},
+        {"confidence": 0.5},
+        {"n_runs": 3},
+        {"floor": "free"},
+        {"unit_cost": 0.0},
+        {"unit_cost": -1.0},
+        {"draws": {"unit_cost": 1.0, "laws": {"dense-tst": {"E": [1.0], "A": [1.0], "alpha": []}}}},
+        {"draws": {"unit_cost": 1.0, "laws": {"other": {"E": [1.0], "A": [1.0], "alpha": [1.0]}}}},
+    ],
+)
+def test_a_fit_that_contradicts_itself_is_refused_though_its_digest_holds(law, tmp_path, changes):
+    path = tmp_path / "fit.json"
+    law.write(path)
+    fields = {k: v for k, v in (json.loads(path.read_text()) | changes).items() if k != "content_sha256"}
+    digest = hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+    path.write_text(json.dumps(fields | {"content_sha256": digest}))
+    with pytest.raises(DocumentError, match=r"fit\.json: .*run snakemake again"):
+        AxisFit.read(path)
+
+
 def test_an_axis_that_the_table_lacks_is_named(runs):
     with pytest.raises(ValueError, match=r"axis tokens: .* it has flops, seconds"):
         fit(runs.drop(columns="tokens"), "tokens", CONFIG)
@@ -116,3 +141,9 @@ def fields_of(model: type[BaseModel]) -> set[str]:
         for definition in schema.get("$defs", {}).values():
             found |= set(definition.get("properties", {}))
     return found
+
+
+@pytest.mark.parametrize("value", [0.0, -1e21])
+def test_what_cannot_be_spent_is_named_with_its_value(law, value):
+    with pytest.raises(ValueError, match=rf"flops = {value:g}: give a number above 0".replace("+", r"\+")):
+        predict_points(law, [{"flops": value}], "dense-tst")

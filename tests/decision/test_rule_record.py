@@ -86,3 +86,17 @@ def test_a_setting_that_is_new_since_then_had_its_default(tmp_path):
     record = record_rule(tmp_path / "rule.json", CONFIG, [])
     settings = {name: value for name, value in record.settings.items() if name != "wanted_gain"}
     assert check_rule(record.model_copy(update={"settings": settings}), CONFIG, LATER).mark is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"recorded_at": "yesterday"}, "recorded_at = 'yesterday'.*ISO 8601"),
+        ({"results_then": -1}, "results_then = -1"),
+    ],
+)
+def test_a_record_that_cannot_be_is_refused_by_field(tmp_path, changes, message):
+    path = tmp_path / "rule.json"
+    record_rule(path, CONFIG, []).model_copy(update=changes).write(path)
+    with pytest.raises(DocumentError, match=rf"rule\.json: {message}.*restore it"):
+        RuleRecord.read(path)

@@ -16,6 +16,33 @@ BROKEN = {
         ("d_head: 16", "d_head: 16\n  dhead: 3"),
         ["shape.dhead", "did you mean 'd_head'?", "allowed here: sequence_length"],
     ),
+    "a number that is octal for some": (
+        ("sequence_length: 128", "sequence_length: 0200"),
+        ["line 15", 'shape.sequence_length = "0200"', "valid integer"],
+    ),
+    "a name of other letters": (
+        ("{depth: 3}", "{depth: 3, name: größe}"),
+        ["line 5", "rungs[1].name", "letters A to Z, digits, `.`, `_` and single `-`"],
+    ),
+    "a label of other letters": (
+        ("  dense: {}", "  dense: {}\n  a b: {kind: dense}"),
+        ["line 8", "architectures.a b: a name is made of the letters A to Z"],
+    ),
+    "a domain of other letters": (
+        ("{kind: python_stdlib}", '{kind: text, domains: {a-b: ["x"]}}'),
+        ["data.source.domains.a-b", "a domain's name is made of"],
+    ),
+    "a merge key": (("  baseline: {}", "  <<: {}"), ["line 10", "merge keys (<<)", "write out"]),
+    "no list": (("seeds: [0, 1]", "seeds: 3"), ["line 13", "seeds = 3: a list is needed, as in [a, b]"]),
+    "a question with orders to a terminal": (
+        ('"A question?"', '"A \\e[2J"'),
+        ["line 2", "question", "control character '\\x1b': remove it"],
+    ),
+    "the name of a file in results/": (("name: tiny", "name: README.md"), ["line 1", "choose another"]),
+    "a second line for sbatch": (
+        ("plan:", 'execution: {account: "a\\ntouch pwned"}\nplan:'),
+        ["execution.account", "write it in one line"],
+    ),
     "wrong type": (("seeds: [0, 1]", 'seeds: ["a"]'), ["line 13", "seeds[0]", '"a"', "integer"]),
     "missing key": (("  d_head: 16\n", ""), ["shape.d_head", "required key", "features per head"]),
     "empty axis": (("seeds: [0, 1]", "seeds: []"), ["seeds", "at least 1"]),

@@ -5,6 +5,8 @@ from decimal import Decimal
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from ladders import runs_table
 
@@ -348,3 +350,84 @@ def test_a_column_of_steps_does_not_make_runs_a_log(tmp_path):
         "seed,step,parameters,tokens,loss\n0,100,1e7,2e8,3.5\n0,200,1e7,4e8,3.2\n0,100,2e7,2e8,3.3\n"
     )
     assert len(select(read_table(path), ["loss", "parameters", "tokens"], {})) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "column"),
+    [
+        ("seconds", "gpu_hours"),
+        ("seconds", "wall (ms)"),
+        ("seconds", "Minutes"),
+        ("loss", "val_ppl"),
+        ("loss", "bits per byte"),
+        ("flops", "train PFLOPs"),
+        ("tokens", "tokens [B]"),
+        ("parameters", "params_M"),
+    ],
+)
+def test_a_column_that_names_another_unit_is_not_taken(name, column):
+    """Numbers alone do not always show it: hours are a plausible count of seconds."""
+    table = GOOD.assign(seconds=GOOD["flops"] / 1e14).rename(columns={name: column})
+    needed = [*NEEDED, "seconds"]
+    with pytest.raises(ValueError, match=f"--columns {name}=.*, and {name} is in .*--any-units"):
+        select(table, needed, {name: column})
+    assert len(select(table, needed, {name: column}, any_units=True)) == 6
+
+
+@pytest.mark.parametrize("columns", [{"flops": "loss"}, {"tokens": "flops"}, {"loss": "C", "tokens": "C"}])
+def test_one_column_is_one_quantity(columns):
+    with pytest.raises(ValueError, match=r"column '\w+' is taken for both \w+ and \w+: name a column"):
+        select(GOOD.assign(C=GOOD["loss"]), NEEDED, columns)
+    named = GOOD.assign(seed=range(6))
+    assert len(select(named, ["loss", "parameters", "rung"], {"rung": "parameters"}, ["seed"])) == 6
+
+
+@pytest.mark.parametrize(
+    ("headings", "hint"),
+    [
+        (["loss [nats]", "flops"], "did you mean loss .nats.. Name it with --columns loss=loss .nats."),
+        (["flops", "tokens"], r"there are: flops, tokens. Name it with --columns loss=COLUMN"),
+    ],
+)
+def test_a_column_that_is_something_else_is_not_proposed(headings, hint):
+    table = pd.DataFrame([[2.0, 1e18]], columns=headings)
+    with pytest.raises(ValueError, match=hint):
+        select(table, ["loss"], {})
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"loss|flops\n2|1e18\n", r"its first line is 'loss.flops', one column: .*separate fields by commas"),
+        (b"| loss | flops |\n|---|---|\n", "one column"),
+        (b"loss flops\n2 1e18\n", "one column"),
+        (b"# runs of May\nloss,flops\n2,1e18\n", "its first line is '# runs of May', one column"),
+        (b"sep=;\nloss;flops\n2;1e18\n", "remove its first line, 'sep=;'"),
+        (b"runs, of May\nloss,flops,note\n2,1e18,a\n", "remove what stands above their names"),
+        (b'[{"loss": 2, "flops": 1e18}]', "is JSON: export the table as CSV"),
+        (b'{"loss": 2, "flops": 1e18}\n', "is JSON: export the table as CSV"),
+        (b'loss,flops,note\n2,1e18,"a\n3,1e18,b\n', "a quotation mark is opened and never closed"),
+        (gzip.compress(b"loss,flops\n2,1e18\n")[:-9], "damaged.*write it again"),
+    ],
+)
+def test_what_is_no_table_of_text_says_what_to_do(tmp_path, content, message):
+    (tmp_path / "runs.csv").write_bytes(content)
+    with pytest.raises(ValueError, match=f"runs.csv: .*{message}"):
+        read_table(tmp_path / "runs.csv")
+
+
+def test_parquet_that_pandas_cannot_read_says_what_to_do(tmp_path):
+    path = tmp_path / "runs.parquet"
+    good = pa.Table.from_pandas(GOOD.assign(variant="a"))
+    pq.write_table(good.append_column("loss", good["loss"]), path)
+    with pytest.raises(
+        ValueError, match=r"runs.parquet: two columns are called 'loss': rename or remove one"
+    ):
+        read_table(path)
+    lists = pa.array([["a"]] * 6)
+    pq.write_table(good.set_column(good.schema.get_field_index("variant"), "variant", lists), path)
+    with pytest.raises(ValueError, match=r"runs.parquet: .*write it again"):
+        read_table(path)
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(ValueError, match=r"runs.parquet: .*write it again"):
+        read_table(path)

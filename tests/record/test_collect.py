@@ -204,6 +204,20 @@ def test_a_damaged_line_of_a_log_costs_that_line_and_a_warning(ladder):
     assert len(steps) == 1 + 4 + 2
 
 
+@pytest.mark.parametrize("name", ["events.jsonl", "spec.json"])
+@pytest.mark.parametrize("there", ["a folder", "nothing"])
+def test_a_file_of_a_run_that_cannot_be_read_is_named_with_the_way_out(ladder, name, there):
+    folder, plan = ladder
+    path = folder.run(plan.runs[0].id).result.with_name(name)
+    path.unlink()
+    if there == "a folder":
+        path.mkdir()
+    with pytest.raises((OSError, ValueError)) as refused:
+        collect(folder, plan)
+    said = str(refused.value)
+    assert name in said and "run snakemake again" in said
+
+
 @pytest.mark.parametrize("field", ["goodput", "peak_memory_bytes", "accelerators"])
 def test_the_end_of_the_log_binds_too(ladder, field):
     """Figures that neither spec nor steps tell; an end that tells otherwise is of another version."""

@@ -58,3 +58,15 @@ def test_ranks_and_nodes_are_checked_together():
     with pytest.raises(ValueError, match=r"accelerators_per_run 1 cannot be shared equally among"):
         Execution().of_rung(RunExecution(nodes_per_run=2))
     assert Execution(accelerators_per_run=4).of_rung(RunExecution(nodes_per_run=2)).nodes_per_run == 2
+
+
+TEXTS = [name for name, field in RunExecution.model_fields.items() if "str" in str(field.annotation)]
+
+
+@pytest.mark.parametrize("name", [name for name in TEXTS if name not in ("compile", "sharding")])
+@given(st.characters(categories=["Cc", "Zl", "Zp"]))
+def test_no_text_for_slurm_has_a_second_line(name, letter):
+    """In the script for sbatch it would be a command."""
+    with pytest.raises(ValueError, match="write it in one line"):
+        RunExecution.model_validate({name: f"a{letter}touch pwned"})
+    assert getattr(RunExecution.model_validate({name: "a --b='c d'"}), name) == "a --b='c d'"

@@ -6,8 +6,11 @@ import json
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
+from stepladder.decision.rule_record import RuleRecord
+from stepladder.record.tables import write_table
 from stepladder.status.lineage import ladder_of, report_digest, walk
 
 
@@ -28,10 +31,33 @@ def test_every_link_of_a_climbed_ladder_holds(smoke):
     links = walk(smoke / "report.pdf")
     assert [link.problem for link in links] == [""] * len(links)
     assert [link.file.name for link in links][:3] == ["report.pdf", "comparison.json", "flops.json"]
-    assert links[-1].file.name == "manifest.json" and len(links) == 5 + 1 + 16 + 1
+    assert links[-1].file.name == "manifest.json" and len(links) == 5 + 1 + 2 + 16 + 1
     assert len(walk(smoke / "fits/tokens.json")) == 1 + 1 + 16 + 1
     run = next((smoke / "runs").rglob("result.json"))
     assert [link.file.name for link in walk(run)] == ["result.json", "manifest.json"]
+
+
+@pytest.mark.parametrize(
+    "file", ["comparison.json", "rule.json", "runs.parquet", "steps.parquet", "fits/flops.json"]
+)
+@pytest.mark.parametrize("other", ["steps.parquet", "plan.json", "runs.parquet", "report.pdf"])
+def test_another_file_in_its_place_breaks_a_link(smoke, file, other):
+    """Swapped, it may be a good file of its kind, with columns or fields of its own."""
+    shutil.copy(smoke / other, smoke / f"{file}.new")
+    (smoke / f"{file}.new").replace(smoke / file)
+    assert broken(smoke / "report.pdf") or file == other
+
+
+def test_steps_and_the_rule_are_links(smoke):
+    steps = pd.read_parquet(smoke / "steps.parquet")
+    steps.assign(loss=1.0).to_parquet(smoke / "steps.parquet")
+    record = RuleRecord.read(smoke / "rule.json")
+    record.model_copy(update={"results_then": 3}).write(smoke / "rule.json")
+    found = broken(smoke / "report.pdf")
+    assert "changed since it was written" in found["steps.parquet"]
+    assert "the rule on record is another now" in found["comparison.json"]
+    write_table(steps.assign(id="a/b/c"), smoke / "steps.parquet")
+    assert "a/b/c is no run" in broken(smoke / "steps.parquet")["steps.parquet"]
 
 
 def flip(path: Path) -> None:

@@ -15,6 +15,8 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from stepladder.display.visible import visible
+
 TRACEBACK = "STEPLADDER_TRACEBACK"
 """Environment variable that, if set, shows where such an error came from as well."""
 
@@ -45,7 +47,7 @@ class Commands(TyperGroup):
                 raise
             if os.environ.get(TRACEBACK):
                 traceback.print_exc()
-            typer.secho(f"stepladder: {_printable(message)}", fg="red", err=True)
+            typer.secho(f"stepladder: {visible(message)}", fg="red", err=True)
             _drop_what_cannot_be_printed()
             raise SystemExit(2 if isinstance(error, Misuse) else 1) from None
 
@@ -65,17 +67,12 @@ def warnings_in_words() -> Iterator[None]:
 
         def show(message: Warning | str, category: type[Warning], *where: Any, **further: Any) -> None:
             if category.__module__.startswith("stepladder."):
-                typer.secho(f"stepladder: {_printable(str(message))}", fg="yellow", err=True)
+                typer.secho(f"stepladder: {visible(str(message))}", fg="yellow", err=True)
             else:
                 usual(message, category, *where, **further)
 
         warnings.showwarning = show
         yield
-
-
-def _printable(message: str) -> str:
-    """Without what no terminal takes: bytes of a file's name that are no text."""
-    return message.encode("utf-8", "replace").decode("utf-8")
 
 
 def _drop_what_cannot_be_printed() -> None:

@@ -39,6 +39,7 @@ def data(
     """
     from pydantic import TypeAdapter
 
+    from stepladder.data.panics import panics_in_words, refuse_panicking_tokenizer
     from stepladder.data.prepare import prepare
     from stepladder.schema.data import SourceConfig, TokenizerConfig
 
@@ -61,7 +62,10 @@ def data(
         TypeAdapter(SourceConfig).validate_json(json.dumps(values["source"]))
     with naming(f"SETTINGS: tokenizer = {values['tokenizer']!r:.80}"):
         TypeAdapter(TokenizerConfig).validate_json(json.dumps(values["tokenizer"]))
-    with written_below(out.parent):
+    tokenizer = values["tokenizer"].get("path", "the tokenizer")
+    if "path" in values["tokenizer"]:
+        refuse_panicking_tokenizer(tokenizer)
+    with written_below(out.parent), panics_in_words(tokenizer):
         prepare(values["source"], values["tokenizer"], fraction, roomy(out).parent, degenerate == "drop")
 
 
@@ -161,7 +165,7 @@ def train(
             "changed since the job was submitted. Run snakemake again to plan this run with the code as it is"
         )
     if machine:
-        read_object(Path(machine), "`stepladder calibrate`", "name", "threads", "peaks", "source")
+        _refuse_peaks(Path(machine))
     if fork:
         keys = ("steps", "spec_sha256", "checkpoint", "lineage")
         read_object(Path(fork), "`stepladder train` of the trunk's segment", *keys)
@@ -221,3 +225,23 @@ def _named(path: Path, name: str) -> None:
 def _text(path: Path) -> str:
     with naming(path):
         return path.read_text(encoding="utf-8")
+
+
+def _refuse_peaks(machine: Path) -> None:
+    """Refuse a machine.json whose peaks no CPU has: MFU would be stated against them.
+
+    Raises:
+        ValueError: naming file, field and value.
+    """
+    from stepladder.schema.ranges import PEAK
+
+    peaks = read_object(machine, "`stepladder calibrate`", "name", "threads", "peaks", "source")["peaks"]
+    remedy = f"measure it again: stepladder calibrate --out {machine}"
+    if not isinstance(peaks, dict):
+        raise ValueError(f"{machine}: peaks = {peaks!r:.80}: FLOP/s by dtype are needed; {remedy}")
+    for dtype, peak in peaks.items():
+        if isinstance(peak, bool) or not isinstance(peak, int | float) or not PEAK.least <= peak <= PEAK.most:
+            raise ValueError(
+                f"{machine}: peaks.{dtype} = {peak!r:.80}: must be from {PEAK.least:g} to {PEAK.most:g} "
+                f"FLOP/s; {remedy}"
+            )

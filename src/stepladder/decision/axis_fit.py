@@ -6,10 +6,10 @@ Made by `fit.fit`, read by the comparison, the report and `stepladder predict`.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar, Generic, Literal, TypeVar
+from typing import ClassVar, Generic, Literal, Self, TypeVar
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from stepladder.decision.cells import Cells
 from stepladder.decision.misfit import Misfit
@@ -150,7 +150,7 @@ class FloorChoice(Part):
     """Huber loss on log residuals, summed over cells."""
     laws: dict[str, PerParameter[float]]
     """Parameters by variant."""
-    unit_cost: float | None = None
+    unit_cost: float | None = Field(default=None, gt=0)
     """Cost at which L = E + A."""
 
     def law(self, variant: str) -> ComputeLaw:
@@ -161,10 +161,19 @@ class FloorChoice(Part):
 class Draws(Part):
     """Bootstrap replicates of every law: what the comparison takes its intervals from."""
 
-    unit_cost: float
+    unit_cost: float = Field(gt=0)
     """Cost at which L = E + A."""
     laws: dict[str, PerParameter[tuple[float, ...]]]
     """Parameters by variant, one value per replicate."""
+
+    @model_validator(mode="after")
+    def _are_equally_many(self) -> Self:
+        counts = {len(values) for law in self.laws.values() for _, values in law.items()}
+        if len(counts) > 1:
+            raise ValueError(
+                f"parameters have {', '.join(map(str, sorted(counts)))} replicates: equally many"
+            )
+        return self
 
 
 class NoiseFound(Part):
@@ -258,7 +267,7 @@ class AxisFit(Document):
     """Why there is no fit, or null. Then there are no laws, and all that is said of the fit is null."""
     misfit: Misfit | None = None
     """How far cells lie off any smooth law."""
-    unit_cost: float | None = None
+    unit_cost: float | None = Field(default=None, gt=0)
     """Cost at which L = E + A, in the axis' unit."""
     objective: float | None = None
     """Huber loss on log residuals, summed over cells."""
@@ -282,6 +291,22 @@ class AxisFit(Document):
     """The laws under other assumptions about the floor."""
     draws: Draws | None = None
     """Null without a noise estimate."""
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Self:
+        told = self.made_from
+        repeated = {
+            "n_runs": (self.n_runs, told.runs),
+            "huber_delta": (self.huber_delta, told.huber_delta),
+            "confidence": (self.confidence, told.confidence),
+            "floor": (self.floor, told.floor),
+        }
+        for name, (here, there) in repeated.items():
+            if here != there:
+                raise ValueError(f"{name} is {here}, and {there} in made_from")
+        if self.draws and self.draws.laws.keys() != self.laws.keys():
+            raise ValueError("draws are of other variants than laws")
+        return self
 
     def law(self, variant: str) -> ComputeLaw:
         """The law of a variant, where there is a fit."""

@@ -72,6 +72,8 @@ def predict_points(
         inputs = dict(point)
         if "multiplier" in law.inputs and "multiplier" not in inputs:
             inputs["multiplier"] = inputs.get("tokens", np.nan) / inputs.get("parameters", np.nan)
+        if wrong := [f"{n} = {inputs[n]:g}" for n in law.inputs if inputs.get(n, 1) <= 0]:
+            raise ValueError(f"{', '.join(wrong)}: give a number above 0")
         if missing := [n for n in law.inputs if not inputs.get(n, 0) > 0]:
             raise ValueError(f"the {law.name} law needs {', '.join(law.inputs)}: give {', '.join(missing)}")
         made = {"parameters", "tokens"} if "multiplier" in law.inputs else set()

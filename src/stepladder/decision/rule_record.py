@@ -11,15 +11,27 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from pydantic import JsonValue, ValidationError
+from pydantic import AfterValidator, Field, JsonValue, ValidationError
 
 from stepladder.documents.document import Document, Part
 from stepladder.schema.analysis import AnalysisConfig
 
 CHANGED = "rule changed after the first result"
 UNRECORDED = "rule not on record before the first result"
+
+
+def _moment(text: str) -> str:
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError("no time in ISO 8601, as in 2026-11-26T07:42:12+00:00") from None
+    return text
+
+
+Moment = Annotated[str, AfterValidator(_moment)]
+"""A time as text."""
 
 
 class Changed(Part):
@@ -39,9 +51,9 @@ class RuleRecord(Document):
     SEALED: ClassVar[bool] = True
     REMEDY: ClassVar[str] = "restore it; without it the verdict's rule is not on record"
 
-    recorded_at: str
+    recorded_at: Moment
     """ISO 8601, UTC."""
-    results_then: int
+    results_then: int = Field(ge=0)
     """Results that the ladder had already: 0 where the rule was written down in time."""
     settings: dict[str, JsonValue]
     """The analysis section, defaults filled in."""

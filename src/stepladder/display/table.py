@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from stepladder.display.visible import visible
+
 
 def table(
     columns: Sequence[str],
@@ -34,7 +36,8 @@ def table(
     for row in rows:
         if len(row) != len(columns):
             raise ValueError(f"a row of {len(row)} cells in a table of {len(columns)} columns: {row}")
-    return Table(tuple(map(_column, columns)), tuple(map(tuple, rows)), total, title, note)
+    cells = tuple(tuple(map(visible, row)) for row in rows)
+    return Table(tuple(map(_column, columns)), cells, total, title, note)
 
 
 @dataclass(frozen=True)

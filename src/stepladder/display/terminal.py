@@ -14,6 +14,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from stepladder.display.table import Table
+from stepladder.display.visible import visible
 
 MIN_WIDTH = 116
 """Columns that `show` takes for granted; a narrower terminal wraps its lines rather than lose figures."""
@@ -41,12 +42,12 @@ def show(*parts: RenderableType | Table) -> None:
 
 def plain(text: str, style: str = "") -> Text:
     """A sentence whose brackets are brackets, not markup."""
-    return Text(text, style)
+    return Text(visible(text), style)
 
 
 def warn(text: str) -> Text:
     """A sentence that must not be missed."""
-    return Text.assemble(("warning: ", "yellow"), text)
+    return Text.assemble(("warning: ", "yellow"), visible(text))
 
 
 @contextmanager

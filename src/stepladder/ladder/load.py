@@ -20,6 +20,7 @@ from stepladder.ladder.read import LadderError, Location, Source, descend, read_
 from stepladder.record.kinds import load
 from stepladder.schema import ranges
 from stepladder.schema.ladder import Ladder
+from stepladder.schema.settings import ALPHABETS
 
 SHOWN = 20
 """Problems of a file that a message lists, and names of which there are many; the others are counted."""
@@ -29,6 +30,10 @@ REPLACED = {
     "`sweep: {rungs: [d2, d3], learning_rate_factors: [0.5, 1, 2], apply: none}`",
 }
 """Keys of earlier versions, and what to write in their place."""
+
+
+KEY = "[key]"
+"""What pydantic adds to the place of a key that is wrong itself."""
 
 
 def load_ladder(path: str | Path) -> Ladder:
@@ -181,7 +186,8 @@ def _report(source: Source, model: type[BaseModel], error: ValidationError, pref
     for problem in found:
         if problem["type"] == "too_short" and problem["loc"] in places:
             continue  # only because its items are wrong
-        where = prefix + _yaml_location(source.value(prefix), problem["loc"])
+        place = problem["loc"][:-1] if problem["loc"][-1:] == (KEY,) else problem["loc"]
+        where = prefix + _yaml_location(source.value(prefix), place)
         field_model = _model_at(model, problem["loc"][:-1])
         lines.append(source.line(where, _explain(problem, field_model)))
     return shortened(list(dict.fromkeys(lines)))
@@ -209,9 +215,25 @@ def _explain(problem: ErrorDetails, model: type[BaseModel] | None) -> str:
         hint = f"did you mean {near[0]!r}? " if near else ""
         name = told["discriminator"].strip("'")
         return f"no {name} is called {str(told['tag'])!r}; {hint}there are: {', '.join(map(repr, kinds))}"
-    message = problem["msg"].removeprefix("Value error, ")
+    if key == KEY and problem["input"] == "<<":
+        return "merge keys (<<) are not used in ladder files: write out what they stand for"
+    message = _in_words(problem) or problem["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:] if not message[:2].isupper() else message
     return message + (f" ({meaning})" if meaning and problem["type"] != "value_error" else "")
+
+
+def _in_words(problem: ErrorDetails) -> str | None:
+    """What pydantic says in Python's words, in those of a ladder file; None of all else."""
+    told = problem.get("ctx", {})
+    if problem["type"] == "string_pattern_mismatch":
+        return ALPHABETS.get(told["pattern"])
+    if problem["type"] in ("tuple_type", "list_type"):
+        return "a list is needed, as in [a, b]"
+    if problem["type"] == "too_short":
+        return f"a list of at least {told['min_length']} is needed, this has {told['actual_length']}"
+    if problem["type"] == "too_long":
+        return f"a list of at most {told['max_length']} is needed, this has {told['actual_length']}"
+    return None
 
 
 def _yaml_location(raw: Any, location: Location) -> Location:

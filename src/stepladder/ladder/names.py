@@ -10,7 +10,7 @@ from stepladder.record.spec import RunSpec
 from stepladder.schema.budget import Budget, budget_label
 from stepladder.schema.ladder import Ladder
 
-TAKEN = ("machine.json",)
+TAKEN = ("machine.json", "readme.md")
 """Names of what lies beside the ladders' own folders below results/."""
 
 

@@ -30,6 +30,8 @@ _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C, 15 times a
 
 _WORDS = {"": None, "~": None, "null": None, "true": True, "false": False}
 _INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
+_OCTAL = re.compile(r"[-+]?0[0-9]+")
+"""Octal for YAML 1.1, decimal for 1.2: 010 is 8 or 10, so it is left a text, which no number may be."""
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _NO_NUMBER = re.compile(r"([-+]?)\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 """What plain scalars are in YAML 1.2's core schema (yaml.org/spec/1.2.2, section 10.3.2)."""
@@ -211,6 +213,8 @@ def scalar(text: str) -> Any:
     """What a scalar without quotes means."""
     if text.lower() in _WORDS and text in (text.lower(), text.upper(), text.capitalize()):
         return _WORDS[text.lower()]
+    if _OCTAL.fullmatch(text):
+        return text
     if _INTEGER.fullmatch(text) and len(text) < 400:  # longer ones are as infinite as floats of that length
         return int(text, 8 if text.startswith("0o") else 16 if text.startswith("0x") else 10)
     if _FLOAT.fullmatch(text):

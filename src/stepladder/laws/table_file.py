@@ -11,9 +11,12 @@ import gzip
 import io
 import re
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
@@ -60,7 +63,8 @@ def read_table(path: Path) -> pd.DataFrame:
         table = _parquet(content) if parquet else _separated(content, "\t" if ".tsv" in name else ",")
     except Exception as error:  # of pandas and Arrow, which raise all kinds
         first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"{path}: {first}") from None
+        advice = ": it is damaged, or holds what cannot be read; write it again" if _of_others(error) else ""
+        raise ValueError(f"{path}: {first}{advice}") from None
     table = _without_row_numbers(table)
     if table.empty:
         raise ValueError(f"{path}: no rows")
@@ -68,7 +72,13 @@ def read_table(path: Path) -> pd.DataFrame:
     return table
 
 
+def _of_others(error: Exception) -> bool:
+    """Whether an error is one of a library, which does not say what to do."""
+    return not isinstance(error, ValueError) or isinstance(error, pa.ArrowException)
+
+
 def _parquet(content: bytes) -> pd.DataFrame:
+    _refuse_twice(pq.read_schema(io.BytesIO(content)).names)
     table = pd.read_parquet(io.BytesIO(content))
     named = [name for name in table.index.names if name is not None and name not in table]
     unnamed = [level for level, name in enumerate(table.index.names) if name not in named]
@@ -83,8 +93,17 @@ def _separated(content: bytes, usual: str) -> pd.DataFrame:
     heading = next(filter(str.strip, text.splitlines()), None)
     if heading is None:
         raise ValueError("is empty")
+    if heading.lstrip()[:1] in ("[", "{"):
+        raise ValueError("is JSON: export the table as CSV")
+    if heading.lower().startswith("sep="):
+        raise ValueError(f"remove its first line, {heading.strip()!r:.20}: separators are found without it")
     separator = _separator(heading, usual)
     names = next(csv.reader([heading], delimiter=separator, skipinitialspace=True))
+    if len(names) < 2:
+        raise ValueError(
+            f"its first line is {heading.strip()!r:.60}, one column: begin it with the names of the columns, "
+            "and separate fields by commas, semicolons or tabs"
+        )
     decimal_commas = separator != "," and any(
         DECIMAL_COMMA.fullmatch(field.strip())
         for line in text.splitlines()
@@ -101,10 +120,15 @@ def _separated(content: bytes, usual: str) -> pd.DataFrame:
         )
     except pd.errors.ParserError as error:
         found = str(error).removeprefix("Error tokenizing data. C error: ").strip()
+        if found.startswith("EOF inside string"):
+            raise ValueError("a quotation mark is opened and never closed: close or remove it") from None
         advice = f"put texts that hold {SEPARATORS[separator]} in quotes"
         raise ValueError(f"{found}: {advice}") from None
     if not isinstance(table.index, pd.RangeIndex):
-        raise ValueError("rows have more fields than the heading: give every column a name")
+        raise ValueError(
+            f"rows have more fields than the heading, {heading.strip()!r:.60}: give every column a name, "
+            "and remove what stands above their names"
+        )
     table = _headed(table, names)
     if decimal_commas:
         table = table.apply(_decimal_commas)
@@ -156,12 +180,16 @@ def _separator(heading: str, usual: str) -> str:
     return most if counts[most] else usual
 
 
+def _refuse_twice(names: Sequence[str]) -> None:
+    twice = [name for name, count in Counter(names).items() if count > 1 and name]
+    if twice:
+        raise ValueError(f"two columns are called {twice[0]!r}: rename or remove one")
+
+
 def _headed(table: pd.DataFrame, names: list[str]) -> pd.DataFrame:
     """With names that have no blanks around them."""
     stripped = [name.strip() for name in names]
-    twice = [name for name, count in Counter(stripped).items() if count > 1 and name]
-    if twice:
-        raise ValueError(f"two columns are called {twice[0]!r}: rename or remove one")
+    _refuse_twice(stripped)
     if len(stripped) == table.shape[1]:
         table.columns = pd.Index([name or f"Unnamed: {i}" for i, name in enumerate(stripped)])
     return table

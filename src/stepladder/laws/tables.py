@@ -43,6 +43,18 @@ ODD_TABLE = 300.0
 """FLOPs this many times off 6 x parameters x tokens are in another unit: attention, embeddings and inactive
 experts explain less."""
 
+_THOUSANDS = ("k", "m", "b", "t", "bn", "mn", "thousands", "millions", "billions", "trillions")
+_SHORT = ("ns", "us", "ms", "msec", "milliseconds", "min", "mins", "minute", "minutes")
+_LONG = ("h", "hr", "hrs", "hour", "hours", "day", "days")
+OTHER_UNITS = {
+    "loss": ("ppl", "perplexity", "bit", "bits", "bpb", "bpc", "bpt", "acc", "accuracy", "percent", "pct"),
+    "flops": ("mflops", "gflops", "tflops", "pflops", "eflops", "zflops", "petaflops", "exaflops", "days"),
+    "seconds": (*_SHORT, *_LONG),
+    "tokens": _THOUSANDS,
+    "parameters": _THOUSANDS,
+}
+"""Words in a column's name that say that it holds something else than what it is taken for."""
+
 RUN_NAMES = ("id", "run", "run_id", "run_name")
 STEP_NAMES = ("step", "_step", "global_step", "iteration", "iter", "update", "epoch", "trainer/global_step")
 """What columns are called that say which run a row is of, and which step of it."""
@@ -107,8 +119,11 @@ def select(
         column = columns.get(name, name)
         if column in table:
             chosen[name] = table[column]
+            if not any_units:
+                _refuse_other_unit(name, column)
         elif name in needed or name in columns:
             raise ValueError(_missing(name, column, list(map(str, table.columns))))
+    _refuse_shared([name for name in chosen if name not in TEXT], columns)
     result = pd.DataFrame(chosen)
     counted = table.attrs.get("counted", "line")
     if not curves:
@@ -172,10 +187,36 @@ def rows_of(bad: pd.Series, counted: str = "line") -> str:
     return f"{counted}{'s' if len(lines) > 1 else ''} {', '.join(map(str, lines[:SHOWN]))}{more}"
 
 
+def _refuse_other_unit(name: str, column: str) -> None:
+    """Refuse a column whose own name says that it is in another unit."""
+    words = re.findall("[a-z]+", column.lower())
+    if column != name and (said := [word for word in words if word in OTHER_UNITS.get(name, ())]):
+        raise ValueError(
+            f"--columns {name}={column}: its name says {said[-1]!r}, and {name} is in {CANONICAL[name]}: "
+            "convert it, or pass --any-units if it is meant"
+        )
+
+
+def _refuse_shared(numbers: Sequence[str], columns: Mapping[str, str]) -> None:
+    """Refuse one column that is taken for two quantities."""
+    taken: dict[str, str] = {}
+    for name in numbers:
+        column = columns.get(name, name)
+        if column in taken:
+            raise ValueError(
+                f"column {column!r} is taken for both {taken[column]} and {name}: name a column for each "
+                "with --columns"
+            )
+        taken[column] = name
+
+
 def _missing(name: str, column: str, there: list[str]) -> str:
     lower = {other.lower(): other for other in there}
     ranked = difflib.get_close_matches(column.lower(), lower, n=NEAREST, cutoff=0.0)
-    near = [lower[m] for m in difflib.get_close_matches(column.lower(), lower, n=2, cutoff=0.5)]
+    free = [other for other in lower if other not in CANONICAL]  # those stand for what they are called
+    close = [other for other in free if re.search(rf"\b{re.escape(column.lower())}\b", other)]
+    close += difflib.get_close_matches(column.lower(), free, n=2, cutoff=0.5)
+    near = [lower[other] for other in dict.fromkeys(close)][:2]
     hint = f"; did you mean {' or '.join(near)}?" if near else "."
     unit, example = CANONICAL.get(name, "as named"), near[0] if near else "COLUMN"
     listed = f"there are: {', '.join(there)}"

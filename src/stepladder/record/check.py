@@ -229,4 +229,5 @@ def _wrong(path: Path, field: str, found: object, told: str) -> WrongResult:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0]
+    said = error.strerror if isinstance(error, OSError) else None
+    return said or str(error).splitlines()[0]

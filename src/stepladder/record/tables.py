@@ -52,7 +52,12 @@ class Finished:
             FileNotFoundError: there is no result or no log.
             ValueError: a file is not what it should be; the message names it, and field or line.
         """
-        result, log = Result.read(folder.result), read_log(folder.events)
+        result = Result.read(folder.result)
+        try:
+            log = read_log(folder.events)
+        except OSError as error:
+            said = f"{error.strerror}: remove the run's folder and run snakemake again, which trains it again"
+            raise type(error)(error.errno, said, error.filename) from None
         if log.damage:
             warnings.warn(log.damage, DamagedLog, stacklevel=2)
         spec = read_spec(folder, planned)

@@ -11,12 +11,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from stepladder.schema import ranges
-from stepladder.schema.settings import Name, Settings
+from stepladder.schema.settings import DOMAIN, Name, Settings
 
 MAX_EPOCHS = 4.0
 """Up to four passes, repeated text is about as good as new (Muennighoff et al. 2023, arXiv 2305.16264)."""
 
-DomainName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_]*$")]
+DomainName = Annotated[str, Field(pattern=DOMAIN)]
 Pattern = Annotated[str, Field(min_length=1)]
 Patterns = Annotated[tuple[Pattern, ...], Field(min_length=1)]
 

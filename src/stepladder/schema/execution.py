@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import ValidationError, model_validator
 
 from stepladder.schema import ranges
-from stepladder.schema.settings import Settings
+from stepladder.schema.settings import Line, Settings
 
 
 class EngineOptions(Settings):
@@ -60,21 +60,21 @@ class RunExecution(EngineOptions):
     """Host memory requested per node, MB."""
     runtime_minutes: Annotated[int, ranges.RUNTIME_MINUTES] = 60
     """Time limit of one job, minutes. It may be shorter than the run, which then takes several jobs."""
-    gpu_type: str | None = None
+    gpu_type: Line | None = None
     """Slurm's name of the GPU type, where it has several."""
-    partition: str | None = None
+    partition: Line | None = None
     """Slurm partition, or several with commas."""
-    account: str | None = None
+    account: Line | None = None
     """Slurm account to charge."""
-    qos: str | None = None
+    qos: Line | None = None
     """Slurm quality of service."""
-    constraint: str | None = None
+    constraint: Line | None = None
     """Node features, in Slurm's syntax."""
-    reservation: str | None = None
+    reservation: Line | None = None
     """Slurm reservation."""
     exclusive: bool = False
     """Whether the run's nodes run nothing else."""
-    slurm_extra: str | None = None
+    slurm_extra: Line | None = None
     """Any further sbatch options, as in `--nodelist=n1 --nice=100`."""
 
 

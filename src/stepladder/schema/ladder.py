@@ -18,7 +18,7 @@ from stepladder.schema.data import Data
 from stepladder.schema.execution import Execution, RunExecution
 from stepladder.schema.optimizer import OptimizerSettings
 from stepladder.schema.plan import PlanSettings
-from stepladder.schema.settings import Name, Seeds, Settings
+from stepladder.schema.settings import Name, Prose, Seeds, Settings
 from stepladder.schema.shape import Shape
 from stepladder.schema.sweep import Sweep
 
@@ -72,7 +72,7 @@ class Ladder(Settings):
     name: Name
     version: Annotated[int, ranges.VERSION] = 1
     """Raise it when the ladder's meaning changes; the report prints it."""
-    question: str = Field(min_length=1)
+    question: Prose
     """What this ladder is to answer, one sentence; the report's subtitle."""
     rungs: tuple[Rung, ...] = Field(min_length=1, max_length=ranges.MOST_RUNGS)
     architectures: dict[Name, dict[str, Any]] = Field(min_length=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from stepladder.data.manifest import parse, verify
 from stepladder.decision.axis_fit import AxisFit
 from stepladder.decision.cells import DECISIVE, make_cells
 from stepladder.decision.comparison import Comparison
+from stepladder.decision.foreign import NAMES, NUMBERS
+from stepladder.decision.rule_record import RuleRecord
 from stepladder.display.table import Table, table
 from stepladder.record.paths import LadderFolder, RunFolder
 from stepladder.record.plan import Plan, PlannedRun
@@ -61,12 +64,16 @@ def walk(path: Path) -> list[Link]:
     if path in (fits := [folder.fit(axis) for axis in AXES]):
         return [*chain.fits([AXIS_NAMES[fits.index(path)]]), *chain.table(), *chain.results(), *chain.data()]
     steps = {
-        folder.comparison: (chain.comparison, chain.fits, chain.table, chain.results, chain.data),
+        folder.comparison: (
+            *(chain.comparison, chain.fits, chain.rule),
+            *(chain.table, chain.results, chain.data),
+        ),
         folder.runs_table: (chain.table, chain.results, chain.data),
-        folder.steps_table: (chain.table, chain.results, chain.data),
+        folder.steps_table: (chain.steps, chain.table, chain.results, chain.data),
         folder.plan: (chain.results, chain.data),
     }
-    everything = (chain.report, *steps[folder.comparison])
+    report = (chain.report, chain.comparison, chain.fits, chain.rule, chain.table, chain.steps)
+    everything = (*report, chain.results, chain.data)
     return [link for step in steps.get(path, everything) for link in step()]
 
 
@@ -93,7 +100,7 @@ class Chain:
     @cached_property
     def runs(self) -> pd.DataFrame:
         """runs.parquet."""
-        return read_table(self.lies.runs_table)
+        return read_table(self.lies.runs_table, NAMES, NUMBERS)
 
     def finished(self, run: str) -> Result:
         """The checked result of a run.
@@ -168,6 +175,28 @@ class Chain:
 
         yield Link(self.lies.runs_table, "results", _said(check))
 
+    def steps(self) -> Iterator[Link]:
+        """steps.parquet, as it was written, from the logs of the runs in runs.parquet."""
+
+        def check() -> None:
+            there = read_table(self.lies.steps_table, ("id",), ("step",))["id"].unique()
+            if other := set(there) - set(self.runs["id"]):
+                raise ValueError(f"{min(other)} is no run of runs.parquet")
+
+        yield Link(self.lies.steps_table, "logs of the results", _said(check))
+
+    def rule(self) -> Iterator[Link]:
+        """What the comparison says of the rule on record; nothing where none is."""
+
+        def check() -> None:
+            told = Comparison.read(self.lies.comparison).rule_check
+            now = RuleRecord.read(self.lies.rule)
+            if told and (told.recorded_at, told.results_then) != (now.recorded_at, now.results_then):
+                raise ValueError("the rule on record is another now: compare again")
+
+        if self.lies.rule.exists():
+            yield Link(self.lies.comparison, "rule.json", _said(check))
+
     def results(self) -> Iterator[Link]:
         """The results of the ladder's own runs; those that are not there yet in one line."""
         own = [name for name, run in self.plan.items() if not run.sweep and not run.trunk]
@@ -209,6 +238,7 @@ def report_digest(path: Path) -> str | None:
     Raises:
         ValueError: it is no PDF.
     """
+    logging.getLogger("pypdf").setLevel(logging.CRITICAL)  # what it meets on the way is said by its error
     try:
         told = PdfReader(path).metadata
         words = str(told.keywords if told else "").replace(",", " ").split()

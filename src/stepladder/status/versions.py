@@ -8,6 +8,7 @@ history is in the logs. Versions whose `end` said less are counted and left out.
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Literal
 
 from pydantic import BaseModel, JsonValue, ValidationError
 
-from stepladder.record.events import read_events
+from stepladder.record.events import DamagedLog, read_events
 from stepladder.record.paths import LadderFolder, RunFolder
 from stepladder.record.result import Ended
 
@@ -126,7 +127,12 @@ def read_entries(results: Path) -> tuple[list[EndedRun], int]:
 def _ends(folder: RunFolder) -> Iterator[EndedRun | None]:
     """Each time that a run ended; None where its record tells no figures, or its spec is not there."""
     work = _read_work(folder.spec)
-    for record in read_events(folder.events, "end"):
+    try:
+        records = read_events(folder.events, "end")
+    except OSError as error:
+        warnings.warn(f"{folder.events}: {error.strerror}, left out", DamagedLog, stacklevel=2)
+        return
+    for record in records:
         try:
             yield EndedRun(record["time"], Ended.model_validate(record), work) if work else None
         except ValidationError:
