@@ -161,14 +161,12 @@ def judge(scenario: Scenario, number: int, draws: int) -> dict[str, Any]:
             "seed": number,
             "leave_one_out": False,
             "target_flops": 10 * scenario.flops[-1],
+            "verdict": {"axes": ("flops",)},
         }
         | scenario.analysis
     )
     law = fit(runs, "flops", config)
-    # Time is proportional to FLOPs here, so one fit stands for both.
-    found = compare(
-        runs, {"flops": law, "seconds": law.model_copy(update={"axis": "seconds"})}, config
-    ).comparisons[0]
+    found = compare(runs, {"flops": law}, config).comparisons[0]
     gains = found.gains["flops"]
     row = {"promoted": found.verdict == "promote", "rejected": found.verdict == "reject"}
     intervals: dict[str, list[tuple[Any, float]]] = {

@@ -79,7 +79,7 @@ def test_more_runs_never_widen_and_larger_ones_tell_more():
     assert rows["d5", 2].narrowing > rows["d2", 2].narrowing
     assert rows["d5", 2].narrowing > rows["d5", 1].narrowing
     assert rows["at the target", 2].narrowing == max(row.narrowing for row in plan.candidates)
-    ranks = [row.narrowing_per_hour for row in plan.candidates]
+    ranks = [row.narrowing_per_hour for row in plan.candidates if row.worthwhile]
     assert ranks == sorted(ranks, reverse=True)
     assert plan.unaffordable == 0
 

@@ -70,6 +70,10 @@ BROKEN = {
         ("baseline: dense-b", "baseline: sparse-b"),
         ["analysis.baseline", "dense-baseline"],
     ),
+    "all rungs held out": (
+        ("baseline: dense-b", "holdout_rungs: 2\n  baseline: dense-b"),
+        ["analysis.holdout_rungs", "2 of 2 rungs", "hold out fewer"],
+    ),
     "more rungs asked for than there are": (
         ("baseline: dense-b", "verdict: {minimal_rungs: 5}\n  baseline: dense-b"),
         ["analysis.verdict.minimal_rungs", "5 rungs are asked for", "ladder has 2", "add rungs"],

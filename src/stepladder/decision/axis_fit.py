@@ -5,6 +5,7 @@ Made by `fit.fit`, read by the comparison, the report and `stepladder predict`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import ClassVar, Generic, Literal, Self, TypeVar
 
@@ -311,6 +312,13 @@ class AxisFit(Document):
     def law(self, variant: str) -> ComputeLaw:
         """The law of a variant, where there is a fit."""
         return _law(self.laws[variant].parameters, self.unit_cost)
+
+    @property
+    def sd_off_law(self) -> float:
+        """Standard deviation of log loss by which a further cell may lie off its law, seed noise apart."""
+        prior = self.made_from.misfit
+        everywhere = self.misfit.sd_log_loss if self.misfit else 0.0
+        return math.hypot(everywhere, math.sqrt(prior.share) * prior.by)
 
     def drawn(self, variant: str) -> ComputeLaw | None:
         """The law of a variant in every replicate (B,); None without a noise estimate."""

@@ -162,12 +162,11 @@ def _of_ladder(fit: AxisFit, variant: str | None) -> _Predictor:
     law, draws = fit.law(variant), fit.drawn(variant)
     costs = [cell.cost for cell in fit.laws[variant].cells]
     sd = (fit.noise.sd_log_loss or {}).get(variant) or 0.0
-    misfit = fit.misfit.sd_log_loss if fit.misfit else 0.0
     return _Predictor(
         name="compute",
         inputs=(fit.axis,),
         loss=lambda inputs: predict(law, inputs[fit.axis]),
         drawn=lambda inputs: None if draws is None else predict(draws, inputs[fit.axis]),
-        noise=float(np.hypot(sd, misfit)),
+        noise=float(np.hypot(sd, fit.sd_off_law)),
         range={fit.axis: (min(costs), max(costs))},
     )

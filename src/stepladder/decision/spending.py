@@ -68,7 +68,6 @@ class Problem:
         cls, cells: Cells, noise: SeedNoise, fit: AxisFit, candidate: str, reference: str, target: float
     ) -> Problem:
         """The problem of these two variants of a ladder, by the laws of `fit`."""
-        misfit = fit.misfit.sd_log_loss if fit.misfit else 0.0
         names = (reference, candidate)
         index = [cells.variants.index(name) for name in names]
         table = cells.table[cells.table["variant"].isin(names)]
@@ -100,7 +99,7 @@ class Problem:
             laws=LawPair((fit.law(reference), fit.law(candidate)), fit.floor, target),
             names=names,
             covariance=covariance,
-            misfit=max(misfit, LEAST_MISFIT * float(np.diag(covariance).mean()) ** 0.5),
+            misfit=max(fit.sd_off_law, LEAST_MISFIT * float(np.diag(covariance).mean()) ** 0.5),
             hours_law=hours_law,
         )
 

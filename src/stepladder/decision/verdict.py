@@ -85,7 +85,7 @@ def _of_axis(result: AxisGain, name: str, rule: VerdictRule) -> list[Criterion]:
         _convergence_criterion(result, name),
     ]
     if rule.at == "largest" and target is not None:
-        claim = f"at the target, {target.flops:.3g} FLOPs, it is expected to be at least {least:g} ({name})"
+        claim = f"at the target it is expected to be at least {least:g} ({name})"
         criteria.insert(3, _worth(claim, target, target.gain, least))
     return criteria
 

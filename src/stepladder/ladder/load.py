@@ -138,6 +138,11 @@ def _of_whole(source: Source, ladder: Ladder) -> list[str]:
     if ladder.analysis.baseline not in variants:
         where = ("analysis", "baseline")
         complain(where, f"no variant {ladder.analysis.baseline!r}; this ladder has: {listed([*variants])}")
+    if (held := ladder.analysis.holdout_rungs) >= len(labels) > 1:
+        complain(
+            ("analysis", "holdout_rungs"),
+            f"{held} of {len(labels)} rungs leave nothing to predict them from: hold out fewer, or 0",
+        )
     rule = ladder.analysis.verdict
     if "minimal_rungs" in rule.model_fields_set and rule.minimal_rungs > len(labels):
         complain(
