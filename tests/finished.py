@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from math import log
+from pathlib import Path
 
 from golden import golden
 
 from stepladder.ladder.plan import JobCost, make_plan
 from stepladder.record.check import spec_facts
-from stepladder.record.cost import flops_until
-from stepladder.record.pace import typical_pace
+from stepladder.record.checkpoints import checkpoint_path
+from stepladder.record.cost import flops_until, training_flops
+from stepladder.record.pace import mfu_spread, typical_pace
 from stepladder.record.paths import LadderFolder, RunFolder
 from stepladder.record.plan import Plan
 from stepladder.record.result import Result
@@ -39,7 +41,8 @@ def finish(folder: RunFolder, spec: RunSpec, losses: dict[str, float] | None = N
     pace = typical_pace(spec, steps)
     bits = {domain: nats * TEXT["tokens"] / (TEXT["bytes"] * log(2)) for domain, nats in losses.items()}
     weights = spec.data.domain_weights.items()
-    lineage = golden()["lineage"] | {"code_fingerprint": spec.code}
+    early = golden()
+    lineage = early["lineage"] | {"code_fingerprint": spec.code}
     fields = spec_facts(spec) | {
         "parameters": spec_facts(spec)["parameters"].model_dump(),
         "loss": sum(weight * losses[domain] for domain, weight in weights),
@@ -54,8 +57,12 @@ def finish(folder: RunFolder, spec: RunSpec, losses: dict[str, float] | None = N
         "hardware_flops": spec_facts(spec)["flops"],
         "flops_trained": flops_until(spec, spec.recipe.steps),
         "lineage": lineage,
+        "checkpoint": checkpoint_path(Path(), spec.recipe.steps).name,
+        "goodput": early["seconds"]["step"] / early["seconds"]["total"],
+        "restarts": 0,
+        "mfu": early["mfu"] | _mfu(spec, steps),
     }
-    result = Result.model_validate(golden() | fields | changes)
+    result = Result.model_validate(early | fields | changes)
     identity = {"spec_sha256": spec.sha256, "data_sha256": result.lineage.data_sha256}
     start = {"event": "start", "time": 0.0, **identity}
     records = [
@@ -68,6 +75,13 @@ def finish(folder: RunFolder, spec: RunSpec, losses: dict[str, float] | None = N
     folder.events.write_text("".join(json.dumps(record) + "\n" for record in records))
     result.write(folder.result)
     return result
+
+
+def _mfu(spec: RunSpec, steps: list[dict]) -> dict[str, float]:
+    """As the steps tell it."""
+    ratio = training_flops(spec.model, spec.recipe, "palm") / training_flops(spec.model, spec.recipe)
+    found = dict(zip(("median", "p10", "p90"), mfu_spread(steps), strict=True))
+    return found | {"palm_median": found["median"] * ratio}
 
 
 def finish_ladder(path: LadderFolder, ladder: Ladder, specs: Sequence[RunSpec]) -> Plan:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from stepladder.record.checkpoints import checkpoint_path
 from stepladder.record.cost import (
     FLOPS_FORMULA,
     flops_until,
@@ -20,8 +21,8 @@ from stepladder.record.cost import (
     recomputed_flops,
     training_flops,
 )
-from stepladder.record.events import Record, history, steps_of
-from stepladder.record.pace import lost_phase, told_steps, typical_pace
+from stepladder.record.events import Record, StepRecord, history, restarts, steps_of
+from stepladder.record.pace import lost_phase, mfu_spread, told_steps, typical_pace
 from stepladder.record.passes import passes
 from stepladder.record.paths import RunFolder
 from stepladder.record.plan import PlannedRun
@@ -182,8 +183,11 @@ def _scores(
 
 
 def _costs(result: Result, spec: RunSpec) -> Iterator[tuple[str, object, object, str]]:
-    """FLOPs that were spent follow from the spec, from where the run began, and from how it was computed."""
+    """What was spent follows from the spec, from where the run began, and from how it was computed."""
     again = recomputed_flops(spec.model, spec.recipe) if result.engine.activations_recomputed else 0.0
+    checkpoint = checkpoint_path(Path(), spec.recipe.steps).name
+    yield "checkpoint", result.checkpoint, checkpoint, "its spec.json"
+    yield "goodput", result.goodput, result.seconds.step / result.seconds.total, "its seconds"
     yield "hardware_flops", result.hardware_flops, result.flops + again, "its spec.json"
     parent = result.lineage.parent
     before = flops_until(spec, parent.step) if parent else 0.0
@@ -215,6 +219,21 @@ def _pace(
         yield "median_step_seconds", result.median_step_seconds, pace.median_step_seconds, "its events.jsonl"
         for field in ("accelerator_seconds", "tokens_per_second", "positions_per_second"):
             yield field, getattr(result, field), getattr(pace, field), "its events.jsonl"
+        yield from _mfu(result, spec, steps)
+    yield "restarts", result.restarts, restarts(records), "its events.jsonl"
+
+
+def _mfu(
+    result: Result, spec: RunSpec, steps: Sequence[StepRecord]
+) -> Iterator[tuple[str, object, object, str]]:
+    """Its spread is that of the logged steps, and its two conventions differ as the spec's FLOPs do."""
+    if result.mfu is None:
+        return
+    told = mfu_spread(steps) or (None, None, None)
+    for field, expected in zip(("median", "p10", "p90"), told, strict=True):
+        yield f"mfu.{field}", getattr(result.mfu, field), expected, "its events.jsonl"
+    ratio = training_flops(spec.model, spec.recipe, "palm") / training_flops(spec.model, spec.recipe)
+    yield "mfu.palm_median", result.mfu.palm_median, result.mfu.median * ratio, "its spec.json"
 
 
 def _same(found: object, expected: object) -> bool:

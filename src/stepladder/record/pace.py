@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import median
+from statistics import median, quantiles
 
 from stepladder.record.events import StepRecord
 from stepladder.record.spec import RunSpec
@@ -61,3 +61,15 @@ def typical_pace(spec: RunSpec, steps: Sequence[StepRecord]) -> Pace:
         tokens_per_second=spec.recipe.tokens / stepping,
         positions_per_second=spec.recipe.positions / stepping,
     )
+
+
+def mfu_spread(steps: Sequence[StepRecord]) -> tuple[float, float, float] | None:
+    """Median, 10th and 90th percentile of MFU over logged steps; None where none tells it.
+
+    An earlier attempt may not have known the peak: its steps tell none.
+    """
+    told = [mfu for record in steps if (mfu := record["mfu"]) is not None]
+    if not told:
+        return None
+    deciles = quantiles(told, n=10, method="inclusive") if len(told) > 1 else told * 9
+    return median(told), deciles[0], deciles[-1]

@@ -5,15 +5,33 @@ A field's unit is the text in its annotation, its meaning the docstring below it
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, JsonValue, SerializerFunctionWrapHandler, model_serializer
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
 from stepladder.documents.document import Document, Part
 
 Flops = Annotated[float, "FLOPs"]
 PerSecond = Annotated[float, "1/s"]
-Span = Annotated[float, "s"]
+Span = Annotated[float, "s", Field(ge=0)]
+
+
+def _moment(text: str) -> str:
+    datetime.fromisoformat(text)  # a ValueError that pydantic passes on
+    return text
+
+
+Moment = Annotated[str, AfterValidator(_moment)]
+"""A time as ISO 8601 writes it."""
 
 Cell = str | int | float | bool | None | list[Any]
 """What one column of runs.parquet may hold in a row."""
@@ -185,9 +203,9 @@ class Lineage(Part):
     """machines of all ranks in their order; only there if the ranks are several"""
     slurm_job_id: str | None
     """id of the job, with the array task if it is one; null without Slurm"""
-    started: str
+    started: Moment
     """when the first attempt began, ISO 8601 in UTC"""
-    finished: str
+    finished: Moment
     """when the result was written, likewise"""
     parent: Parent | None
     """the segment of a trunk that it branched off, if any"""

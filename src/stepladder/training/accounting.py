@@ -11,13 +11,14 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from statistics import median, quantiles
+from statistics import median
 from typing import Any
 
 import torch
 
 from stepladder.record.cost import step_flops, training_flops
 from stepladder.record.events import StepRecord
+from stepladder.record.pace import mfu_spread
 from stepladder.record.result import Mfu
 from stepladder.record.spec import PhaseSpec, RunSpec
 from stepladder.training.device import Hardware
@@ -138,18 +139,17 @@ def summarise_mfu(spec: RunSpec, hardware: Hardware, steps: Sequence[StepRecord]
     """Spread of MFU over the logged steps, with what it is stated against; None without a peak."""
     if hardware.peak_flops_per_second is None:
         return None
-    # An earlier attempt may not have known the peak: its steps logged none.
-    mfus = [mfu for record in steps if (mfu := record["mfu"]) is not None]
-    if not mfus:
+    spread = mfu_spread(steps)
+    if spread is None:
         return None
-    deciles = quantiles(mfus, n=10, method="inclusive") if len(mfus) > 1 else mfus * 9
+    middle, low, high = spread
     ratio = training_flops(spec.model, spec.recipe, "palm") / training_flops(spec.model, spec.recipe)
     return Mfu(
-        median=median(mfus),
-        p10=deciles[0],
-        p90=deciles[-1],
+        median=middle,
+        p10=low,
+        p90=high,
         convention="causal",
-        palm_median=median(mfus) * ratio,
+        palm_median=middle * ratio,
         peak_flops_per_second=hardware.peak_flops_per_second,
         dtype=hardware.dtype,
         peak_source=hardware.source,
