@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 
 from stepladder.decision.cells import make_cells
+from stepladder.decision.compare import compare
+from stepladder.decision.fit import fit
 from stepladder.decision.misfit import Scatter
 from stepladder.decision.noise import SeedNoise, measure_noise
 from stepladder.decision.replicates import cost_noise, draw_losses
-from stepladder.schema.analysis import StatedNoise
+from stepladder.schema.analysis import AnalysisConfig, StatedNoise
 from tests.ladders import FLOPS, runs_table
 
 BASELINE, IDEA = "dense-baseline", "dense-tst"
@@ -95,3 +97,18 @@ def test_step_times_are_noise_of_the_time_axis_alone():
     cells = make_cells(runs)
     np.testing.assert_allclose(cost_noise(cells, "seconds"), 0.1 * np.sqrt(2) / np.sqrt(2))
     assert not cost_noise(cells, "flops").any()
+
+
+def test_a_ladder_of_single_runs_decides_by_stated_noise():
+    """Without it there are no intervals, and nothing can be promoted."""
+    runs = runs_table({BASELINE: 1.0, IDEA: 1.4}, sigma=0.0005, seeds=dict.fromkeys(FLOPS, 1))
+    rule = {"axes": ("flops",)}
+    blind = AnalysisConfig(baseline=BASELINE, bootstrap_draws=400, leave_one_out=False, verdict=rule)
+    told = blind.model_copy(update={"noise": StatedNoise(sd=0.0005, dof=8)})
+    (without,), (with_noise,) = (
+        compare(runs, {"flops": fit(runs, "flops", config)}, config).comparisons for config in (blind, told)
+    )
+    assert without.verdict == "hold" and without.gains["flops"].at_largest.interval is None
+    assert with_noise.verdict == "promote", with_noise.because
+    low, high = with_noise.gains["flops"].at_largest.interval
+    assert low < 1.4 < high

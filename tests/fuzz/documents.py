@@ -463,7 +463,7 @@ USES: dict[type, Callable[[Any], object]] = {
     AxisFit: _use_fit,
     LawFit: _use_fit,
     Comparison: _use_comparison,
-    PredictionRecord: lambda record: check_record(record, _runs()),
+    PredictionRecord: lambda record: check_record(record, _runs(), CONFIG, "code"),
     Plan: print_plan,
     Tuning: print_tuning,
 }
