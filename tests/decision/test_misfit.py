@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
+from ladders import FLOPS, runs_table
 
 from stepladder.decision.fit import fit
 from stepladder.decision.misfit import GRID, Residuals, View
 from stepladder.laws.distributions import normal_share
 from stepladder.schema.analysis import AnalysisConfig, MisfitPrior
-from tests.ladders import FLOPS, runs_table
 
 BASELINE, IDEA = "dense-baseline", "dense-tst"
 CONFIG = AnalysisConfig(baseline=BASELINE, bootstrap_draws=400, leave_one_out=False, holdout_rungs=0)

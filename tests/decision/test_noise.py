@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from ladders import FLOPS, runs_table
 
 from stepladder.decision.cells import make_cells
 from stepladder.decision.compare import compare
@@ -10,7 +11,6 @@ from stepladder.decision.misfit import Scatter
 from stepladder.decision.noise import SeedNoise, measure_noise
 from stepladder.decision.replicates import cost_noise, draw_losses
 from stepladder.schema.analysis import AnalysisConfig, StatedNoise
-from tests.ladders import FLOPS, runs_table
 
 BASELINE, IDEA = "dense-baseline", "dense-tst"
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from stepladder.cli.errors import explained
+from stepladder.cli.errors import Commands
 from stepladder.display.table import table
 from stepladder.display.terminal import plain, warn
 from stepladder.display.visible import CONTROLS, DIRECTIONS, visible
@@ -29,10 +29,11 @@ def test_everything_that_is_printed_goes_through_it():
     shown = "a\\x1b[2Jb\\x9bc\\u202ed\n"
     assert plain(text).plain == shown and warn(text).plain == f"warning: {shown}"
     assert table(["x"], [[text]]).rows == ((shown,),)
-    app = typer.Typer()
+    app = typer.Typer(cls=Commands)
+    app.callback()(lambda: None)
 
+    @app.command()
     def fail() -> None:
         raise ValueError(text)
 
-    app.command()(explained(fail))
-    assert f"stepladder: {shown}" in CliRunner().invoke(app).output
+    assert f"stepladder: {shown}" in CliRunner().invoke(app, ["fail"]).output

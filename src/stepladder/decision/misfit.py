@@ -42,6 +42,9 @@ GRID = np.concatenate([[0.0], np.geomspace(1e-5, 0.1, 40)])
 NOISE_DRAWS = 64
 """Draws of seed noise that the likelihood weighs."""
 
+EVEN, SURE = 0.5, 0.9
+"""Chances of being undertuned from which some, and all, of a cell's excess is taken from it."""
+
 SWEEPS = 15
 """Of the sampler over all cells."""
 
@@ -206,10 +209,16 @@ def _slab(generator: np.random.Generator, prior: MisfitPrior, shape: tuple[int, 
 
 
 def expected_excess(scatter: Scatter) -> Array:
-    """(M,) by how much each cell is undertuned where the residuals say so: what is taken from its loss before
-    the law is fitted. What rests on the prior alone is not: it widens intervals, and moves nothing."""
-    sure = (scatter.undertuned > 0).mean(axis=0) > 0.5
-    return np.where(sure, scatter.undertuned.mean(axis=0), 0.0)
+    """(M,) by how much each cell is undertuned where the residuals say so.
+
+    That is taken from its loss before the law is fitted.
+
+    What rests on the prior alone is not taken: it widens intervals, and moves nothing. From an even chance to a
+    sure one the share that is taken grows steadily, so that no rounding decides.
+    """
+    chance = (scatter.undertuned > 0).mean(axis=0)
+    share = np.clip((chance - EVEN) / (SURE - EVEN), 0, 1)
+    return np.asarray(share * scatter.undertuned.mean(axis=0))
 
 
 def describe(scatter: Scatter, free: int, confidence: float, prior: MisfitPrior) -> Misfit:

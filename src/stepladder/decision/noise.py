@@ -84,10 +84,15 @@ class SeedNoise:
 
     def draw(self, generator: np.random.Generator, draws: int) -> Array:
         """(B, S, V) standard deviations from the posterior."""
-        values, vectors = np.linalg.eigh(self.spread)
-        root = vectors * np.sqrt(np.maximum(values, 0))
-        off = generator.standard_normal((draws, len(root))) @ root.T
+        off = generator.standard_normal((draws, len(self.spread))) @ symmetric_root(self.spread)
         return np.asarray(np.exp((self.log_variance()[0] + np.einsum("svp,bp->bsv", self.design(), off)) / 2))
+
+
+def symmetric_root(matrix: Array) -> Array:
+    """The symmetric square root of a covariance, which need not be of full rank. Unlike the eigenvectors
+    themselves it does not turn where eigenvalues are equal but for rounding."""
+    values, vectors = np.linalg.eigh(matrix)
+    return np.asarray((vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T)
 
 
 def measure_noise(

@@ -12,7 +12,7 @@ import numpy as np
 
 from stepladder.decision.cells import Cells
 from stepladder.decision.misfit import Misfit, Residuals, Scatter, describe, draw_scatter, expected_excess
-from stepladder.decision.noise import SeedNoise, measure_noise
+from stepladder.decision.noise import SeedNoise, measure_noise, symmetric_root
 from stepladder.laws.forms import Array
 from stepladder.laws.invert import ComputeLaw, predict
 from stepladder.laws.joint import Floor
@@ -35,9 +35,7 @@ def draw_losses(
     """
     generator = np.random.default_rng([seed, 1])
     B, V = len(scatter.tau), len(cells.variants)
-    # Not positive definite when there are fewer clusters than variants: no Cholesky.
-    values, vectors = np.linalg.eigh(noise.correlation)
-    root = vectors * np.sqrt(np.maximum(values, 0))
+    root = symmetric_root(noise.correlation)
     root /= np.sqrt((root**2).sum(axis=1, keepdims=True))
     replicates = np.repeat(cells.log_loss[None], B, axis=0)
     for step in np.unique(cells.step):
