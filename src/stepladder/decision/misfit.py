@@ -209,12 +209,11 @@ def _slab(generator: np.random.Generator, prior: MisfitPrior, shape: tuple[int, 
 
 
 def expected_excess(scatter: Scatter) -> Array:
-    """(M,) by how much each cell is undertuned where the residuals say so.
+    """(M,) what is taken from each cell's loss before the law is fitted: by how much it is undertuned, where
+    the residuals say so.
 
-    That is taken from its loss before the law is fitted.
-
-    What rests on the prior alone is not taken: it widens intervals, and moves nothing. From an even chance to a
-    sure one the share that is taken grows steadily, so that no rounding decides.
+    What rests on the prior alone is not taken: it widens intervals, and moves nothing. From an even chance
+    to a sure one the share that is taken grows steadily, so that no rounding decides.
     """
     chance = (scatter.undertuned > 0).mean(axis=0)
     share = np.clip((chance - EVEN) / (SURE - EVEN), 0, 1)
