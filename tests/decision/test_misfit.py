@@ -54,6 +54,26 @@ def test_what_is_too_good_is_not_undertuned():
     assert found.misfit.sd_log_loss > 0.001
 
 
+def test_a_held_out_rung_may_come_out_undertuned_and_not_the_reverse():
+    """What a prediction expects of undertuning is on the side of higher losses."""
+    prior = MisfitPrior(exactly=0.0, share=0.5, by=0.02)
+    config = CONFIG.model_copy(update={"holdout_rungs": 1, "misfit": prior})
+    (row, *_) = fit(off("d3", 0.0), "flops", config).held_out.predictions
+    low, high = np.log(np.array(row.interval) / row.predicted)
+    assert high > 2 * -low
+
+
+def test_large_ladders_are_judged_cell_by_cell_to_the_same_end(monkeypatch):
+    together = fit(off("d4", 0.01), "flops", CONFIG)
+    monkeypatch.setattr("stepladder.decision.misfit.MANY_CELLS", 1)
+    alone = fit(off("d4", 0.01), "flops", CONFIG)
+    (one,), (other,) = (
+        [cell.excess for cell in found.laws[IDEA].cells if cell.rung == "d4"] for found in (together, alone)
+    )
+    assert other == pytest.approx(one, rel=0.3)
+    assert width(alone) == pytest.approx(width(together), rel=0.6)
+
+
 def test_the_prior_can_be_stated_away():
     exact = {"exactly": 0.0, "share": 0.0}
     config = CONFIG.model_copy(update={"misfit": MisfitPrior.model_validate(exact)})

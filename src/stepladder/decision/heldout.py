@@ -115,8 +115,9 @@ def predict_rungs(
         predicted = float(point.predict_variant(v, cost)[0, 0])
         interval = None
         if drawn is not None and replicates is not None:
-            # The replicate's deviation at the held-out cell is the noise that its own runs would have.
-            own_noise = replicates[:, index] - cells.log_loss[index]
+            # The replicate's deviation at the held-out cell, turned round, is what its own runs would have:
+            # replicates take the excess of an undertuned cell away, and runs show it.
+            own_noise = cells.log_loss[index] - replicates[:, index]
             spread = drawn.predict_variant(v, cost)[:, 0] * np.exp(own_noise)
             interval = percentile_interval(spread, config.confidence)
         low, high = interval or (None, None)

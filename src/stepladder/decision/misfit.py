@@ -48,8 +48,9 @@ EVEN, SURE = 0.5, 0.9
 SWEEPS = 15
 """Of the sampler over all cells."""
 
-MANY_CELLS = 150
-"""Above it fewer draws are weighed, in one sweep: each costs a decomposition, and the noise is well known."""
+MANY_CELLS = 100
+"""Above it fewer draws of noise are weighed, since each costs a decomposition and the noise is well known,
+and cells are judged one by one, since drawing them together would take gigabytes."""
 
 
 class Misfit(Part):
@@ -112,10 +113,11 @@ def draw_scatter(
     log_weight = np.array([view.log_likelihood(grid, prior) for view in views]) + log_prior
     weight = np.exp(log_weight - log_weight.max()).ravel()
     support, point = np.divmod(generator.choice(len(weight), draws, p=weight / weight.sum()), len(grid))
-    undertuned = _slab(generator, prior, (draws, len(cells.table)))
-    tau, undertuned[:, residuals.rows] = _gibbs(
-        generator, views, support, grid, log_prior, grid[point], prior, 1 if many else SWEEPS
-    )
+    tau, undertuned = grid[point], _slab(generator, prior, (draws, len(cells.table)))
+    if many:
+        undertuned[:, residuals.rows] = _one_by_one(generator, views, support, tau, prior)
+    else:
+        tau, undertuned[:, residuals.rows] = _gibbs(generator, views, support, grid, log_prior, tau, prior)
     return Scatter(sd[support], tau, undertuned)
 
 
@@ -168,7 +170,6 @@ def _gibbs(
     log_prior: Array,
     tau: Array,
     prior: MisfitPrior,
-    sweeps: int,
 ) -> tuple[Array, Array]:
     """Tau (B,) and excesses (B, M) of the undertuned cells, from their joint posterior given each draw's
     noise.
@@ -183,16 +184,14 @@ def _gibbs(
     if F == 0:
         return tau, _slab(generator, prior, (B, M))
     left = seen.copy()
-    for _ in range(sweeps):
+    for _ in range(SWEEPS):
         precision = 1 / (variance + tau[:, None] ** 2)
         for m in generator.permutation(M):
             column = cell[:, m]
             left += excess[:, m, None] * column
             weighted = precision * column
-            odds, mean, sd = _slab_odds((weighted * column).sum(1), (weighted * left).sum(1), prior)
-            chance = prior.share * odds / (1 + prior.share * (odds - 1))
-            amount = _positive_normal(np.asarray(generator.random(B)), mean, sd)
-            excess[:, m] = np.where(generator.random(B) < chance, amount, 0.0)
+            power, pull = (weighted * column).sum(1), (weighted * left).sum(1)
+            excess[:, m] = _draw_excess(generator, power, pull, prior)
             left -= excess[:, m, None] * column
         if len(grid) > 1:
             total = variance[:, None] + grid[:, None] ** 2
@@ -200,6 +199,31 @@ def _gibbs(
             # the largest of weights times exponential noise is a draw by the weights
             tau = grid[(log_weight + generator.gumbel(size=log_weight.shape)).argmax(axis=1)]
     return tau, excess
+
+
+def _one_by_one(
+    generator: np.random.Generator,
+    views: Sequence[View],
+    support: npt.NDArray[np.int64],
+    tau: Array,
+    prior: MisfitPrior,
+) -> Array:
+    """Excesses (B, M) of the cells of a large ladder, each as if the others were sound."""
+    excess = np.zeros((len(tau), len(views[0].cell)))
+    for number, view in enumerate(views):
+        here = support == number
+        precision = 1 / (view.variance + tau[here, None] ** 2)
+        power, pull = precision @ (view.cell**2).T, (precision * view.seen) @ view.cell.T
+        excess[here] = _draw_excess(generator, power, pull, prior)
+    return excess
+
+
+def _draw_excess(generator: np.random.Generator, power: Array, pull: Array, prior: MisfitPrior) -> Array:
+    """By how much cells are undertuned, 0 where they are not; arguments as of `_slab_odds`."""
+    odds, mean, sd = _slab_odds(power, pull, prior)
+    amount = _positive_normal(np.asarray(generator.random(power.shape)), mean, sd)
+    hit = generator.random(power.shape) < prior.share * odds / (1 + prior.share * (odds - 1))
+    return np.where(hit, amount, 0.0)
 
 
 def _slab(generator: np.random.Generator, prior: MisfitPrior, shape: tuple[int, int]) -> Array:

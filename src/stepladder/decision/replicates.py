@@ -87,16 +87,17 @@ def redraw(
     residual = cells.log_loss - np.log(predicted)
     residuals = Residuals.of(rows, residual[rows], slopes[rows])
     scatter = draw_scatter(noise, cells, residuals, draws, config.seed, config.misfit)
-    extra = np.abs(_cost_slopes(cells, cost, laws, predicted)) * cost_noise(cells, axis)
+    extra = np.abs(_cost_slopes(cells, cost, laws, predicted)) * cost_noise(cells, axis, without)
     misfit = describe(scatter, residuals.free.shape[1], config.confidence, config.misfit)
     return Redrawn(draw_losses(cells, noise, scatter, config.seed, extra), misfit, expected_excess(scatter))
 
 
-def cost_noise(cells: Cells, axis: Axis) -> Array:
+def cost_noise(cells: Cells, axis: Axis, without: Collection[str] = ()) -> Array:
     """(M,) standard deviation of each cell's log cost: of step times, say. Pooled within cells over the
-    ladder; 0 where no cost is repeated."""
-    log_cost = np.log(cells.runs[AXES[axis].column])
-    groups = log_cost.groupby([cells.runs[key] for key in ("variant", "rung", "budget")])
+    ladder but for the rungs `without`; 0 where no cost is repeated."""
+    runs = cells.runs[~cells.runs["rung"].isin(list(without))]
+    log_cost = np.log(runs[AXES[axis].column])
+    groups = log_cost.groupby([runs[key] for key in ("variant", "rung", "budget")])
     dof = int((groups.count() - 1).sum())
     if not dof:
         return np.zeros(len(cells.table))
