@@ -108,6 +108,7 @@ def report_context(
         "sensitivity": evidence.sensitivity_table(comparison, fit),
         "noise": evidence.noise_table(comparison),
         "noise_unknown": fit.noise.reason,
+        "noise_line": evidence.noise_sentence(fit),
         "seeds": evidence.seeds_table(comparison),
         "criteria": evidence.criteria_tables(comparison),
         "rule": evidence.rule_sentence(comparison),

@@ -241,5 +241,23 @@ def noise_table(comparison: Comparison) -> Table:
     )
 
 
+def noise_sentence(fit: AxisFit) -> str:
+    """What moves losses in every interval: seed noise as a line over the rungs, and misfit."""
+    noise, misfit, prior = fit.noise, fit.misfit, fit.made_from.misfit
+    if misfit is None or noise.sd_log_loss is None:
+        return ""
+    spread = [sd for sd in noise.sd_log_loss.values() if sd is not None]
+    ends = sorted({_per_cent(min(spread), signed=False), _per_cent(max(spread), signed=False)})
+    low, high = misfit.interval or (None, None)
+    known = f" [{_per_cent(low, signed=False)}, {_per_cent(high, signed=False)}]" if misfit.interval else ""
+    line = fmt.fixed(noise.sd_per_decade, 2)
+    return (
+        f"In intervals it is a line over all rungs: {' to '.join(ends)} of the loss at the largest rung "
+        f"({fmt.fixed(noise.dof, 1)} degrees of freedom), × {line} for ten times the cost. Beside it "
+        f"cells lie {_per_cent(misfit.sd_log_loss, signed=False)}{known} off their law (sd), and "
+        f"{fmt.percent(prior.share)} of them are taken to be undertuned, by about {_per_cent(prior.by, signed=False)}."
+    )
+
+
 def _per_cent(value: float | None, signed: bool = True) -> str:
     return fmt.percent(value, 2, sign=signed)
