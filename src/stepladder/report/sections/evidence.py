@@ -255,7 +255,8 @@ def noise_sentence(fit: AxisFit) -> str:
         f"In intervals it is a line over all rungs: {' to '.join(ends)} of the loss at the largest rung "
         f"({fmt.fixed(noise.dof, 1)} degrees of freedom), × {line} for ten times the cost. Beside it "
         f"cells lie {_per_cent(misfit.sd_log_loss, signed=False)}{known} off their law (sd), and "
-        f"{fmt.percent(prior.share)} of them are taken to be undertuned, by about {_per_cent(prior.by, signed=False)}."
+        f"{fmt.percent(prior.share)} of them are taken to be undertuned, by about "
+        f"{_per_cent(prior.by, signed=False)}."
     )
 
 
