@@ -49,8 +49,8 @@ SWEEPS = 15
 """Of the sampler over all cells."""
 
 MANY_CELLS = 100
-"""Above it fewer draws of noise are weighed, since each costs a decomposition and the noise is well known,
-and cells are judged one by one, since drawing them together would take gigabytes."""
+"""Above it residuals are judged under the likeliest noise, which is well known there, since each draw of it
+costs a decomposition; and cells one by one, since drawing them together would take gigabytes."""
 
 
 class Misfit(Part):
@@ -105,7 +105,7 @@ def draw_scatter(
     """Draw noise and misfit as the residuals of the law leave them."""
     generator = np.random.default_rng(seed)
     many = len(residuals.rows) > MANY_CELLS
-    sd = noise.draw(generator, 4 if many else NOISE_DRAWS)
+    sd = noise.sd()[None] if many else noise.draw(generator, NOISE_DRAWS)
     shared = shared_noise(cells, noise)[np.ix_(residuals.rows, residuals.rows)]
     of_cells = sd[:, cells.step[residuals.rows], cells.variant[residuals.rows]]
     views = [View.of(residuals, shared * np.outer(own, own)) for own in of_cells]
@@ -115,9 +115,9 @@ def draw_scatter(
     support, point = np.divmod(generator.choice(len(weight), draws, p=weight / weight.sum()), len(grid))
     tau, undertuned = grid[point], _slab(generator, prior, (draws, len(cells.table)))
     if many:
-        undertuned[:, residuals.rows] = _one_by_one(generator, views, support, tau, prior)
-    else:
-        tau, undertuned[:, residuals.rows] = _gibbs(generator, views, support, grid, log_prior, tau, prior)
+        undertuned[:, residuals.rows] = _one_by_one(generator, views[0], tau, prior)
+        return Scatter(noise.draw(generator, draws), tau, undertuned)
+    tau, undertuned[:, residuals.rows] = _gibbs(generator, views, support, grid, log_prior, tau, prior)
     return Scatter(sd[support], tau, undertuned)
 
 
@@ -201,21 +201,11 @@ def _gibbs(
     return tau, excess
 
 
-def _one_by_one(
-    generator: np.random.Generator,
-    views: Sequence[View],
-    support: npt.NDArray[np.int64],
-    tau: Array,
-    prior: MisfitPrior,
-) -> Array:
+def _one_by_one(generator: np.random.Generator, view: View, tau: Array, prior: MisfitPrior) -> Array:
     """Excesses (B, M) of the cells of a large ladder, each as if the others were sound."""
-    excess = np.zeros((len(tau), len(views[0].cell)))
-    for number, view in enumerate(views):
-        here = support == number
-        precision = 1 / (view.variance + tau[here, None] ** 2)
-        power, pull = precision @ (view.cell**2).T, (precision * view.seen) @ view.cell.T
-        excess[here] = _draw_excess(generator, power, pull, prior)
-    return excess
+    precision = 1 / (view.variance + tau[:, None] ** 2)
+    power, pull = precision @ (view.cell**2).T, (precision * view.seen) @ view.cell.T
+    return _draw_excess(generator, power, pull, prior)
 
 
 def _draw_excess(generator: np.random.Generator, power: Array, pull: Array, prior: MisfitPrior) -> Array:
