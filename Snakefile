@@ -14,7 +14,7 @@ from snakemake.utils import min_version
 
 from stepladder.decision.rule_record import record_rule
 from stepladder.display.failed_jobs import shorten
-from stepladder.ladder.climb import Climb
+from stepladder.ladder.climb import Climb, file_digest
 from stepladder.record.paths import LadderFolder
 from stepladder.schema.analysis import AXES
 

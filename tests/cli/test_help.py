@@ -41,7 +41,9 @@ def test_a_command_explains_itself(name):
         assert parameter.help, f"--{parameter.name} has no meaning"
 
 
-@pytest.mark.parametrize("words", [["--help"], ["fit", "--help"], ["plan", "plan.json"], ["plan", "smoke"]])
+@pytest.mark.parametrize(
+    "words", [["--help"], ["fit", "--help"], ["plan", "plan.json"], ["plan", "smoke", "--no-power"]]
+)
 def test_starting_is_quick(tmp_path, words):
     """Nothing heavy is imported for help or a plan."""
     (tmp_path / "configs").symlink_to(REPOSITORY / "configs")

@@ -272,11 +272,13 @@ def test_world_from_environment(monkeypatch):
 @pytest.mark.parametrize(("kind", "ranks"), [("none", 4), ("full", 2), ("full", 4), ("hybrid", 4)])
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_ranks_that_share_weights_train_as_one(make_run, small_corpus, tmp_path, variant, kind, ranks):
-    """FSDP2 over all ranks or those of a machine, and plain data parallelism: 50 steps equal one rank's."""
-    spec = make_run(*variant, steps=50)
+    """FSDP2 over all ranks or those of a machine, and plain data parallelism: 30 steps equal one rank's."""
+    spec = make_run(*variant, steps=30)
     alone, together = tmp_path / "alone", tmp_path / "together"
     train(spec, small_corpus, alone, **SETTINGS)
-    assert end(start(spec, small_corpus, together, *sharded(kind, ranks))) == [0] * ranks
+    # Four ranks on two cores wait for each other at every line of the log: they write it seldom.
+    seldom = [settings | {"log_seconds": 5} for settings in sharded(kind, ranks)]
+    assert end(start(spec, small_corpus, together, *seldom)) == [0] * ranks
     assert read_column(together, "loss") == pytest.approx(read_column(alone, "loss"), rel=1e-5)
     assert read_column(together, "gradient_norm") == pytest.approx(
         read_column(alone, "gradient_norm"), rel=1e-3

@@ -1,5 +1,4 @@
 # Results to tables, tables to laws, laws to a verdict.
-from stepladder.ladder.climb import file_digest
 
 
 rule collect:

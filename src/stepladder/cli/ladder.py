@@ -7,14 +7,25 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stepladder.cli.files import ready, roomy
-from stepladder.cli.words import LadderName, Out
+from stepladder.cli.files import ready, roomy, write_json
+from stepladder.cli.words import AlsoJson, LadderName, Out
 
 if TYPE_CHECKING:
+    from stepladder.decision.power import Power
     from stepladder.record.plan import Plan
 
 HARDWARE = Path("configs/hardware.yaml")
 """Peaks and prices of accelerators, unless told otherwise."""
+
+Gains = Annotated[
+    list[float] | None,
+    typer.Option(
+        help="True efficiency gain to simulate, beside 1. May be given several times.",
+        min=0.1,
+        max=100.0,
+        show_default="1.1 and 1.3",
+    ),
+]
 
 
 def check(ladder: LadderName) -> None:
@@ -67,19 +78,117 @@ def plan(
             help="Name of a file in configs/ladders, or a path; or a plan.json of `stepladder price`."
         ),
     ],
+    gain: Gains = None,
+    power: Annotated[
+        bool,
+        typer.Option(help="Simulate what the ladder will be able to tell; with --no-power only price it."),
+    ] = True,
 ) -> None:
-    """Print what a ladder would cost, by rung and variant. Runs and writes nothing.
+    """Print what a ladder will be able to tell and what it would cost. Runs and writes nothing.
 
-    Reads the ladder file and configs/hardware.yaml, or a plan.json, and if the data are prepared, their
-    manifest, which tells how often each run reads its text; prints a table. `snakemake plan` makes plan.json
-    and calls this with it; while the same ladder is climbed Snakemake locks the folder, and the ladder's
-    name is what to give: stepladder plan laptop.
+    Reads the ladder file and configs/hardware.yaml, or a plan.json with the power.json beside it; if the data
+    are prepared, their manifest, which tells how often each run reads its text; and if the ladder ran
+    before, its runs.parquet, which tells its seed noise and its law. `snakemake plan` makes plan.json and
+    calls this with it; while the same ladder is climbed Snakemake locks the folder, and the ladder's name is
+    what to give: stepladder plan laptop.
 
-    Example: stepladder plan smoke
+    Example: stepladder plan smoke --gain 1.05 --gain 1.2
     """
     from stepladder.report.render.plan import print_plan
 
-    print_plan(_read_plan(Path(ladder)) if ladder.endswith(".json") else _priced(ladder))
+    if ladder.endswith(".json"):
+        print_plan(_read_plan(Path(ladder)), _read_power(Path(ladder)) if power else None)
+        return
+    planned = _priced(ladder)
+    print_plan(planned, _power(ladder, planned, gain) if power else None)
+
+
+def power(
+    ladder: LadderName,
+    plan: Annotated[Path, typer.Argument(help="Its plan.json.")],
+    out: Out,
+    gain: Gains = None,
+    pdf: Annotated[
+        Path | None, typer.Option(help="Also typeset it with the plan.", show_default="no PDF")
+    ] = None,
+) -> None:
+    """Simulate what a ladder will be able to tell: intervals, chances of each verdict, and what would help.
+
+    Reads the ladder file, PLAN, and if the ladder ran before, its runs.parquet in results/NAME, which tells
+    its seed noise and its law; writes JSON to OUT.
+
+    Example: stepladder power smoke results/smoke/plan.json --out power.json --pdf plan.pdf
+    """
+    ready(out, pdf)
+    planned = _read_plan(plan)
+    found = _power(ladder, planned, gain)
+    found.write(out)
+    if pdf:
+        from stepladder.report.render.plan import build_plan_pdf
+
+        build_plan_pdf(planned, pdf, found)
+
+
+def design(
+    decide: Annotated[
+        float, typer.Option(help="True efficiency gain that should be promoted.", min=1.001, max=100.0)
+    ],
+    hours: Annotated[float, typer.Option(help="Accelerator-hours that may be spent.", min=1e-6)],
+    ladder: LadderName = "laptop",
+    hardware: Annotated[
+        Path, typer.Option(help="Peaks (FLOP/s) and prices of accelerators, YAML.")
+    ] = HARDWARE,
+    json: AlsoJson = None,
+) -> None:
+    """Propose rungs and seeds for a budget: what would decide a gain, the surest design first.
+
+    Reads the ladder file, which gives variants, shapes, budgets, noise and the rule, and HARDWARE; prints a
+    table and the lines of the first design, to be put into a ladder file. Runs nothing.
+
+    Example: stepladder design laptop --decide 1.2 --hours 0.5
+    """
+    from stepladder.decision.design import designs
+    from stepladder.display.terminal import working
+    from stepladder.ladder.climb import Climb
+    from stepladder.report.render.plan import print_designs
+    from stepladder.schema.accelerators import accelerators
+
+    ready(json)
+    climb = Climb.open(ladder)
+    with working("simulating climbs of each design"):
+        found = designs(climb, accelerators(hardware), decide, hours)
+    print_designs(found, climb.ladder)
+    if json:
+        write_json(json, {"designs": [row.model_dump(mode="json") for row in found]})
+
+
+def _power(name: str, plan: Plan, gains: list[float] | None) -> Power:
+    """What the ladder of this name and plan will be able to tell."""
+    from stepladder.decision.plan_power import GAINS, plan_power, planned_table
+    from stepladder.display.terminal import working
+    from stepladder.ladder.climb import Climb
+    from stepladder.record.paths import LadderFolder
+    from stepladder.record.tables import read_table
+
+    climb = Climb.open(name)
+    before = LadderFolder.of(climb.ladder.name).runs_table
+    earlier = read_table(before) if before.exists() else None
+    with working("simulating climbs"):
+        return plan_power(
+            plan,
+            planned_table(plan, climb.runs),
+            climb.ladder.analysis,
+            earlier,
+            sorted({1.0, *gains}) if gains else GAINS,
+        )
+
+
+def _read_power(plan: Path) -> Power | None:
+    """The power.json beside a plan.json; None where there is none."""
+    from stepladder.decision.power import Power
+
+    path = plan.with_name("power.json")
+    return Power.read(path) if path.exists() else None
 
 
 def _priced(name: str, hardware: Path = HARDWARE) -> Plan:

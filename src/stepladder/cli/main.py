@@ -28,6 +28,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "check": ladder.check,
         "price": ladder.price,
         "plan": ladder.plan,
+        "design": ladder.design,
         "train": runs.train,
     },
     "Look": {
@@ -43,6 +44,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "next": decision.next_runs,
     },
     "Used by the workflow": {
+        "power": ladder.power,
         "data": runs.data,
         "calibrate": runs.calibrate,
         "collect": runs.collect,

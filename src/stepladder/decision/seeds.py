@@ -37,7 +37,7 @@ def seed_test(cells: Cells, noise: SeedNoise, candidate: str, reference: str, al
     freedom of its line over all rungs.
     """
     mine, theirs = (cells.of(name).set_index("step") for name in (candidate, reference))
-    common = sorted(set(mine.index) & set(theirs.index))[-TESTED_RUNGS:]
+    common = tested_steps(cells, candidate, reference)
     pairs = [
         len(np.intersect1d(_seeds_at(cells, candidate, step), _seeds_at(cells, reference, step)))
         for step in common
@@ -55,8 +55,7 @@ def seed_test(cells: Cells, noise: SeedNoise, candidate: str, reference: str, al
         )
         return head.model_copy(update={"reason": reason})
     index = [cells.variants.index(name) for name in (candidate, reference)]
-    errors = [_error(cells, noise, step, index) for step in common]
-    error = math.sqrt(sum(errors)) / len(common)
+    error = error_of_difference(cells, noise, common, index)
     one = noise.covariance(float(noise.place[common[-1]]))[np.ix_(index, index)]
     one_pair = float(one[0, 0] + one[1, 1] - 2 * one[0, 1])
     dof = float(noise.dof()[common[-1], index].min())
@@ -71,6 +70,21 @@ def seed_test(cells: Cells, noise: SeedNoise, candidate: str, reference: str, al
         "detectable_log_difference": (t_quantile(1 - alpha, dof) + t_quantile(POWER, dof)) * error,
     }
     return head.model_copy(update=found)
+
+
+def tested_steps(cells: Cells, candidate: str, reference: str) -> list[int]:
+    """Places of the ladder that the seed test looks at: the largest that both variants ran."""
+    mine, theirs = (set(cells.of(name)["step"]) for name in (candidate, reference))
+    return sorted(mine & theirs)[-TESTED_RUNGS:]
+
+
+def error_of_difference(cells: Cells, noise: SeedNoise, steps: list[int], index: list[int]) -> float:
+    """Standard error of the difference of two variants' mean log losses, averaged over places.
+
+    Args:
+        index: the two variants, as in `cells.variants`.
+    """
+    return math.sqrt(sum(_error(cells, noise, step, index) for step in steps)) / len(steps)
 
 
 def _seeds_at(cells: Cells, variant: str, step: int) -> npt.NDArray[np.int64]:

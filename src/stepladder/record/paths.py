@@ -78,6 +78,11 @@ class LadderFolder:
         return self.path / "plan.json"
 
     @property
+    def power(self) -> Path:
+        """What it will be able to tell."""
+        return self.path / "power.json"
+
+    @property
     def learning_rates(self) -> Path:
         """What the sweep's runs taught, of a ladder with a sweep."""
         return self.path / "learning_rates.json"

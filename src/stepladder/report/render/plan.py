@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from stepladder.decision.power import Design, Power
 from stepladder.display.terminal import plain, show
 from stepladder.record.plan import Plan
 from stepladder.report.sections import plan as section
+from stepladder.report.sections import power as chances
+from stepladder.schema.ladder import Ladder
 
 
-def build_plan_pdf(plan: Plan, out: Path) -> Path:
-    """Write the plan as a PDF of a page or two; returns `out`."""
+def build_plan_pdf(plan: Plan, out: Path, power: Power | None = None) -> Path:
+    """Write the plan as a PDF of a page or two, with what it will tell if that is known; returns `out`."""
     from stepladder.report.render.typst import typeset  # what is printed needs no Typst
 
-    return typeset("plan.typ", section.plan_context(plan), {}, out)
+    context = section.plan_context(plan)
+    if power is not None:
+        context |= {"tells": chances.verdict(power), "tables": [*chances.tables(power), *context["tables"]]}
+    return typeset("plan.typ", context, {}, out)
 
 
-def print_plan(plan: Plan) -> None:
-    """Print what the PDF says, the sum last."""
+def print_plan(plan: Plan, power: Power | None = None) -> None:
+    """Print what the PDF says: first whether it can decide, last the sum."""
+    show(plain(f"{section.name(plan)}: {plan.question}\n", "bold"))
+    if power is not None:
+        show(plain(chances.verdict(power) + "\n"), *chances.tables(power))
     show(
-        plain(f"{section.name(plan)}: {plan.question}\n", "bold"),
         section.rungs_table(plan),
         section.assumptions_table(plan),
         section.totals_table(plan),
@@ -32,3 +41,8 @@ def print_plan(plan: Plan) -> None:
         show(plain(f"It will be refused: {plan.over_epochs}", "bold red"))
     if plan.over_limit:
         show(plain(f"It will not start: {plan.over_limit}", "bold red"))
+
+
+def print_designs(found: Sequence[Design], ladder: Ladder) -> None:
+    """Print designs, the surest first, and that one's lines for a ladder file."""
+    show(chances.designs_table(found), plain(chances.design_lines(found[0], ladder)))

@@ -11,11 +11,12 @@ from stepladder.record.plan import Plan, PlannedRun
 
 
 def plan_context(plan: Plan) -> dict[str, Any]:
-    """What plan.typ prints: sentences and tables."""
+    """What plan.typ prints: sentences and tables; `tells` is what `sections.power` says, if anything."""
     return {
         "title": f"Plan of {name(plan)}",
         "name": name(plan),
         "question": plan.question,
+        "tells": "",
         "answer": answer(plan),
         "trunks": trunk_sentence(plan),
         "passes": passes_sentence(plan),
