@@ -4,6 +4,7 @@
 #   snakemake plan                     price it, run nothing (while it climbs: stepladder plan laptop)
 #   snakemake preregister              train all but the largest rung and write down what is expected of it
 #   snakemake --config ladder=smoke    another ladder of configs/ladders, or a path to a file
+#   snakemake --config gates=off       every run of a ladder with gates between its rungs, whatever they say
 import shlex
 import sys
 from pathlib import Path
@@ -34,6 +35,8 @@ def explained(ask):
 
 
 CLIMB = explained(lambda: Climb.open(config.get("ladder", "laptop")))
+if str(config.get("gates", "on")) in ("off", "False"):
+    CLIMB = CLIMB.without_gates()
 
 RESULTS = f"results/{CLIMB.ladder.name}"
 
@@ -69,6 +72,7 @@ if CLIMB.sweep:
     include: "workflow/rules/tune.smk"
 
 
+include: "workflow/rules/gates.smk"
 include: "workflow/rules/analyze.smk"
 include: "workflow/rules/report.smk"
 

@@ -2,8 +2,9 @@
 
     OMP_NUM_THREADS=1 python benchmarks/power.py --climbs 100 --out benchmarks/results/power.json
 
-Each ladder has two variants and four rungs. The plan's forecast takes the widths of intervals from six climbs and
-the rule's verdict from 400 fits; here every climb is drawn from the same truth and goes through fit and compare.
+Each ladder has two variants and four rungs. The plan's forecast takes the widths of intervals from six climbs
+and the rule's verdict from 400 fits; here every climb is drawn from the same truth and goes through fit and
+compare.
 """
 
 from __future__ import annotations

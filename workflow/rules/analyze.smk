@@ -3,14 +3,17 @@
 
 rule collect:
     input:
-        results=expand(f"{RESULTS}/runs/{{run}}/result.json", run=CLIMB.runs),
+        results=lambda _: results_left(),
+        gates=lambda _: gate_files(),
         plan=f"{RESULTS}/plan.json",
     output:
         runs=f"{RESULTS}/runs.parquet",
         steps=f"{RESULTS}/steps.parquet",
     localrule: True
+    params:
+        gates=gate_options,
     shell:
-        "stepladder collect {input.plan:q} --runs {output.runs:q} --steps {output.steps:q}"
+        "stepladder collect {input.plan:q} --runs {output.runs:q} --steps {output.steps:q} {params.gates}"
 
 
 rule fit:
@@ -30,10 +33,14 @@ rule fit:
 # it: an input of `train` would hide edited specs (see train.smk).
 rule preregister:
     input:
-        results=expand(
-            f"{RESULTS}/runs/{{run}}/result.json",
-            run=[run for run in CLIMB.runs if run not in CLIMB.held_out_runs],
-        ),
+        results=lambda _: [
+            result
+            for result in results_left()
+            if result
+            not in expand(
+                f"{RESULTS}/runs/{{run}}/result.json", run=CLIMB.held_out_runs
+            )
+        ],
         plan=f"{RESULTS}/plan.json",
     output:
         f"{RESULTS}/predictions.json",
@@ -52,6 +59,7 @@ rule compare:
     input:
         runs=f"{RESULTS}/runs.parquet",
         fits=expand(f"{RESULTS}/fits/{{axis}}.json", axis=AXES),
+        gates=lambda _: gate_files(),
     output:
         report(
             f"{RESULTS}/comparison.json",
@@ -64,6 +72,7 @@ rule compare:
         code=lambda _: CLIMB.analysis_code,
         record=str(RECORD) if RECORD.exists() else "",
         record_digest=file_digest(RECORD),
+        gates=gate_options,
     shell:
         "stepladder compare {input.runs:q} {input.fits:q} --settings {params.settings:q}"
-        " --record={params.record:q} --rule {RESULTS:q}/rule.json --out {output:q}"
+        " --record={params.record:q} --rule {RESULTS:q}/rule.json {params.gates} --out {output:q}"

@@ -81,6 +81,14 @@ def compare(
             show_default="none",
         ),
     ] = "",
+    gate: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="What was decided between rungs, gates/RUNG.json of a ladder, smallest rung first. "
+            "May be given several times.",
+            show_default="none",
+        ),
+    ] = None,
     columns: Columns = "",
     any_units: AnyUnits = False,
 ) -> None:
@@ -92,7 +100,9 @@ def compare(
     """
     from stepladder.decision.compare import compare as compare_variants
     from stepladder.decision.fit import fit as fit_variants
+    from stepladder.decision.gates import left_over, with_gates
     from stepladder.display.terminal import working
+    from stepladder.record.gates import GateRecord
 
     if axis and fits:
         raise Misuse(
@@ -105,6 +115,8 @@ def compare(
     verdict = {"verdict": _with_axes(given, axis)} if axis else {}
     config = analysis(settings, baseline=baseline or None, target_flops=target, **verdict)
     ready(out)
+    records = [GateRecord.read(path) for path in gate or ()]
+    judging = left_over(config, records)
     table, missing = read_runs(runs, columns, any_units), ""
     chosen = {*(candidate or ()), config.baseline}
     if candidate and (unknown := chosen - set(table["variant"])):
@@ -119,10 +131,11 @@ def compare(
             axes, missing = axes_there(table, runs, config.verdict.axes)
             verdict_there = config.verdict.model_copy(update={"axes": axes})
             config = config.model_copy(update={"verdict": verdict_there})
+            judging = left_over(config, records)
         with naming(runs), working("fitting the laws of all variants"):
             by_axis = {name: fit_variants(table, name, config) for name in config.verdict.axes}
     with naming(runs):
-        result = compare_variants(table, by_axis, config)
+        result = with_gates(compare_variants(table, by_axis, judging), records)
     if missing:
         result = result.model_copy(update={"warnings": (*result.warnings, missing)})
     if candidate:
@@ -187,6 +200,7 @@ def preregister(ladder: LadderName, results: Folder, out: Out) -> None:
     from stepladder.decision.preregistration import planned_runs
     from stepladder.decision.preregistration import preregister as make_record
     from stepladder.ladder.climb import Climb
+    from stepladder.record.gates import GateRecord
     from stepladder.record.paths import LadderFolder
     from stepladder.record.plan import Plan
     from stepladder.record.tables import read_runs
@@ -203,7 +217,8 @@ def preregister(ladder: LadderName, results: Folder, out: Out) -> None:
             "would not be one. The record that there is stays as it is"
         )
     plan = Plan.read(folder.plan)
-    files = {run: folder.run(run).result for run in climb.runs if run not in held}
+    ran = climb.runs_left([GateRecord.read(path) for path in map(folder.gate, climb.gates) if path.exists()])
+    files = {run: folder.run(run).result for run in ran if run not in held}
     data = parse(folder.manifest).sha256 if folder.manifest.exists() else None
     done = read_runs(folder, files, plan, data)
     with naming(results):
@@ -211,6 +226,58 @@ def preregister(ladder: LadderName, results: Folder, out: Out) -> None:
         record = make_record(done, planned, climb.ladder.analysis, climb.analysis_code, files)
     record.write(out)
     typer.echo(f"{out}: sha256 {record.sha256}")
+
+
+def gate(
+    ladder: LadderName,
+    after: Annotated[
+        str, typer.Argument(help="Label of the rung after which to look: one of analysis.gates.")
+    ],
+    results: Folder,
+    out: Out,
+) -> None:
+    """Look between rungs: stop candidates that have become hopeless, promote those that are sure.
+
+    Reads the ladder file, plan.json, the results of all runs up to this rung and the earlier gates in
+    RESULTS; writes what follows as JSON to OUT, and prints it.
+
+    Example: stepladder gate laptop d4 --results results/laptop --out results/laptop/gates/d4.json
+    """
+    from stepladder.data.manifest import parse
+    from stepladder.decision.gates import Look, look
+    from stepladder.decision.plan_power import planned_table
+    from stepladder.display.terminal import working
+    from stepladder.ladder.climb import Climb
+    from stepladder.record.gates import GateRecord, ended
+    from stepladder.record.paths import LadderFolder
+    from stepladder.record.plan import Plan
+    from stepladder.record.tables import read_runs
+    from stepladder.report.render.console import print_gate
+
+    climb = Climb.open(ladder)
+    if after not in climb.gates:
+        there = ", ".join(climb.gates) or "none"
+        raise ValueError(f"{climb.path}: no gate after {after!r} in analysis.gates; there are: {there}")
+    ready(out)
+    folder, names = LadderFolder(results), list(climb.gates)
+    before = [GateRecord.read(folder.gate(name)) for name in names[: names.index(after)]]
+    over, plan = ended(before), Plan.read(folder.plan)
+    ran = [run for run in climb.runs_left(before, after) if climb.runs[run].variant not in over]
+    data = parse(folder.manifest).sha256 if folder.manifest.exists() else None
+    planned = planned_table(plan, climb.runs)
+    with naming(results), working(f"looking after {after}"):
+        record = look(
+            Look(
+                done=read_runs(folder, ran, plan, data),
+                planned=planned[~planned["variant"].isin(over)],
+                rungs=tuple(climb.gates[after]),
+                config=climb.ladder.analysis,
+                gate=climb.ladder.analysis.gates[names.index(after)],
+                spent=before[-1].spent if before else 0.0,
+            )
+        )
+    record.write(out)
+    print_gate(record)
 
 
 def tune(

@@ -49,6 +49,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "calibrate": runs.calibrate,
         "collect": runs.collect,
         "tune": decision.tune,
+        "gate": decision.gate,
         "preregister": decision.preregister,
     },
 }

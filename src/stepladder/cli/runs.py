@@ -194,6 +194,14 @@ def collect(
     plan: Annotated[Path, typer.Argument(help="plan.json; results are looked for in runs/ beside it.")],
     runs: Annotated[Path, typer.Option(help="Parquet to write: one row per run.")],
     steps: Annotated[Path, typer.Option(help="Parquet to write: one row per logged step.")],
+    gate: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="What was decided between rungs, gates/RUNG.json: runs that it spared are not looked "
+            "for. May be given several times.",
+            show_default="none",
+        ),
+    ] = None,
 ) -> None:
     """Gather the results of all planned runs into two tables. Those of a sweep stay out: `tune` has them.
 
@@ -203,6 +211,7 @@ def collect(
     Example: stepladder collect results/smoke/plan.json --runs runs.parquet --steps steps.parquet
     """
     from stepladder.data.manifest import parse
+    from stepladder.record.gates import GateRecord
     from stepladder.record.paths import LadderFolder
     from stepladder.record.plan import Plan
     from stepladder.record.tables import collect as collect_results
@@ -211,7 +220,8 @@ def collect(
     ready(runs, steps)
     ladder = LadderFolder(plan.parent)
     data = parse(ladder.manifest).sha256 if ladder.manifest.exists() else None
-    runs_table, steps_table = collect_results(ladder, Plan.read(plan), data)
+    gates = [GateRecord.read(path) for path in gate or ()]
+    runs_table, steps_table = collect_results(ladder, Plan.read(plan), data, gates)
     write_table(runs_table, runs)
     write_table(steps_table, steps)
 

@@ -12,6 +12,7 @@ from stepladder.decision.prediction_record import RecordCheck
 from stepladder.decision.rule_record import RuleCheck
 from stepladder.decision.run_options import NextRuns
 from stepladder.documents.document import Document, Part
+from stepladder.record.gates import GateRecord
 from stepladder.schema.analysis import Axis, VerdictRule
 
 Outcome = Literal["promote", "hold", "reject"]
@@ -127,6 +128,8 @@ class PairComparison(Decision):
     """Variant that is judged."""
     reference: str
     """Variant that it is judged against."""
+    gate: str | None = None
+    """Label of the rung after which it was decided, before its larger rungs; null where all of them ran."""
     gains: dict[Axis, AxisGain]
     """By cost axis."""
     seed_test: SeedTest
@@ -176,6 +179,8 @@ class Comparison(Document):
     """As the ladder file has it."""
     rule_check: RuleCheck | None = None
     """Whether it was written down before the first result; null where nobody asked."""
+    gates: tuple[GateRecord, ...] = ()
+    """What was decided between rungs."""
     n_runs: int
     """Runs that it rests on."""
     noise: dict[str, VariantNoise]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from stepladder.ladder.sweep import (
 from stepladder.ladder.trunk import Trunks, find_trunks
 from stepladder.record.cost import training_flops
 from stepladder.record.fingerprint import analysis_fingerprint, preparation_fingerprint
+from stepladder.record.gates import GateRecord, runs_left
 from stepladder.record.paths import LadderFolder
 from stepladder.record.plan import Plan
 from stepladder.record.spec import RunSpec
@@ -171,6 +172,27 @@ class Climb:
     def analysis_code(self) -> str:
         """Changes when the code of the analysis does."""
         return analysis_fingerprint()
+
+    @cached_property
+    def gates(self) -> dict[str, list[str]]:
+        """Label of the rung after which to look, to labels of the rungs that have run then; in order."""
+        rungs = self.ladder.ascending
+        return {gate.after: rungs[: rungs.index(gate.after) + 1] for gate in self.ladder.analysis.gates}
+
+    def without_gates(self) -> Climb:
+        """The same ladder, climbed whole."""
+        analysis = self.ladder.analysis.model_copy(update={"gates": ()})
+        return replace(self, ladder=self.ladder.model_copy(update={"analysis": analysis}))
+
+    def runs_left(self, records: Collection[GateRecord], until: str | None = None) -> list[str]:
+        """Runs of the ladder proper that gates leave.
+
+        Args:
+            records: of the gates that were passed.
+            until: a gate: only runs of rungs up to it.
+        """
+        specs = self.runs.values()
+        return runs_left((s for s in specs if until is None or s.rung in self.gates[until]), records)
 
     @cached_property
     def held_out_runs(self) -> list[str]:

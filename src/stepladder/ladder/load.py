@@ -6,7 +6,7 @@ import difflib
 import json
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,9 @@ REPLACED = {
 
 KEY = "[key]"
 """What pydantic adds to the place of a key that is wrong itself."""
+
+FIRST_GATE = 3
+"""Rungs below which there are no laws to look at."""
 
 
 def load_ladder(path: str | Path) -> Ladder:
@@ -150,11 +153,31 @@ def _of_whole(source: Source, ladder: Ladder) -> list[str]:
             f"nothing could be promoted: {rule.minimal_rungs} rungs are asked for, and the ladder has "
             f"{len(labels)}; add rungs, or ask for fewer",
         )
+    for i, message in _gate_problems(ladder):
+        complain(("analysis", "gates", i, "after"), message)
     for i, name in enumerate(ladder.analysis.references):
         if name not in variants:
             where = ("analysis", "references", i)
             complain(where, f"no such variant; this ladder has: {listed([*variants])}")
     return problems
+
+
+def _gate_problems(ladder: Ladder) -> Iterator[tuple[int, str]]:
+    """Gates that nothing can be seen at, by their number."""
+    rungs = ladder.ascending
+    before = 0
+    for i, gate in enumerate(ladder.analysis.gates):
+        if gate.after not in rungs:
+            yield i, f"no such rung; this ladder has: {listed(rungs)}"
+            continue
+        place = rungs.index(gate.after) + 1
+        if place < FIRST_GATE:
+            yield i, f"{place} rungs show no law to look at: the first gate is after {listed(rungs[2:-1])}"
+        elif place == len(rungs):
+            yield i, "after the largest rung there is nothing left to stop: remove this gate"
+        elif place <= before:
+            yield i, "gates stand in the order of rungs, each after another: move or remove this one"
+        before = max(before, place)
 
 
 def count_runs(ladder: Ladder) -> int:

@@ -82,6 +82,10 @@ class LadderFolder:
         """What it will be able to tell."""
         return self.path / "power.json"
 
+    def gate(self, after: str) -> Path:
+        """What was decided after a rung: see `stepladder.record.gates`."""
+        return self.path / "gates" / f"{after}.json"
+
     @property
     def learning_rates(self) -> Path:
         """What the sweep's runs taught, of a ladder with a sweep."""

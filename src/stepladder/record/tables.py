@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import io
 import warnings
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from stepladder.documents.document import FIRST, DocumentError
 from stepladder.documents.files import write_atomically
 from stepladder.record.check import check_result, check_same_data, read_spec
 from stepladder.record.events import DamagedLog, StepRecord, read_log, steps_of
+from stepladder.record.gates import GateRecord, runs_left
 from stepladder.record.paths import LadderFolder, RunFolder
 from stepladder.record.plan import Plan, PlannedRun
 from stepladder.record.result import Result
@@ -66,18 +67,24 @@ class Finished:
 
 
 def collect(
-    ladder: LadderFolder, plan: Plan, manifest_sha256: str | None = None
+    ladder: LadderFolder,
+    plan: Plan,
+    manifest_sha256: str | None = None,
+    gates: Collection[GateRecord] = (),
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """One row per run of the ladder proper, and one row per logged step of these.
 
     Args:
         manifest_sha256: of the ladder's data, where their manifest is there.
+        gates: what was decided between rungs; the runs that were spared have no rows.
 
     Raises:
         FileNotFoundError: a result or a log is missing.
         ValueError: a file is not what it should be, or of another plan or other data; the message names it.
     """
-    planned = [run for run in plan.runs if not run.sweep and not run.trunk]
+    proper = [run for run in plan.runs if not run.sweep and not run.trunk]
+    left = set(runs_left(proper, gates))
+    planned = [run for run in proper if run.id in left]
     found = {ladder.run(run.id).result: Finished.read(ladder.run(run.id), run) for run in planned}
     check_same_data({path: run.result for path, run in found.items()}, manifest_sha256)
     flops = {run.id: run.flops for run in planned}

@@ -19,6 +19,7 @@ from stepladder.report.sections import evidence, provenance
 from stepladder.report.sections import outlook as beyond
 from stepladder.report.sections import runs as ledger
 from stepladder.report.sections import verdict as findings
+from stepladder.report.sections.gates import gate_sentences, gates_table
 from stepladder.report.sections.plan import trunk_sentence
 from stepladder.report.sections.rules import rules_table
 from stepladder.report.sections.tuning import off_optimum, sweep_context
@@ -111,6 +112,8 @@ def report_context(
         "noise_line": evidence.noise_sentence(fit),
         "seeds": evidence.seeds_table(comparison),
         "criteria": evidence.criteria_tables(comparison),
+        "gates": gates_table(comparison.gates),
+        "gate_sentences": gate_sentences(comparison.gates),
         "rule": evidence.rule_sentence(comparison),
         "rule_changes": evidence.rule_changes_table(comparison),
         "losses": ledger.losses_table(runs),

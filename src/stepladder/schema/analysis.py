@@ -7,7 +7,7 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import Field
 
 from stepladder.schema import ranges
-from stepladder.schema.settings import Settings
+from stepladder.schema.settings import Name, Settings
 
 Axis = Literal["flops", "seconds", "tokens"]
 """A cost axis, as files, options and the ladder's rule name it; `AXES` says what each is."""
@@ -83,6 +83,19 @@ class StatedNoise(Settings):
     or at another scale."""
 
 
+class Gate(Settings):
+    """A look between rungs: what is hopeless ends here, before its dear rungs run."""
+
+    after: Name
+    """Label of the rung after which to look; from the third rung on there are laws to look at."""
+    futility: Annotated[float, ranges.FUTILITY] = 0.05
+    """Chance of a gain worth having, at the ladder's largest rung and at the target, below which a candidate
+    is stopped; 0 stops none."""
+    success: bool = False
+    """Whether a candidate may be promoted here already: at the level that O'Brien and Fleming's shape allows
+    for what is known so far (Lan & DeMets 1983), which the verdict at the end then lacks."""
+
+
 class AnalysisConfig(Settings):
     """How runs become laws and laws a verdict."""
 
@@ -116,4 +129,6 @@ class AnalysisConfig(Settings):
     """The gain of the sample-size question: how many seeds would show it?"""
     leave_one_out: bool = True
     """Predict every rung from all others, for the table of that name."""
+    gates: tuple[Gate, ...] = ()
+    """Looks between rungs, smallest rung first. Without any, every run runs."""
     verdict: VerdictRule = VerdictRule()

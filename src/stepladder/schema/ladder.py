@@ -100,6 +100,11 @@ class Ladder(Settings):
         return self.execution.of_rung(rung.execution)
 
     @property
+    def ascending(self) -> list[str]:
+        """Labels of the rungs, the shallowest first."""
+        return [rung.label for rung in sorted(self.rungs, key=lambda rung: rung.depth)]
+
+    @property
     def variants(self) -> list[str]:
         """architecture-recipe, in the file's order."""
         return [f"{a}-{r}" for a in self.architectures for r in self.recipes]

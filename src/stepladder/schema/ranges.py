@@ -167,6 +167,7 @@ GAIN = Range(0.01, 1000)
 """Efficiency gain: a factor on compute."""
 WANTED_GAIN = Range(1, 1000, least_excluded=True)
 LEVEL = Range(1e-6, 0.5)
+FUTILITY = Range(0, 0.5)
 """Of a test."""
 COST_RATIO = Range(1, 1000)
 UNCERTAINTY = Range(1, 1000, least_excluded=True)

@@ -10,6 +10,7 @@ from stepladder.data.manifest import training_tokens
 from stepladder.documents.document import DocumentError
 from stepladder.ladder.climb import Climb
 from stepladder.ladder.sweep import with_rate
+from stepladder.record.gates import GatedArm, GateRecord, ended
 from stepladder.record.paths import LadderFolder, RunFolder
 from stepladder.record.plan import Plan, PlannedRun
 from stepladder.record.spec import RunSpec
@@ -30,12 +31,31 @@ def status_of(climb: Climb, plan: Plan) -> Status:
     now = time.time()
     tokens = training_tokens(results.manifest, climb.ladder.data)
     planned = {run.id: run for run in plan.with_passes(tokens).runs}
+    over = ended(gates_passed(climb, results))
     runs = [
         _judge(spec, planned[spec.id], replace(facts[spec.id], job=jobs.get(spec.id)), now, results)
         for spec in specs
     ]
-    shown = [replace(run, rung=_shown_rung(climb, run)) for run in runs]
+    shown = [replace(_spared(run, over), rung=_shown_rung(climb, run)) for run in runs]
     return summarise(climb.ladder.name, climb.ladder.version, shown, now, slurm)
+
+
+def gates_passed(climb: Climb, results: LadderFolder) -> list[GateRecord]:
+    """What was decided between rungs so far."""
+    records = []
+    for path in map(results.gate, climb.gates):
+        if not path.exists():
+            break
+        records.append(GateRecord.read(path))
+    return records
+
+
+def _spared(run: RunStatus, over: dict[str, tuple[GateRecord, GatedArm]]) -> RunStatus:
+    """The run, or that it will not be trained: its arm ended at a gate before its rung."""
+    if run.variant not in over or run.rung in over[run.variant][0].rungs or run.state != "pending":
+        return run
+    record, arm = over[run.variant]
+    return replace(run, state="spared", reason=f"{arm.fate} after {record.after}: {arm.because}")
 
 
 def _shown_rung(climb: Climb, run: RunStatus) -> str:

@@ -8,8 +8,9 @@ from typing import Literal
 from snakemake_executor_plugin_submitit.states import State
 from stepladder.record.result import Result
 
-RunState = Literal["done", "running", "pending", "stopped", "failed", "stale"]
-STATES: tuple[RunState, ...] = ("done", "running", "pending", "stopped", "failed", "stale")
+RunState = Literal["done", "running", "pending", "stopped", "failed", "stale", "spared"]
+STATES: tuple[RunState, ...] = ("done", "running", "pending", "stopped", "failed", "stale", "spared")
+"""`stopped`: before its end, and goes on; `spared`: never trained, because its arm ended at a gate."""
 
 
 @dataclass(frozen=True)
@@ -138,4 +139,4 @@ class Status:
 
     @property
     def done(self) -> bool:
-        return self.total.counts["done"] == self.total.runs
+        return self.total.counts["done"] + self.total.counts["spared"] == self.total.runs

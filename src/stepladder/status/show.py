@@ -21,6 +21,7 @@ COLOURS = {
     "stopped": "magenta",
     "failed": "red",
     "stale": "magenta",
+    "spared": "dim",
 }
 
 

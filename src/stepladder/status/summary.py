@@ -50,7 +50,7 @@ def pace_of(runs: list[RunStatus]) -> float | None:
 
 def hours_left(run: RunStatus, pace: float) -> float:
     """Accelerator-hours until the run is done: its own estimate while it runs, else the plan at this pace."""
-    if run.state == "done":
+    if run.state in ("done", "spared"):
         return 0.0
     if run.eta_seconds is not None:
         return run.eta_seconds * run.accelerators / 3600

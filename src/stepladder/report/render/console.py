@@ -12,10 +12,12 @@ from stepladder.decision.comparison import Comparison
 from stepladder.decision.prediction import Prediction
 from stepladder.decision.run_options import NextRuns
 from stepladder.display.terminal import plain, show, warn
+from stepladder.record.gates import GateRecord
 from stepladder.record.learning_rates import Tuning
 from stepladder.report.sections.axes import axes_table, outcomes_table, rungs_table
 from stepladder.report.sections.evidence import laws_table, rule_changes_table, rule_sentence
 from stepladder.report.sections.fits import TableFit, axis_fit_sentence, fit_sentences, parameters_table
+from stepladder.report.sections.gates import gate_sentences
 from stepladder.report.sections.outlook import options_table, predictions_table, spending_sentences
 from stepladder.report.sections.tuning import law_sentences, optima_table, rates_table
 from stepladder.report.sections.verdict import trend_sentences
@@ -48,6 +50,12 @@ def print_comparison(result: Comparison) -> None:
 def print_predictions(rows: Sequence[Prediction]) -> None:
     """One line per point."""
     show(predictions_table(rows))
+
+
+def print_gate(record: GateRecord) -> None:
+    """What a gate decided; on stderr, for a log such as Snakemake's."""
+    for sentence in gate_sentences([record]):
+        print(sentence, file=sys.stderr)
 
 
 def print_next(found: NextRuns, rows: int = 12) -> None:

@@ -1,0 +1,240 @@
+"""Looks between rungs: who is stopped because a gain worth having has become unlikely, who is promoted
+already, and what that spares.
+
+Stopping promotes nobody, so that it costs power and no false promotion. Each early promotion is one more
+chance of a false one: the rule's error rates are spent over the looks in the shape of O'Brien and Fleming,
+alpha(t) = 2 - 2 Phi(z / sqrt(t)) with Phi(z) = 1 - alpha / 2 and t the share of information (Lan & DeMets
+1983, Biometrika 70:659). A look has what was not spent before it, as if the looks were independent, which is
+more than is needed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from stepladder.decision.axis_fit import AxisFit
+from stepladder.decision.cells import Cells, make_cells
+from stepladder.decision.compare import compare, comparisons
+from stepladder.decision.comparison import Comparison
+from stepladder.decision.extrapolate import log_gain, one_rung_up, target_cost
+from stepladder.decision.fit import fit
+from stepladder.decision.noise import measure_noise
+from stepladder.decision.spending import Problem
+from stepladder.laws.distributions import normal_quantile, normal_share
+from stepladder.record.gates import Fate, GatedArm, GateRecord
+from stepladder.schema.analysis import AnalysisConfig, Axis, Gate
+
+Pair = tuple[str, str]
+"""Candidate, reference."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What is there at a gate."""
+
+    done: pd.DataFrame
+    """Runs up to the gate of the variants that come so far, as in runs.parquet."""
+    planned: pd.DataFrame
+    """All runs of these variants, up to the largest rung, as `planned_table` has them."""
+    rungs: tuple[str, ...]
+    """Labels of the rungs up to the gate."""
+    config: AnalysisConfig
+    gate: Gate
+    spent: float = 0.0
+    """Share of the rule's error rates that earlier gates may have used up."""
+
+
+def look(at: Look) -> GateRecord:
+    """Decide between rungs.
+
+    Raises:
+        ValueError: the table of runs cannot be used; the message says why.
+    """
+    cells, target = make_cells(at.done), _target(at)
+    config = at.config.model_copy(update={"target_flops": target, "leave_one_out": False})
+    axes: tuple[Axis, ...] = tuple(dict.fromkeys(("flops", *config.verdict.axes)))
+    fits = {axis: fit(at.done, axis, config) for axis in axes}
+    pairs = comparisons(cells, config.baseline, _references(config, cells))
+    information = _information(at, cells, fits["flops"], pairs, target) if at.gate.success else None
+    spent = at.spent
+    early: set[str] = set()
+    if information is not None:
+        spent = max(at.spent, spending(information, config.verdict.alpha))
+        early = _promoted(at, config, axes, spent - at.spent)
+    chances = {pair: _chance(at, cells, fits, pair, target) for pair in pairs}
+    fates = _fates(cells.variants, pairs, chances, early, at.gate.futility)
+    return GateRecord(
+        after=at.gate.after,
+        rungs=at.rungs,
+        runs=len(at.done),
+        rows_sha256=cells.rows_sha256,
+        target_flops=target,
+        futility=at.gate.futility,
+        information=information,
+        spent=spent,
+        arms=tuple(_arm(at, name, fates[name], chances, pairs) for name in cells.variants),
+    )
+
+
+def spending(information: float, alpha: float) -> float:
+    """Share of an error rate `alpha` that may be used up when this share of the information is there."""
+    z = float(normal_quantile(1 - alpha / 2))
+    return float(2 - 2 * normal_share(z / math.sqrt(information))) / alpha if information > 0 else 0.0
+
+
+def _references(config: AnalysisConfig, cells: Cells) -> list[str]:
+    return [name for name in config.references if name in cells.variants]
+
+
+def _target(at: Look) -> float | None:
+    """FLOPs at which the ladder's own verdict will ask for a gain."""
+    return at.config.target_flops or one_rung_up(make_cells(at.planned.assign(loss=1.0)))
+
+
+def _information(
+    at: Look, cells: Cells, law: AxisFit, pairs: Sequence[Pair], target: float | None
+) -> float | None:
+    """Share of the ladder's information on the gain at the target that the runs so far hold: the least of all
+    pairs. None where there are no laws yet, or no noise."""
+    noise = measure_noise(cells, stated=at.config.noise)
+    if target is None or law.reason or not noise.known or not pairs:
+        return None
+    rest = at.planned[~at.planned["rung"].isin(at.rungs)].assign(loss=1.0)
+    whole = make_cells(pd.concat([at.done, rest], ignore_index=True))
+    shares = []
+    for candidate, reference in pairs:
+        if law.why_not(candidate, reference):
+            return None
+        problem = Problem.of(whole, noise, law, candidate, reference, target)
+        largest = float(cells.table["flops"].max()) * 1.01
+        now = tuple(place for place in problem.places if place.flops <= largest)
+        shares.append((problem.sd(problem.places) / problem.sd(now)) ** 2)
+    return min(shares)
+
+
+def _promoted(at: Look, config: AnalysisConfig, axes: Sequence[Axis], share: float) -> set[str]:
+    """Candidates that the rule promotes against all their references, at this share of its error rates and by
+    their gain at the target."""
+    if share <= 0:
+        return set()
+    rule = config.verdict.model_copy(update={"alpha": share * config.verdict.alpha, "at": "target"})
+    strict = config.model_copy(update={"confidence": 1 - share * (1 - config.confidence), "verdict": rule})
+    found = compare(at.done, {axis: fit(at.done, axis, strict) for axis in axes}, strict)
+    verdicts: dict[str, set[str]] = {}
+    for pair in found.comparisons:
+        verdicts.setdefault(pair.candidate, set()).add(pair.verdict)
+    return {name for name, there in verdicts.items() if there == {"promote"}}
+
+
+def _chance(
+    at: Look, cells: Cells, fits: Mapping[Axis, AxisFit], pair: Pair, target: float | None
+) -> float | None:
+    """Share of the replicates in which the gain is worth having at the candidate's largest planned rung and
+    at the target, on the axis where it is least; None where laws or noise are not known."""
+    candidate, reference = pair
+    mine = at.planned[at.planned["variant"] == candidate]
+    places = [float(mine["flops"].max()), *([target] if target else [])]
+    least, chances = math.log(at.config.verdict.minimal_gain), []
+    for axis in at.config.verdict.axes:
+        law = fits[axis]
+        if law.why_not(candidate, reference):
+            return None
+        ours, theirs = law.drawn(candidate), law.drawn(reference)
+        if ours is None or theirs is None:
+            return None
+        worth = [
+            log_gain(ours, theirs, target_cost(cells, axis, candidate, flops)) >= least for flops in places
+        ]
+        chances.append(float(np.logical_and.reduce(worth).mean()))
+    return min(chances)
+
+
+def _fates(
+    variants: Sequence[str],
+    pairs: Sequence[Pair],
+    chances: Mapping[Pair, float | None],
+    early: set[str],
+    futility: float,
+) -> dict[str, Fate]:
+    """What becomes of each variant. One that others are still compared with goes on, whatever its chance."""
+    of = {name: [chances[pair] for pair in pairs if pair[0] == name] for name in variants}
+    hopeless = {
+        name for name, own in of.items() if own and all(one is not None and one < futility for one in own)
+    }
+    judged = {name for name, own in of.items() if own} - hopeless - early
+    wanted = {reference for candidate, reference in pairs if candidate in judged}
+    fates: dict[str, Fate] = {}
+    for name in variants:
+        if name in judged or name in wanted:
+            fates[name] = "goes on"
+        elif name in early:
+            fates[name] = "promoted"
+        else:
+            fates[name] = "stopped" if name in hopeless else "not needed"
+    return fates
+
+
+def _arm(
+    at: Look, name: str, fate: Fate, chances: Mapping[Pair, float | None], pairs: Sequence[Pair]
+) -> GatedArm:
+    own = [chances[pair] for pair in pairs if pair[0] == name]
+    known = [one for one in own if one is not None]
+    best = max(known) if known and len(known) == len(own) else None
+    rest = at.planned[(at.planned["variant"] == name) & ~at.planned["rung"].isin(at.rungs)]
+    spared = rest if fate != "goes on" else rest.iloc[:0]
+    return GatedArm(
+        variant=name,
+        fate=fate,
+        because=_because(fate, best, at),
+        chance=best,
+        runs_saved=len(spared),
+        flops_saved=float(spared["flops"].sum()),
+        hours_saved=float(spared["accelerator_seconds"].sum()) / 3600,
+    )
+
+
+def _because(fate: Fate, chance: float | None, at: Look) -> str:
+    least = f"a gain of {at.config.verdict.minimal_gain:g} at the largest rung and at the target"
+    if fate == "stopped":
+        return f"the chance of {least} is {chance:.1%}, below {at.gate.futility:g}"
+    if fate == "promoted":
+        return "all criteria of the rule are met at this look's share of its error rates"
+    if fate == "not needed":
+        return "every candidate that it was compared with has ended"
+    if chance is None:
+        return "nothing is known of its chance yet" if at.gate.futility else "nobody is stopped here"
+    return f"the chance of {least} is {chance:.1%}"
+
+
+def left_over(config: AnalysisConfig, records: Sequence[GateRecord]) -> AnalysisConfig:
+    """The rule with what looks between rungs have left of the seed test's level."""
+    spent = records[-1].spent if records else 0.0
+    rule = config.verdict.model_copy(update={"alpha": config.verdict.alpha * (1 - spent)})
+    return config.model_copy(update={"verdict": rule})
+
+
+def with_gates(comparison: Comparison, records: Sequence[GateRecord]) -> Comparison:
+    """The comparison with the verdicts of candidates that ended at a gate."""
+    pairs = []
+    for pair in comparison.comparisons:
+        arms = [(record, record.arm(pair.candidate)) for record in records]
+        over = next(((record, arm) for record, arm in arms if arm is not None and arm.ended), None)
+        if over is None or over[1].fate == "not needed":
+            pairs.append(pair)
+            continue
+        record, arm = over
+        pairs.append(
+            pair.model_copy(
+                update={
+                    "verdict": "promote" if arm.fate == "promoted" else "reject",
+                    "because": f"{arm.fate} at the gate after {record.after}: {arm.because}",
+                    "gate": record.after,
+                }
+            )
+        )
+    return comparison.model_copy(update={"comparisons": tuple(pairs), "gates": tuple(records)})

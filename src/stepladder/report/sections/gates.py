@@ -1,0 +1,67 @@
+"""What was decided between rungs, in a table and sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from stepladder.display import numbers as fmt
+from stepladder.display.table import Table, table
+from stepladder.record.gates import GateRecord
+
+
+def gates_table(records: Sequence[GateRecord]) -> Table | None:
+    """A line per gate and variant that could have ended there; None without gates."""
+    rows = [
+        [
+            record.after,
+            arm.variant,
+            arm.fate,
+            fmt.percent(arm.chance, 1),
+            fmt.whole(arm.runs_saved) if arm.ended else "",
+            fmt.flops(arm.flops_saved) if arm.ended else "",
+            fmt.significant(arm.hours_saved) if arm.ended else "",
+        ]
+        for record in records
+        for arm in record.arms
+        if arm.ended or arm.chance is not None
+    ]
+    if not records:
+        return None
+    return table(
+        ["<After", "<Variant", "<Decision", "Chance", "Runs saved", "FLOPs saved", "Hours saved"],
+        rows,
+        title="Gates between rungs",
+        note="Chance: share of the bootstrap draws in which the gain is worth having at the largest rung and "
+        "at the target; below "
+        + ", ".join(f"{fmt.percent(record.futility, 1)} after {record.after}" for record in records)
+        + " a candidate is stopped. Saved: what it would still have trained, as planned.",
+    )
+
+
+def gate_sentences(records: Sequence[GateRecord]) -> list[str]:
+    """What each gate rests on, and what ended there."""
+    sentences = []
+    for record in records:
+        ended = [arm for arm in record.arms if arm.ended]
+        told = [f"{arm.variant} {arm.fate}: {arm.because}" for arm in ended] or ["every arm goes on"]
+        looked = f"After {record.after} ({record.runs} runs)"
+        sentences.append(f"{looked}: {'; '.join(told)}.{_saved(record)}{_early(record)}")
+    return sentences
+
+
+def _saved(record: GateRecord) -> str:
+    ended = [arm for arm in record.arms if arm.ended]
+    if not ended:
+        return ""
+    flops, hours = sum(arm.flops_saved for arm in ended), sum(arm.hours_saved for arm in ended)
+    runs = sum(arm.runs_saved for arm in ended)
+    return f" Saved: {runs} runs, {fmt.flops(flops)}, {fmt.significant(hours)} accelerator-hours as planned."
+
+
+def _early(record: GateRecord) -> str:
+    if record.information is None:
+        return ""
+    return (
+        f" Early promotion was possible with {fmt.percent(record.information)} of the information, at "
+        f"{fmt.percent(record.spent, 1)} of the rule's error rates, which the verdict at the end lacks."
+    )
