@@ -90,10 +90,12 @@ ASKED = {
     "weight_above": ("0.5", {"above": 0.5}, None),
     "plot": ("fit.png", {"plot": "fit.png"}, None),
     "target": ("1e21", {"targets": [1e21]}, None),
+    "log_loss": (None, {"log_loss": True}, None),
     "axis": ("tokens", None, {"axis": "tokens"}),
     "settings": ('{"floor": 1.5, "seed": 3}', None, {"floor": 1.5, "seed": 3}),
 }
-"""Option to a value, and what the library of a table's and of a ladder's fit is asked for then."""
+"""Option to a value (a switch has none), and what the library of a table's and of a ladder's fit is asked
+for then."""
 
 
 @pytest.mark.parametrize("law", LAWS)
@@ -102,7 +104,8 @@ def test_every_law_and_option(table, reached, tmp_path, option, law):
     value, of_table, of_ladder = ASKED[option]
     value = tmp_path / value if option == "plot" else value
     out = tmp_path / "fit.json"
-    words = ("fit", table, "--law", law, flag(option), value, "--out", out)
+    given = [flag(option)] if value is None else [flag(option), value]
+    words = ("fit", table, "--law", law, *given, "--out", out)
     if law in OPTIONS[option].laws:
         stepladder(*words)
         wanted = of_ladder if law == LADDER else of_table
@@ -189,7 +192,7 @@ def test_the_documented_table():
     """docs/laws.md says which option goes with which law."""
     text = (Path(__file__).parents[2] / "docs" / "laws.md").read_text()
     for name, option in OPTIONS.items():
-        groups = ([LADDER], FORMULAS, FRONTIERS)
+        groups = ([LADDER], FORMULAS, *([law] for law in FRONTIERS))
         marks = " | ".join("x" if set(laws) <= set(option.laws) else "" for laws in groups)
         assert f"| `{flag(name)}` | {marks} | {option.default} |".replace("  ", " ") in text
 

@@ -111,6 +111,12 @@ OPTIONS: dict[str, LawOption] = {
         "none",
         ladder="`compare` and `next` have --target; `predict` says the loss at any FLOPs",
     ),
+    "log_loss": LawOption(
+        ("isoflop",),
+        "Fit the profiles' curves to log loss instead of loss.",
+        "loss",
+        ladder="its law is of loss, with errors in proportion to it",
+    ),
     "axis": LawOption((LADDER,), "Cost axis: flops, seconds or tokens.", "flops"),
     "settings": LawOption(
         (LADDER,), "A ladder's analysis section as JSON; options given beside it count instead.", "{}"
@@ -118,11 +124,16 @@ OPTIONS: dict[str, LawOption] = {
 }
 
 
-def law_option(name: str) -> Any:
-    """typer's option of this name: its help, limits and the laws that it goes with."""
+def law_option(name: str, *flags: str) -> Any:
+    """typer's option of this name: its help, limits and the laws that it goes with.
+
+    Args:
+        flags: what it is called on the command line; by default as its name says.
+    """
     option = OPTIONS[name]
     panel = "For every law" if option.laws == LAWS else f"For {', '.join(option.laws)}"
     return typer.Option(
+        *flags,
         help=option.help,
         show_default=option.default,
         min=option.least,
