@@ -123,6 +123,8 @@ def test_every_law_and_option(table, reached, tmp_path, option, law):
     [
         (["--pin", "E=nan"], "--pin E=nan: E must be a finite number"),
         (["--by", " "], "--by: name the column of variants"),
+        (["--target", "-1"], "'--target': -1.0 is not between 0 and inf"),
+        (["--target", "1e20", "--target", "nan"], "'--target': nan is not between 0 and inf"),
         (["--delta", "inf"], "'--delta': inf is not a finite number"),
         (["--confidence", "1"], "'--confidence': 1.0 is not between 0 and 1"),
         (["--confidence", "nan"], "'--confidence': nan is not between 0 and 1"),
@@ -314,9 +316,15 @@ def test_predict_of_a_table(tmp_path):
     rows, out = tmp_path / "rows.csv", tmp_path / "fit.json"
     pd.DataFrame({"loss": loss, "flops": C, "parameters": N, "tokens": N * M}).to_csv(rows, index=False)
     stepladder("fit", rows, "--law", "overtraining", "--bootstrap", 0, "--out", out)
-    stepladder("predict", out, "--at", "flops=1e21,parameters=1e9,tokens=2e10")
-    more = "flops=1e21,parameters=1e9,tokens=2e10,seconds=3"
-    assert "leave out seconds" in stepladder("predict", out, "--at", more, code=1)
+    stepladder("predict", out, "--at", "flops=1.2e20,parameters=1e9,tokens=2e10")
+    for at, said in {
+        "flops=1.2e20,parameters=1e9,tokens=2e10,seconds=3": "leave out seconds",
+        "flops=1.2e21,parameters=1e9,tokens=2e10": "flops = 1.2e+21 contradicts parameters",
+        "flops=1.2e20,parameters=1e9,tokens=-1": "tokens = -1: give a number above 0",
+        "flops=1.2e20,parameters=0,tokens=2e10": "parameters = 0: give a number above 0",
+        "flops=1.2e20,multiplier=30,parameters=1e9,tokens=2e10": "multiplier = 30 contradicts",
+    }.items():
+        assert said in " ".join(stepladder("predict", out, "--at", at, code=1).split())
 
 
 @pytest.mark.parametrize(

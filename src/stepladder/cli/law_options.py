@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -110,6 +111,7 @@ OPTIONS: dict[str, LawOption] = {
         "FLOPs to allocate to parameters and tokens. May be given several times.",
         "none",
         ladder="`compare` and `next` have --target; `predict` says the loss at any FLOPs",
+        between=(0.0, math.inf),
     ),
     "log_loss": LawOption(
         ("isoflop",),
@@ -147,9 +149,10 @@ def _checked(option: LawOption) -> Callable[[Any], Any]:
     """What looks at the option's value before the command runs."""
 
     def checked(value: Any) -> Any:
-        if value is not None and option.between and not option.between[0] < value < option.between[1]:
-            low, high = option.between
-            raise typer.BadParameter(f"{value} is not between {low:g} and {high:g}.")
+        low, high = option.between or (-math.inf, math.inf)
+        for number in value if isinstance(value, list) else [value]:
+            if option.between and number is not None and not low < number < high:
+                raise typer.BadParameter(f"{number} is not between {low:g} and {high:g}.")
         return finite(value)
 
     return checked

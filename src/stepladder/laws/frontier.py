@@ -15,6 +15,7 @@ import numpy.typing as npt
 from stepladder.documents.document import Part
 from stepladder.laws.document import TableFit
 from stepladder.laws.forms import Array
+from stepladder.laws.inputs import refuse_inputs
 from stepladder.laws.numbers import Interval, finite, percentile_interval
 
 NAMES = ("a", "log_k", "b", "log_k_tokens")
@@ -110,6 +111,14 @@ class FrontierFit(PowerLaws, TableFit):
 
     reason: None = None
     """Always null: a table that cannot be fitted is an error that says why."""
+
+
+def refuse_targets(targets: Sequence[float]) -> None:
+    """Raises:
+    ValueError: a budget is not a finite number above 0.
+    """
+    for flops in targets:
+        refuse_inputs({"flops": flops})
 
 
 def summary(point: Array, drawn: Array, confidence: float, targets: Sequence[float], x: Array) -> PowerLaws:

@@ -16,9 +16,18 @@ import pandas as pd
 
 from stepladder.documents.document import Part
 from stepladder.laws.forms import Array, chinchilla
-from stepladder.laws.frontier import FrontierFit, PowerLaws, gap_groups, power_laws, scatter, summary
+from stepladder.laws.frontier import (
+    FrontierFit,
+    PowerLaws,
+    gap_groups,
+    power_laws,
+    refuse_targets,
+    scatter,
+    summary,
+)
 from stepladder.laws.numbers import Interval
 from stepladder.laws.profiles import Profile, ProfileFit, Profiles
+from stepladder.laws.rounding import rounded_sizes
 from stepladder.laws.table_fit import Options, fit_table
 
 CHAIN = 5
@@ -89,8 +98,10 @@ def isoflop(
         check: also fit Chinchilla's law to the same rows and hold the exponent against it.
 
     Raises:
-        ValueError: fewer than two usable profiles; the message says why and what to add.
+        ValueError: fewer than two usable profiles; the message says why and what to add. Or a target that is
+            no budget.
     """
+    refuse_targets(targets)
     group = gap_groups(np.log(table["flops"].to_numpy(dtype=float)), tolerance)
     each = [Profile.of(rows) for _, rows in table.groupby(group)]
     early = [profile.no_curve(CHAIN * tolerance) for profile in each]
@@ -136,7 +147,7 @@ def isoflop(
         log_loss=log_loss,
         shape=fitted.shape,
         chinchilla=joint,
-        warnings=[*_warnings(details, fitted), *_apart(laws, joint)],
+        warnings=[*_warnings(details, fitted), *_apart(laws, joint), *rounded_sizes(table)],
     )
 
 
