@@ -86,9 +86,10 @@ def isoflop(
     """Approach 2: a curve of loss in log N at each budget; power laws through their minima.
 
     The rows near each minimum are fitted, by curves of one shape (`valley`), and the power laws weigh each
-    minimum by the inverse of its variance. The bootstrap resamples rows within each profile. A usable profile
-    whose curve fails in a draw is left out of that draw, and a draw left with fewer than two profiles is
-    dropped and counted. Few rows to a profile make wide intervals: a draw may then have barely three sizes.
+    minimum by the inverse of its variance. The bootstrap weighs rows at random within each profile, and adds
+    the scatter of the minima about their power law beyond that. A usable profile whose minimum is far outside
+    its sizes in a draw is left out of that draw, and a draw left with fewer than two profiles is dropped and
+    counted.
 
     Args:
         draws: bootstrap draws; 0 for none.
@@ -120,16 +121,20 @@ def isoflop(
     used = [profile for profile, use in zip(fitted.each, usable, strict=True) if use]
     x, log_ratio = (np.array([getattr(p, key) for p in used]) for key in ("log_flops", "log_ratio"))
     log_size, variance = fitted.at[usable], fitted.variance[usable]
+    beyond = 0.0
     if fitted.noise is not None:
         variance = variance * fitted.noise
-        variance = variance + scatter(x, log_size, variance)
+        beyond = scatter(x, log_size, variance)
+        variance = variance + beyond
     weight = variance.min() / variance
 
     def through(log_size: Array) -> Array:
         return power_laws(x, log_size, x - log_ratio - log_size, weight)
 
     (point,) = through(log_size[None])
-    drawn = through(fitted.resampled(np.random.default_rng(seed), draws)[:, usable])
+    generator = np.random.default_rng(seed)
+    minima = fitted.resampled(generator, draws)[:, usable]
+    drawn = through(minima + np.sqrt(beyond) * generator.standard_normal(minima.shape))
     residual = log_size - point[1] - point[0] * x
     laws = summary(point, drawn, confidence, targets, x)
     joint = None

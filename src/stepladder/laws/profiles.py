@@ -116,10 +116,10 @@ class Profile:
         """How many there are."""
         return int(self.size.max()) + 1
 
-    def sizes_with(self, weight: Array) -> npt.NDArray[np.int64]:
-        """(B,) distinct sizes among the near rows (m,) that have weight (B, m)."""
-        member = np.eye(self.sizes)[self.size[self.near]]
-        return np.asarray(((weight @ member) > 0).sum(axis=1))
+    @property
+    def sizes_near(self) -> int:
+        """How many of them have rows near the minimum."""
+        return len(np.unique(self.size[self.near]))
 
     def no_curve(self, widest: float) -> str | None:
         """Why no curve is fitted: FLOPs that range over more than `widest` in logs, too few sizes."""
@@ -211,7 +211,7 @@ class Profiles:
         near = padded([np.ones(int(p.near.sum())) for p in each], 0.0)
         x = padded([p.x[p.near] - c for p, c in zip(each, centre, strict=True)], 0.0)
         loss = padded([p.loss[p.near] for p in each], 1.0)
-        spare = sum(int(p.sizes_with(np.ones((1, int(p.near.sum()))))[0]) - 3 for p in each)
+        spare = sum(p.sizes_near - 3 for p in each)
         y, scale = (np.log(loss), np.ones_like(loss)) if log_loss else (loss, loss)
         valley = Valley(x, y, scale, free=spare >= SPARE)
         return cls(each, log_loss, centre, valley, near, valley.fit(near[None]))
@@ -235,8 +235,12 @@ class Profiles:
     @property
     def noise(self) -> float | None:
         """Variance of the relative errors; None where the curves leave no row to tell it."""
-        spare = self.near.sum() - 3 * len(self.each) - 2 * self.valley.free
-        return float(self.found.residual[0] / spare) if spare > 0 else None
+        return float(self.found.residual[0]) / self.spare if self.spare > 0 else None
+
+    @property
+    def spare(self) -> int:
+        """Degrees of freedom that the curves leave."""
+        return int(self.near.sum()) - 3 * len(self.each) - 2 * self.valley.free
 
     @property
     def lowest(self) -> Array:
@@ -249,21 +253,21 @@ class Profiles:
         return np.asarray(self.found.curvature[0])
 
     def resampled(self, generator: np.random.Generator, draws: int) -> Array:
-        """(B, G) log N* of rows resampled within each profile; NaN where a draw leaves a profile fewer than
-        three sizes, or its minimum is far outside them. All curves are fitted again, and their shape."""
+        """(B, G) log N* of rows weighed at random within each profile; NaN where it is far outside the sizes.
+
+        Weights of the Bayesian bootstrap (Rubin 1981, Ann. Statist. 9:130): drawn with replacement, few rows
+        would often leave three sizes, whose curve says nothing. All curves are fitted again, and their shape;
+        what they differ by is scaled up for the degrees of freedom that the curves take.
+        """
         weight = np.zeros((draws, *self.near.shape))
-        lost = np.zeros((draws, len(self.each)), dtype=bool)
-        for g, profile in enumerate(self.each):
-            m = int(self.near[g].sum())
-            weight[:, g, :m] = generator.multinomial(m, np.full(m, 1 / m), size=draws)
-            lost[:, g] = profile.sizes_with(weight[:, g, :m]) < 3
-        weight[lost] = 0.0
-        found = self.valley.fit(weight, self.found.exponents[0])
-        at = self.centre + found.minima
+        for g, m in enumerate(self.near.sum(axis=1).astype(int)):
+            weight[:, g, :m] = m * generator.dirichlet(np.ones(m), size=draws)
+        rows, at = self.near.sum(), self.at
+        scale = np.sqrt(rows / self.spare) if self.spare > 0 else 1.0
+        at = at + scale * (self.centre + self.valley.fit(weight, self.found.exponents[0]).minima - at)
         low, high = (np.array([edge(p.x) for p in self.each]) for edge in (np.min, np.max))
         margin = OUTSIDE * (high - low)
-        usable = ~lost & (low - margin <= at) & (at <= high + margin)
-        return np.where(usable, at, np.nan)
+        return np.where((low - margin <= at) & (at <= high + margin), at, np.nan)
 
     def describe(self, g: int) -> ProfileFit:
         """What is written of profile g."""
