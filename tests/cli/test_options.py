@@ -90,10 +90,12 @@ ASKED = {
     "weight_above": ("0.5", {"above": 0.5}, None),
     "plot": ("fit.png", {"plot": "fit.png"}, None),
     "target": ("1e21", {"targets": [1e21]}, None),
+    "log_loss": (None, {"log_loss": True}, None),
     "axis": ("tokens", None, {"axis": "tokens"}),
     "settings": ('{"floor": 1.5, "seed": 3}', None, {"floor": 1.5, "seed": 3}),
 }
-"""Option to a value, and what the library of a table's and of a ladder's fit is asked for then."""
+"""Option to a value (a switch has none), and what the library of a table's and of a ladder's fit is asked
+for then."""
 
 
 @pytest.mark.parametrize("law", LAWS)
@@ -102,7 +104,8 @@ def test_every_law_and_option(table, reached, tmp_path, option, law):
     value, of_table, of_ladder = ASKED[option]
     value = tmp_path / value if option == "plot" else value
     out = tmp_path / "fit.json"
-    words = ("fit", table, "--law", law, flag(option), value, "--out", out)
+    given = [flag(option)] if value is None else [flag(option), value]
+    words = ("fit", table, "--law", law, *given, "--out", out)
     if law in OPTIONS[option].laws:
         stepladder(*words)
         wanted = of_ladder if law == LADDER else of_table
@@ -120,6 +123,8 @@ def test_every_law_and_option(table, reached, tmp_path, option, law):
     [
         (["--pin", "E=nan"], "--pin E=nan: E must be a finite number"),
         (["--by", " "], "--by: name the column of variants"),
+        (["--target", "-1"], "'--target': -1.0 is not between 0 and inf"),
+        (["--target", "1e20", "--target", "nan"], "'--target': nan is not between 0 and inf"),
         (["--delta", "inf"], "'--delta': inf is not a finite number"),
         (["--confidence", "1"], "'--confidence': 1.0 is not between 0 and 1"),
         (["--confidence", "nan"], "'--confidence': nan is not between 0 and 1"),
@@ -189,7 +194,7 @@ def test_the_documented_table():
     """docs/laws.md says which option goes with which law."""
     text = (Path(__file__).parents[2] / "docs" / "laws.md").read_text()
     for name, option in OPTIONS.items():
-        groups = ([LADDER], FORMULAS, FRONTIERS)
+        groups = ([LADDER], FORMULAS, *([law] for law in FRONTIERS))
         marks = " | ".join("x" if set(laws) <= set(option.laws) else "" for laws in groups)
         assert f"| `{flag(name)}` | {marks} | {option.default} |".replace("  ", " ") in text
 
@@ -311,9 +316,15 @@ def test_predict_of_a_table(tmp_path):
     rows, out = tmp_path / "rows.csv", tmp_path / "fit.json"
     pd.DataFrame({"loss": loss, "flops": C, "parameters": N, "tokens": N * M}).to_csv(rows, index=False)
     stepladder("fit", rows, "--law", "overtraining", "--bootstrap", 0, "--out", out)
-    stepladder("predict", out, "--at", "flops=1e21,parameters=1e9,tokens=2e10")
-    more = "flops=1e21,parameters=1e9,tokens=2e10,seconds=3"
-    assert "leave out seconds" in stepladder("predict", out, "--at", more, code=1)
+    stepladder("predict", out, "--at", "flops=1.2e20,parameters=1e9,tokens=2e10")
+    for at, said in {
+        "flops=1.2e20,parameters=1e9,tokens=2e10,seconds=3": "leave out seconds",
+        "flops=1.2e21,parameters=1e9,tokens=2e10": "flops = 1.2e+21 contradicts parameters",
+        "flops=1.2e20,parameters=1e9,tokens=-1": "tokens = -1: give a number above 0",
+        "flops=1.2e20,parameters=0,tokens=2e10": "parameters = 0: give a number above 0",
+        "flops=1.2e20,multiplier=30,parameters=1e9,tokens=2e10": "multiplier = 30 contradicts",
+    }.items():
+        assert said in " ".join(stepladder("predict", out, "--at", at, code=1).split())
 
 
 @pytest.mark.parametrize(

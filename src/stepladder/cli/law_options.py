@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -110,6 +111,13 @@ OPTIONS: dict[str, LawOption] = {
         "FLOPs to allocate to parameters and tokens. May be given several times.",
         "none",
         ladder="`compare` and `next` have --target; `predict` says the loss at any FLOPs",
+        between=(0.0, math.inf),
+    ),
+    "log_loss": LawOption(
+        ("isoflop",),
+        "Fit the profiles' curves to log loss instead of loss.",
+        "loss",
+        ladder="its law is of loss, with errors in proportion to it",
     ),
     "axis": LawOption((LADDER,), "Cost axis: flops, seconds or tokens.", "flops"),
     "settings": LawOption(
@@ -118,11 +126,16 @@ OPTIONS: dict[str, LawOption] = {
 }
 
 
-def law_option(name: str) -> Any:
-    """typer's option of this name: its help, limits and the laws that it goes with."""
+def law_option(name: str, *flags: str) -> Any:
+    """typer's option of this name: its help, limits and the laws that it goes with.
+
+    Args:
+        flags: what it is called on the command line; by default as its name says.
+    """
     option = OPTIONS[name]
     panel = "For every law" if option.laws == LAWS else f"For {', '.join(option.laws)}"
     return typer.Option(
+        *flags,
         help=option.help,
         show_default=option.default,
         min=option.least,
@@ -136,9 +149,10 @@ def _checked(option: LawOption) -> Callable[[Any], Any]:
     """What looks at the option's value before the command runs."""
 
     def checked(value: Any) -> Any:
-        if value is not None and option.between and not option.between[0] < value < option.between[1]:
-            low, high = option.between
-            raise typer.BadParameter(f"{value} is not between {low:g} and {high:g}.")
+        low, high = option.between or (-math.inf, math.inf)
+        for number in value if isinstance(value, list) else [value]:
+            if option.between and number is not None and not low < number < high:
+                raise typer.BadParameter(f"{number} is not between {low:g} and {high:g}.")
         return finite(value)
 
     return checked

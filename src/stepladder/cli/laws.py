@@ -73,6 +73,7 @@ def fit(
     weight_above: Annotated[float | None, law_option("weight_above")] = None,
     plot: Annotated[Path | None, law_option("plot")] = None,
     target: Annotated[list[float] | None, law_option("target")] = None,
+    log_loss: Annotated[bool | None, law_option("log_loss", "--log-loss")] = None,
     axis: Annotated[str | None, law_option("axis")] = None,
     settings: Annotated[str | None, law_option("settings")] = None,
 ) -> None:
@@ -210,5 +211,6 @@ def _fit_frontier(
     table = select(read_table(path), needed, parse_columns(columns), (), any_units, curves=law == "envelope")
     table = drop_highest(table, given.get("drop_highest", 0))
     fields = {"bootstrap": "draws", "seed": "seed", "confidence": "confidence", "target": "targets"}
+    fields |= {"log_loss": "log_loss"}
     method = isoflop if law == "isoflop" else envelope
     return method(table, **{field: given[name] for name, field in fields.items() if name in given})

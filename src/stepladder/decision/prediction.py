@@ -12,6 +12,7 @@ import numpy as np
 from stepladder.decision.axis_fit import AxisFit
 from stepladder.documents.document import Part
 from stepladder.laws.forms import LAWS, Array
+from stepladder.laws.inputs import refuse_contradiction, refuse_inputs
 from stepladder.laws.invert import predict
 from stepladder.laws.law_fit import LawFit
 from stepladder.laws.numbers import Interval, percentile_interval
@@ -64,23 +65,13 @@ def predict_points(
         variant: the group, where the fit has several.
 
     Raises:
-        ValueError: an input is missing or without effect, or the variant is unknown.
+        ValueError: an input is missing, without effect, no finite number above 0, or FLOPs contradict
+            parameters and tokens; or the variant is unknown.
     """
     law = _of_ladder(fit, variant) if isinstance(fit, AxisFit) else _of_table(fit, variant)
     rows = []
     for point in points:
-        inputs = dict(point)
-        if "multiplier" in law.inputs and "multiplier" not in inputs:
-            inputs["multiplier"] = inputs.get("tokens", np.nan) / inputs.get("parameters", np.nan)
-        if wrong := [f"{n} = {inputs[n]:g}" for n in law.inputs if inputs.get(n, 1) <= 0]:
-            raise ValueError(f"{', '.join(wrong)}: give a number above 0")
-        if missing := [n for n in law.inputs if not inputs.get(n, 0) > 0]:
-            raise ValueError(f"the {law.name} law needs {', '.join(law.inputs)}: give {', '.join(missing)}")
-        made = {"parameters", "tokens"} if "multiplier" in law.inputs else set()
-        if unused := sorted(set(point) - set(law.inputs) - made):
-            raise ValueError(
-                f"the {law.name} law depends on {', '.join(law.inputs)}: leave out {', '.join(unused)}"
-            )
+        inputs = _inputs(law, point)
         drawn = law.drawn(inputs)
         noisy = None if drawn is None else drawn * np.exp(_noise(law.noise, len(drawn)))
         rows.append(
@@ -110,6 +101,30 @@ class _Predictor:
     """Of one run's log loss: residuals to draw from, or a standard deviation."""
     range: Mapping[str, tuple[float, float]]
     """Smallest and largest value that was fitted, by input."""
+    ratio: tuple[float, float] | None = None
+    """Smallest and largest C/(N D) of the rows, where they are known."""
+
+
+def _inputs(law: _Predictor, point: Mapping[str, float]) -> dict[str, float]:
+    """The law's inputs at a point.
+
+    Raises:
+        ValueError: an input is missing, without effect, meaningless, or contradicts others.
+    """
+    refuse_inputs(point)
+    refuse_contradiction(point, law.ratio)
+    inputs, made = dict(point), set()
+    if "multiplier" in law.inputs:
+        made = {"parameters", "tokens"}
+        if made <= set(point):
+            inputs.setdefault("multiplier", point["tokens"] / point["parameters"])
+    if missing := [name for name in law.inputs if name not in inputs]:
+        raise ValueError(f"the {law.name} law needs {', '.join(law.inputs)}: give {', '.join(missing)}")
+    if unused := sorted(set(point) - set(law.inputs) - made):
+        raise ValueError(
+            f"the {law.name} law depends on {', '.join(law.inputs)}: leave out {', '.join(unused)}"
+        )
+    return inputs
 
 
 def _beyond(inputs: Mapping[str, float], ranges: Mapping[str, tuple[float, float]]) -> dict[str, float]:
@@ -151,6 +166,7 @@ def _of_table(fit: LawFit, variant: str | None) -> _Predictor:
         drawn=lambda inputs: None if draws is None else law.loss(draws, inputs),
         noise=residuals * np.sqrt(len(residuals) / free),
         range=fit.range,
+        ratio=fit.flops_per_parameter_token,
     )
 
 
