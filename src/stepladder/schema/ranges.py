@@ -168,6 +168,7 @@ GAIN = Range(0.01, 1000)
 WANTED_GAIN = Range(1, 1000, least_excluded=True)
 LEVEL = Range(1e-6, 0.5)
 FUTILITY = Range(0, 0.5)
+MARGIN = Range(1e-6, 0.1)
 """Of a test."""
 COST_RATIO = Range(1, 1000)
 UNCERTAINTY = Range(1, 1000, least_excluded=True)

@@ -13,7 +13,7 @@ from stepladder.schema.ladder import Ladder
 def verdict(power: Power) -> str:
     """The first sentence of a plan: whether the ladder can decide, and what."""
     if power.reason:
-        return f"This ladder cannot decide: {power.reason}."
+        return power.reason
     if not power.pairs:
         return "This ladder compares nothing: it has one variant."
     telling = [pair for pair in power.pairs if pair.tells]
