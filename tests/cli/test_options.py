@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from pathlib import Path
 
@@ -12,13 +13,15 @@ from ladders import runs_table
 from typer.testing import CliRunner
 
 from stepladder.cli import app
-from stepladder.cli.law_options import FORMULAS, FRONTIERS, LADDER, LAWS, OPTIONS, flag
+from stepladder.cli.law_options import FORMULAS, FRONTIERS, LADDER, LAWS, OPTIONS, RISING, flag
 from stepladder.cli.laws import fit
 from stepladder.laws import forms
+from stepladder.laws.sigmoid_fit import fit_curves
 from stepladder.laws.table_fit import Options
 from stepladder.schema.analysis import AnalysisConfig
 
 DEFAULTS = AnalysisConfig(baseline="")
+CURVES = inspect.signature(fit_curves).parameters
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +30,7 @@ def table(tmp_path_factory) -> Path:
     rows = runs_table({"dense-baseline": 1.0, "dense-tst": 1.3}, sigma=0.003)
     rows = rows[["variant", "rung", "seed", "loss", "flops", "tokens"]]
     rows = rows.assign(parameters=rows["flops"] / 6 / rows["tokens"], active_fraction=0.5)
+    rows = rows.assign(compute=rows["flops"], reward=5 - rows["loss"], accuracy=1 / rows["loss"])
     path = tmp_path_factory.mktemp("options") / "table.csv"
     rows.to_csv(path, index=False)
     return path
@@ -54,6 +58,10 @@ def reached(monkeypatch) -> dict:
         asked.update(options, rows=len(rows))
         return Found()
 
+    def fit_curves(rows, law, **options):
+        asked.update(options, law=law, rows=len(rows))
+        return Found()
+
     def fit_variants(rows, axis, config):
         asked.update(config.model_dump(), axis=axis, rows=len(rows))
         return Found()
@@ -61,6 +69,7 @@ def reached(monkeypatch) -> dict:
     monkeypatch.setattr("stepladder.laws.table_fit.fit_table", fit_table)
     monkeypatch.setattr("stepladder.laws.isoflop.isoflop", frontier)
     monkeypatch.setattr("stepladder.laws.envelope.envelope", frontier)
+    monkeypatch.setattr("stepladder.laws.sigmoid_fit.fit_curves", fit_curves)
     monkeypatch.setattr("stepladder.decision.fit.fit", fit_variants)
     for shown in ("print_fit", "print_axis_fit"):
         monkeypatch.setattr(f"stepladder.report.render.console.{shown}", lambda found: None)
@@ -91,6 +100,9 @@ ASKED = {
     "plot": ("fit.png", {"plot": "fit.png"}, None),
     "target": ("1e21", {"targets": [1e21]}, None),
     "log_loss": (None, {"log_loss": True}, None),
+    "skip_below": ("1e11", {"skip_below": 1e11}, None),
+    "start": ("0.25", {"start": 0.25}, None),
+    "against": ("dense-tst", {"baseline": "dense-tst"}, None),
     "axis": ("tokens", None, {"axis": "tokens"}),
     "settings": ('{"floor": 1.5, "seed": 3}', None, {"floor": 1.5, "seed": 3}),
 }
@@ -167,6 +179,8 @@ def test_defaults_are_the_librarys(table, reached, tmp_path, law):
         )
     elif law == LADDER:
         assert DEFAULTS.model_dump().items() <= reached.items() and reached["axis"] == "flops"
+    elif law in RISING:
+        assert set(reached) == {"rows", "law"}
     else:
         assert set(reached) == {"rows"}
 
@@ -174,7 +188,9 @@ def test_defaults_are_the_librarys(table, reached, tmp_path, law):
 def test_help_says_the_defaults():
     options, robust = Options(), Options().robust
     said = {name: option.default for name, option in OPTIONS.items()}
-    assert said["bootstrap"] == f"{options.draws}; ladder: {DEFAULTS.bootstrap_draws}"
+    assert said["bootstrap"] == (
+        f"{options.draws}; ladder: {DEFAULTS.bootstrap_draws}; sigmoid, accuracy: {CURVES['draws'].default}"
+    )
     assert said["delta"] == f"{robust.delta:g}; ladder: {DEFAULTS.huber_delta:g}"
     assert said["confidence"] == f"{options.confidence:g}" == f"{DEFAULTS.confidence:g}"
     assert said["seed"] == str(options.seed) == str(DEFAULTS.seed)
@@ -194,7 +210,7 @@ def test_the_documented_table():
     """docs/laws.md says which option goes with which law."""
     text = (Path(__file__).parents[2] / "docs" / "laws.md").read_text()
     for name, option in OPTIONS.items():
-        groups = ([LADDER], FORMULAS, *([law] for law in FRONTIERS))
+        groups = ([LADDER], FORMULAS, *([law] for law in FRONTIERS), RISING)
         marks = " | ".join("x" if set(laws) <= set(option.laws) else "" for laws in groups)
         assert f"| `{flag(name)}` | {marks} | {option.default} |".replace("  ", " ") in text
 

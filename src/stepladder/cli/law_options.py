@@ -16,7 +16,8 @@ LADDER = "ladder"
 FORMULAS = ("compute", "chinchilla", "overtraining", "sparsity")
 """The names in `stepladder.laws.forms.LAWS`, which takes numpy to read."""
 FRONTIERS = ("isoflop", "envelope")
-LAWS = (LADDER, *FORMULAS, *FRONTIERS)
+RISING = ("sigmoid", "accuracy")
+LAWS = (LADDER, *FORMULAS, *FRONTIERS, *RISING)
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ OPTIONS: dict[str, LawOption] = {
     "bootstrap": LawOption(
         LAWS,
         "Bootstrap draws; everything is refitted in each. 0 for none (a ladder needs 100).",
-        "1000; ladder: 2000",
+        "1000; ladder: 2000; sigmoid, accuracy: 500",
         setting="bootstrap_draws",
         least=0,
     ),
@@ -63,8 +64,8 @@ OPTIONS: dict[str, LawOption] = {
         least=0,
     ),
     "by": LawOption(
-        FORMULAS,
-        "Column of variants that have a law each.",
+        (*FORMULAS, *RISING),
+        "Column of variants, or of runs, that have a law each.",
         "one law",
         ladder="it has a law for each value of the column `variant`: --columns variant=NAME",
     ),
@@ -118,6 +119,25 @@ OPTIONS: dict[str, LawOption] = {
         "Fit the profiles' curves to log loss instead of loss.",
         "loss",
         ladder="its law is of loss, with errors in proportion to it",
+    ),
+    "skip_below": LawOption(
+        RISING,
+        "Compute below which points are left out, as the first part of a curve often is.",
+        "none",
+        ladder="take rows out of the table yourself",
+        between=(0.0, math.inf),
+    ),
+    "start": LawOption(
+        RISING,
+        "R0 where it is known: the reward before training; of an accuracy, chance.",
+        "fitted",
+        ladder="its losses fall",
+    ),
+    "against": LawOption(
+        RISING,
+        "Curve that the others are compared with.",
+        "the first",
+        ladder="`stepladder compare` has --baseline",
     ),
     "axis": LawOption((LADDER,), "Cost axis: flops, seconds or tokens.", "flops"),
     "settings": LawOption(

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 
@@ -16,6 +17,8 @@ from stepladder.laws.inputs import refuse_contradiction, refuse_inputs
 from stepladder.laws.invert import predict
 from stepladder.laws.law_fit import LawFit
 from stepladder.laws.numbers import Interval, percentile_interval
+from stepladder.laws.sigmoid import reward
+from stepladder.laws.sigmoid_fit import CurveFit, Rising
 
 SEED = 0
 """Seed of the noise that prediction intervals add."""
@@ -29,7 +32,7 @@ class Prediction(Part):
     variant: str | None
     """Whose law, where the fit has several."""
     predicted: float
-    """Nats/token."""
+    """Nats/token; of a curve, the reward or accuracy."""
     interval: Interval | None
     """Where the law itself lies; null without draws."""
     run_interval: Interval | None
@@ -38,8 +41,8 @@ class Prediction(Part):
     """How many times beyond the fitted rows each input lies; 1 inside their range."""
 
 
-def read_fit(path: Path) -> AxisFit | LawFit:
-    """Read what `stepladder fit` wrote, if it holds a law of the loss: of a ladder or of a table.
+def read_fit(path: Path) -> AxisFit | LawFit | CurveFit:
+    """Read what `stepladder fit` wrote, if it holds a law: of a ladder, of a table or of curves.
 
     Raises:
         ValueError: it does not, or is not JSON.
@@ -50,13 +53,17 @@ def read_fit(path: Path) -> AxisFit | LawFit:
         raise ValueError(f"{path}: not JSON; give a file that `stepladder fit` wrote") from None
     if isinstance(found, dict) and "axis" in found:
         return AxisFit.read(path)
+    if isinstance(found, dict) and found.get("law") in get_args(Rising):
+        return CurveFit.read(path)
     if isinstance(found, dict) and "formula" in found:
         return LawFit.read(path)
-    raise ValueError(f"{path}: this has no law of the loss to predict from: fit compute, chinchilla, ...")
+    raise ValueError(
+        f"{path}: this has no law of the loss, nor of a curve, to predict from: fit compute, sigmoid, ..."
+    )
 
 
 def predict_points(
-    fit: AxisFit | LawFit, points: Sequence[Mapping[str, float]], variant: str | None = None
+    fit: AxisFit | LawFit | CurveFit, points: Sequence[Mapping[str, float]], variant: str | None = None
 ) -> list[Prediction]:
     """Losses that `fit` predicts, with intervals of the law and of one new run (its noise included).
 
@@ -68,6 +75,8 @@ def predict_points(
         ValueError: an input is missing, without effect, no finite number above 0, or FLOPs contradict
             parameters and tokens; or the variant is unknown.
     """
+    if isinstance(fit, CurveFit):
+        return [_on_curve(fit, point, variant) for point in points]
     law = _of_ladder(fit, variant) if isinstance(fit, AxisFit) else _of_table(fit, variant)
     rows = []
     for point in points:
@@ -85,6 +94,30 @@ def predict_points(
             )
         )
     return rows
+
+
+def _on_curve(fit: CurveFit, point: Mapping[str, float], variant: str | None) -> Prediction:
+    """The reward or accuracy that a curve predicts at a compute; the noise of one point is about the law, not
+    a share of it."""
+    refuse_inputs(point)
+    if set(point) != {"compute"}:
+        raise ValueError(f"the {fit.law} law depends on compute: give --at compute=..., and nothing else")
+    names = [curve.name for curve in fit.curves]
+    name = variant if variant is not None else names[0] if len(names) == 1 else ""
+    if name not in names:
+        raise ValueError(f"the fit has curves {', '.join(names)}: name one with --variant")
+    curve, at = fit.curves[names.index(name)], np.array([point["compute"]])
+    rows = fit.draws[name]
+    drawn = reward(np.array(rows), at)[:, 0] if rows else None
+    noisy = None if drawn is None else drawn + _noise(curve.residual_sd, len(drawn))
+    return Prediction(
+        at=point,
+        variant=variant,
+        predicted=float(reward(np.array(fit.points[name]), at)[0]),
+        interval=percentile_interval(drawn, fit.confidence),
+        run_interval=percentile_interval(noisy, fit.confidence),
+        beyond=_beyond(point, {"compute": (curve.least, curve.most)}),
+    )
 
 
 @dataclass(frozen=True)
