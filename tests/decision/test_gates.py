@@ -118,7 +118,10 @@ def test_a_stopped_arm_is_judged_where_it_stopped() -> None:
     found = with_gates(compare(left, {"flops": fit(left, "flops", config)}, config), [record])
     bad = next(pair for pair in found.comparisons if pair.candidate == "dense-bad")
     assert (bad.verdict, bad.gate) == ("reject", "d4")
-    assert bad.because.startswith("stopped at the gate after d4: the chance of EG 1.02")
+    assert "; stopped at the gate after d4: the chance of EG 1.02" in bad.because
+    assert bad.because.startswith("EG on FLOPs is below 1.02 with all of its interval"), (
+        "by the rule itself, too"
+    )
     good = next(pair for pair in found.comparisons if pair.candidate == "dense-good")
     assert good.gate is None and found.gates == (record,)
 

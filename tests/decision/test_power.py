@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from ladders import ALPHA, FLOPS, A, E, runs_table
+from typer.testing import CliRunner
 
+from stepladder.cli import app
 from stepladder.decision.assumptions import NoiseLine, Truth, assume
 from stepladder.decision.chances import Simulation, plan_cells
 from stepladder.decision.design import affordable, designs
@@ -174,3 +177,12 @@ def test_designs_keep_to_the_budget(laptop: Climb) -> None:
         assert all(len(rung.seeds) >= 2 for rung in climb.ladder.rungs)
     with pytest.raises(ValueError, match=r"--hours 0\.001: three rungs with two seeds each do not fit"):
         designs(laptop, table, 1.2, 0.001)
+
+
+def test_commands_say_what_is_wrong(tmp_path: Path) -> None:
+    plan, out = tmp_path / "plan.json", tmp_path / "power.json"
+    Climb.open("configs/ladders/smoke.yaml").price(accelerators()).write(plan)
+    other = CliRunner().invoke(app, ["power", "configs/ladders/laptop.yaml", str(plan), "--out", str(out)])
+    assert other.exit_code == 1 and "the plan is of ladder 'smoke'" in other.output and not out.exists()
+    dear = CliRunner().invoke(app, ["design", "--decide", "1.2", "--hours", "0.001"])
+    assert dear.exit_code == 1 and "three rungs with two seeds each do not fit" in dear.output

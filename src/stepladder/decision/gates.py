@@ -233,13 +233,9 @@ def with_gates(comparison: Comparison, records: Sequence[GateRecord]) -> Compari
             pairs.append(pair)
             continue
         record, arm = over
-        pairs.append(
-            pair.model_copy(
-                update={
-                    "verdict": "promote" if arm.fate == "promoted" else "reject",
-                    "because": f"{arm.fate} at the gate after {record.after}: {arm.because}",
-                    "gate": record.after,
-                }
-            )
-        )
+        verdict = "promote" if arm.fate == "promoted" else "reject"
+        gate = f"{arm.fate} at the gate after {record.after}: {arm.because}"
+        # What ran may be enough for the rule itself.
+        because = f"{pair.because}; {gate}" if pair.verdict == verdict else gate
+        pairs.append(pair.model_copy(update={"verdict": verdict, "because": because, "gate": record.after}))
     return comparison.model_copy(update={"comparisons": tuple(pairs), "gates": tuple(records)})
