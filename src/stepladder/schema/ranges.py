@@ -103,6 +103,7 @@ BAG_SIZE = Range(1, 2**16)
 TOKENS = Range(1, 1e17)
 """Read in training. The largest published runs read 4e13."""
 BUDGET = Range(1e-6, 1e6)
+RUN_FLOPS = Range(1e6, 1e30)
 """Multiples of 20 tokens per active non-embedding parameter."""
 SEED = Range(0, 2**32 - 1)
 LOSS_WEIGHT = Range(0, 1000)
