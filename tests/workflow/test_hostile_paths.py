@@ -88,6 +88,7 @@ def test_every_command_is_quoted(clone):
     rules = {command.split()[1] for command in commands}
     assert rules == {
         "price",
+        "power",
         "plan",
         "data",
         "calibrate",

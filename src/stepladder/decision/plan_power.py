@@ -28,11 +28,13 @@ MORE_SEEDS = (1, 2, 4, 8)
 GAINS = (1.0, 1.1, 1.3)
 """True gains whose verdicts are simulated."""
 
-CHECKED_RUNGS, CHECKED_BY = 2, 0.001
+CHECKED_RUNGS = 2
+CHECKED_BY = 0.001
 """Rungs at which learning rates could be checked, and by how much of log loss a cell may be undertuned after
 that."""
 
-TRIED_WHOLE, TRIED_CLIMBS = 3, 200
+TRIED_WHOLE = 3
+TRIED_CLIMBS = 200
 """Climbs for each change that is tried."""
 
 
