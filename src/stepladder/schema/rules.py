@@ -209,7 +209,7 @@ class DelphiBatch(Settings):
             sequences /= 2
         if not 8 <= sequences <= 8192:
             raise ValueError(
-                f"Delphi's batch rule is for 1.1e9 to 2.2e12 tokens, and this run has {size.d:.2g}: give "
+                f"Delphi's batch rule is for 1.1e9 to 5.5e12 tokens, and this run has {size.d:.2g}: give "
                 "optimizer.batch, or change `budgets`"
             )
         return 4096 * sequences
