@@ -123,7 +123,9 @@ def report_context(
         "health": ledger.health_table(runs),
         "trunks": trunk_sentence(plan),
         "rules": rules_table(ladder),
-        "hyperparameters": hyperparameters_table(plan, runs),
+        "hyperparameters": hyperparameters_table(
+            plan, dict(zip(runs["id"], runs["learning_rate"], strict=True))
+        ),
         "hyperparameter_notes": list(plan.notes),
         "warnings": ledger.warnings_list(runs, list(comparison.warnings))
         + ledger.repetition_warnings(runs)

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import pandas as pd
-
 from stepladder.display import numbers as fmt
 from stepladder.display.table import Table, table
 from stepladder.record.plan import Plan, PlannedRun
 
 
-def hyperparameters_table(plan: Plan, runs: pd.DataFrame | None = None) -> Table:
+def hyperparameters_table(plan: Plan, rates: Mapping[str, float] | None = None) -> Table:
     """One line per rung, budget and numbers, in the order of the plan; seeds, and variants that train alike,
     are one line, and runs of a sweep are left out.
 
     Args:
-        runs: finished ones, for the rates that a sweep found; without them these are a dash.
+        rates: peaks of finished runs by id; without them a rate that waited for a sweep is a dash.
     """
-    found: Mapping[str, float] = {}
-    if runs is not None:
-        found = dict(zip(runs["id"], runs["learning_rate"], strict=True))
+    found = rates or {}
     variants = {run.variant for run in plan.runs}
     groups: dict[tuple[str, ...], list[str]] = {}
     for run in plan.runs:
