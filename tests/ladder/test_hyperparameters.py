@@ -9,7 +9,7 @@ from stepladder.ladder.climb import Climb
 from stepladder.ladder.hyperparameters import mixed
 from stepladder.ladder.load import load_ladder
 from stepladder.ladder.read import LadderError
-from stepladder.ladder.sweep import size_of, with_rate
+from stepladder.ladder.sweep import quantity_name, size_of, with_rate
 from stepladder.record.cost import parameters
 from stepladder.schema.accelerators import accelerators
 
@@ -270,3 +270,25 @@ def test_the_documented_rules_are_rules(edit):
     for block in blocks:
         ladder = load_ladder(edit((RATE + BATCH, block)))
         assert not ladder.optimizer.replaced or ladder.optimizer.replaced == ("weight_decay",)
+
+
+@pytest.mark.parametrize(
+    ("default", "quantity"),
+    [
+        ("{rule: power, of: c, at: 1e12, value: 1e-2, exponent: -0.1}", "c"),
+        (
+            "{rule: powers, value: 1e-2, of: {d_model: {at: 32, exponent: -1}, batch: {at: 1, exponent: 1}}}",
+            "d_model",
+        ),
+        (
+            "{rule: powers, value: 1e-2, of: {d_model: {at: 32, exponent: -1}, d: {at: 1e6, exponent: -1}}}",
+            "n",
+        ),
+        ("{rule: delphi}", "d"),
+        ("{rule: deepseek}", "c"),
+        ("{rule: olmo}", "n"),
+    ],
+)
+def test_a_sweeps_law_goes_with_what_the_rule_goes_with(edit, default, quantity):
+    path = edit((RATE, f"  learning_rate:\n    default: {default}\n"))
+    assert quantity_name(load_ladder(path)) == quantity

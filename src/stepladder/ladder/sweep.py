@@ -24,7 +24,8 @@ from stepladder.record.cost import parameters, training_flops_per_position
 from stepladder.record.learning_rates import Tuning
 from stepladder.record.spec import RunSpec
 from stepladder.schema.ladder import Ladder, Rung
-from stepladder.schema.scale import Scale
+from stepladder.schema.rules import DeepSeekRate, DelphiRate, PowerRate
+from stepladder.schema.scale import Powers, Scale
 from stepladder.schema.sweep import Sweep
 
 Rates = dict[tuple[str, str, str], float]
@@ -122,11 +123,20 @@ def takes_predicted_rate(ladder: Ladder, rung: Rung) -> bool:
 
 
 def quantity_name(ladder: Ladder) -> Literal["n", "d", "c", "d_model"]:
-    """The measure of scale along which the optimum is fitted: that of the ladder's default rule."""
+    """The measure of scale along which the optimum is fitted: that of the ladder's default rule, N where it
+    has several."""
     rule = ladder.optimizer.learning_rate.default
-    if rule.rule == "power":
-        return rule.of
-    return "c" if rule.rule == "deepseek" else "n"
+    match rule:
+        case PowerRate():
+            return rule.of
+        case Powers():
+            sizes = [name for name in rule.of if name != "batch"]
+            return sizes[0] if len(sizes) == 1 else "n"
+        case DeepSeekRate():
+            return "c"
+        case DelphiRate():
+            return "d"
+    return "n"
 
 
 def quantity(spec: RunSpec, name: str) -> float:

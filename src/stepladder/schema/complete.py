@@ -82,7 +82,7 @@ NANOCHAT = Complete(
     },
     caveat="one rate serves all weights here, nanochat's embedding and head have their own (0.3 and 0.008 at "
     "width 768) and the embedding its own beta2 (0.995); nanochat decays only weights that the update "
-    "moves towards 0, and less and less, so that this decay is stronger; it clips nothing",
+    "moves towards 0, and less and less, so that the same τ decays more here; it clips nothing",
 )
 
 # marin experiments/scaling_law_sweeps/completed_adamh.py (054a715); its reference is at B0 = 64 sequences of

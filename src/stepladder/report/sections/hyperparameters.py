@@ -45,7 +45,7 @@ def _numbers(run: PlannedRun, rate: float | None) -> tuple[str, ...]:
     """The line of a run but for its variant."""
     warmup = fmt.MISSING
     if run.warmup_steps is not None:
-        warmup = f"{fmt.whole(run.warmup_steps)} ({fmt.percent(run.warmup_steps / run.steps)})"
+        warmup = f"{fmt.whole(run.warmup_steps)} ({fmt.significant(100 * run.warmup_steps / run.steps, 2)} %)"
     tau = None
     if rate and run.weight_decay:
         tau = 1 / (rate * run.weight_decay * run.steps)
