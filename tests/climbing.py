@@ -34,21 +34,30 @@ class Climbed:
     def ladder(self) -> Path:
         return self.folder / "configs" / "ladders" / "smoke.yaml"
 
-    def snakemake(self, *arguments: str, check: bool = True) -> str:
+    def snakemake(self, *arguments: str, check: bool = True, config: str = "") -> str:
         """Run snakemake on the smoke ladder here; returns all it printed."""
         done = subprocess.run(
-            command(*arguments), cwd=self.folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            command(*arguments, config=config),
+            cwd=self.folder,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
         )
         assert not check or done.returncode == 0, done.stdout[-5000:]
         return done.stdout
+
+    def stepladder(self, *arguments: str) -> str:
+        """Run stepladder here; returns what it printed on stdout."""
+        words = [sys.executable, "-m", "stepladder.cli", *arguments]
+        return subprocess.run(words, cwd=self.folder, text=True, check=True, stdout=subprocess.PIPE).stdout
 
     def copy(self, folder: Path) -> "Climbed":
         """The same in a new folder, where it is up to date as well: times of files are kept."""
         return Climbed(shutil.copytree(self.folder, folder, symlinks=True))
 
-    def planned(self, *arguments: str) -> list[str]:
+    def planned(self, *arguments: str, config: str = "") -> list[str]:
         """Outputs (or rule names) of the jobs that snakemake would run."""
-        text = self.snakemake(*arguments, "--dry-run", "--quiet", "host", "progress")
+        text = self.snakemake(*arguments, "--dry-run", "--quiet", "host", "progress", config=config)
         rules = [
             line.split()[1].rstrip(":")
             for line in text.splitlines()
@@ -61,6 +70,7 @@ class Climbed:
         return sorted([rule for rule in rules if rule != "train"] + trained)
 
 
-def command(*arguments: str) -> list[str]:
+def command(*arguments: str, config: str = "") -> list[str]:
     """snakemake on the smoke ladder, from the environment that runs the tests."""
-    return [sys.executable, "-m", "snakemake", *arguments, "--config", "ladder=smoke"]
+    more = [config] if config else []
+    return [sys.executable, "-m", "snakemake", *arguments, "--config", "ladder=smoke", *more]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from pathlib import Path
 
@@ -12,13 +13,15 @@ from ladders import runs_table
 from typer.testing import CliRunner
 
 from stepladder.cli import app
-from stepladder.cli.law_options import FORMULAS, FRONTIERS, LADDER, LAWS, OPTIONS, flag
+from stepladder.cli.law_options import FORMULAS, FRONTIERS, LADDER, LAWS, OPTIONS, RISING, flag
 from stepladder.cli.laws import fit
 from stepladder.laws import forms
+from stepladder.laws.sigmoid_fit import fit_curves
 from stepladder.laws.table_fit import Options
 from stepladder.schema.analysis import AnalysisConfig
 
 DEFAULTS = AnalysisConfig(baseline="")
+CURVES = inspect.signature(fit_curves).parameters
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +30,7 @@ def table(tmp_path_factory) -> Path:
     rows = runs_table({"dense-baseline": 1.0, "dense-tst": 1.3}, sigma=0.003)
     rows = rows[["variant", "rung", "seed", "loss", "flops", "tokens"]]
     rows = rows.assign(parameters=rows["flops"] / 6 / rows["tokens"], active_fraction=0.5)
+    rows = rows.assign(compute=rows["flops"], reward=5 - rows["loss"], accuracy=1 / rows["loss"])
     path = tmp_path_factory.mktemp("options") / "table.csv"
     rows.to_csv(path, index=False)
     return path
@@ -54,6 +58,10 @@ def reached(monkeypatch) -> dict:
         asked.update(options, rows=len(rows))
         return Found()
 
+    def fit_curves(rows, law, **options):
+        asked.update(options, law=law, rows=len(rows))
+        return Found()
+
     def fit_variants(rows, axis, config):
         asked.update(config.model_dump(), axis=axis, rows=len(rows))
         return Found()
@@ -61,6 +69,7 @@ def reached(monkeypatch) -> dict:
     monkeypatch.setattr("stepladder.laws.table_fit.fit_table", fit_table)
     monkeypatch.setattr("stepladder.laws.isoflop.isoflop", frontier)
     monkeypatch.setattr("stepladder.laws.envelope.envelope", frontier)
+    monkeypatch.setattr("stepladder.laws.sigmoid_fit.fit_curves", fit_curves)
     monkeypatch.setattr("stepladder.decision.fit.fit", fit_variants)
     for shown in ("print_fit", "print_axis_fit"):
         monkeypatch.setattr(f"stepladder.report.render.console.{shown}", lambda found: None)
@@ -90,10 +99,15 @@ ASKED = {
     "weight_above": ("0.5", {"above": 0.5}, None),
     "plot": ("fit.png", {"plot": "fit.png"}, None),
     "target": ("1e21", {"targets": [1e21]}, None),
+    "log_loss": (None, {"log_loss": True}, None),
+    "skip_below": ("1e11", {"skip_below": 1e11}, None),
+    "start": ("0.25", {"start": 0.25}, None),
+    "against": ("dense-tst", {"baseline": "dense-tst"}, None),
     "axis": ("tokens", None, {"axis": "tokens"}),
     "settings": ('{"floor": 1.5, "seed": 3}', None, {"floor": 1.5, "seed": 3}),
 }
-"""Option to a value, and what the library of a table's and of a ladder's fit is asked for then."""
+"""Option to a value (a switch has none), and what the library of a table's and of a ladder's fit is asked
+for then."""
 
 
 @pytest.mark.parametrize("law", LAWS)
@@ -102,7 +116,8 @@ def test_every_law_and_option(table, reached, tmp_path, option, law):
     value, of_table, of_ladder = ASKED[option]
     value = tmp_path / value if option == "plot" else value
     out = tmp_path / "fit.json"
-    words = ("fit", table, "--law", law, flag(option), value, "--out", out)
+    given = [flag(option)] if value is None else [flag(option), value]
+    words = ("fit", table, "--law", law, *given, "--out", out)
     if law in OPTIONS[option].laws:
         stepladder(*words)
         wanted = of_ladder if law == LADDER else of_table
@@ -120,6 +135,8 @@ def test_every_law_and_option(table, reached, tmp_path, option, law):
     [
         (["--pin", "E=nan"], "--pin E=nan: E must be a finite number"),
         (["--by", " "], "--by: name the column of variants"),
+        (["--target", "-1"], "'--target': -1.0 is not between 0 and inf"),
+        (["--target", "1e20", "--target", "nan"], "'--target': nan is not between 0 and inf"),
         (["--delta", "inf"], "'--delta': inf is not a finite number"),
         (["--confidence", "1"], "'--confidence': 1.0 is not between 0 and 1"),
         (["--confidence", "nan"], "'--confidence': nan is not between 0 and 1"),
@@ -162,6 +179,8 @@ def test_defaults_are_the_librarys(table, reached, tmp_path, law):
         )
     elif law == LADDER:
         assert DEFAULTS.model_dump().items() <= reached.items() and reached["axis"] == "flops"
+    elif law in RISING:
+        assert set(reached) == {"rows", "law"}
     else:
         assert set(reached) == {"rows"}
 
@@ -169,7 +188,9 @@ def test_defaults_are_the_librarys(table, reached, tmp_path, law):
 def test_help_says_the_defaults():
     options, robust = Options(), Options().robust
     said = {name: option.default for name, option in OPTIONS.items()}
-    assert said["bootstrap"] == f"{options.draws}; ladder: {DEFAULTS.bootstrap_draws}"
+    assert said["bootstrap"] == (
+        f"{options.draws}; ladder: {DEFAULTS.bootstrap_draws}; sigmoid, accuracy: {CURVES['draws'].default}"
+    )
     assert said["delta"] == f"{robust.delta:g}; ladder: {DEFAULTS.huber_delta:g}"
     assert said["confidence"] == f"{options.confidence:g}" == f"{DEFAULTS.confidence:g}"
     assert said["seed"] == str(options.seed) == str(DEFAULTS.seed)
@@ -189,7 +210,7 @@ def test_the_documented_table():
     """docs/laws.md says which option goes with which law."""
     text = (Path(__file__).parents[2] / "docs" / "laws.md").read_text()
     for name, option in OPTIONS.items():
-        groups = ([LADDER], FORMULAS, FRONTIERS)
+        groups = ([LADDER], FORMULAS, *([law] for law in FRONTIERS), RISING)
         marks = " | ".join("x" if set(laws) <= set(option.laws) else "" for laws in groups)
         assert f"| `{flag(name)}` | {marks} | {option.default} |".replace("  ", " ") in text
 
@@ -311,9 +332,15 @@ def test_predict_of_a_table(tmp_path):
     rows, out = tmp_path / "rows.csv", tmp_path / "fit.json"
     pd.DataFrame({"loss": loss, "flops": C, "parameters": N, "tokens": N * M}).to_csv(rows, index=False)
     stepladder("fit", rows, "--law", "overtraining", "--bootstrap", 0, "--out", out)
-    stepladder("predict", out, "--at", "flops=1e21,parameters=1e9,tokens=2e10")
-    more = "flops=1e21,parameters=1e9,tokens=2e10,seconds=3"
-    assert "leave out seconds" in stepladder("predict", out, "--at", more, code=1)
+    stepladder("predict", out, "--at", "flops=1.2e20,parameters=1e9,tokens=2e10")
+    for at, said in {
+        "flops=1.2e20,parameters=1e9,tokens=2e10,seconds=3": "leave out seconds",
+        "flops=1.2e21,parameters=1e9,tokens=2e10": "flops = 1.2e+21 contradicts parameters",
+        "flops=1.2e20,parameters=1e9,tokens=-1": "tokens = -1: give a number above 0",
+        "flops=1.2e20,parameters=0,tokens=2e10": "parameters = 0: give a number above 0",
+        "flops=1.2e20,multiplier=30,parameters=1e9,tokens=2e10": "multiplier = 30 contradicts",
+    }.items():
+        assert said in " ".join(stepladder("predict", out, "--at", at, code=1).split())
 
 
 @pytest.mark.parametrize(

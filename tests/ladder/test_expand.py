@@ -107,6 +107,19 @@ def test_sweep_runs_have_paths_of_their_own(edit):
     assert half.optimizer.learning_rate == pytest.approx(one.optimizer.learning_rate / 2)
 
 
+def test_flops_as_budget(runs):
+    """Every size and recipe gets the same FLOPs, to within half a step: an IsoFLOP profile."""
+    found = runs(("budgets: [1]", "budgets: [{flops: 2.0e11}, 1]"))
+    profile = [run for run in found.values() if run.budget == "2e11flops"]
+    assert {run.rung for run in profile} == {run.rung for run in found.values()} and len(profile) > 4
+    for run in profile:
+        spent = training_flops(run.model, run.recipe)
+        assert abs(spent - 2e11) <= 0.5 * spent / run.recipe.steps + 1
+        n = parameters(run.model).active_non_embedding
+        per_position = training_flops_per_position(run.model)
+        assert run.budget_multiple == pytest.approx(2e11 / per_position / 20 / n)
+
+
 def test_steps_as_budget(runs):
     run = runs(("budgets: [1]", "budgets: [{steps: 77}]"))["dense-tst/d2/77steps/seed0"]
     assert run.recipe.steps == 77

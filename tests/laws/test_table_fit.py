@@ -15,7 +15,7 @@ from stepladder.laws.forms import LAWS
 from stepladder.laws.identify import NotIdentified
 from stepladder.laws.large import LargeTable
 from stepladder.laws.solve import Robust, Solution, derivatives, objective, slopes, solve
-from stepladder.laws.starts import DISTINCT, search, search_nearby
+from stepladder.laws.starts import DISTINCT, search, search_again, search_nearby
 from stepladder.laws.table_fit import Options, fit_table, inputs_of
 
 TRUE = {
@@ -166,6 +166,52 @@ def test_bootstrap_and_delta_method_tell_the_same_story():
         low, high = found.intervals[name]
         assert low < found.parameters[name] < high
     assert found.bootstrap.converged > 0.99 and not found.warnings
+
+
+def small(rows, noise, seed):
+    """So many cells of a grid of sizes and tokens, with noise: as few runs as people have."""
+    generator = np.random.default_rng(seed)
+    side = int(np.ceil(np.sqrt(rows)))
+    cells = list(itertools.product(np.geomspace(5e7, 1e9, side), np.geomspace(1e9, 2e10, side)))
+    table = pd.DataFrame(cells, columns=["parameters", "tokens"])
+    table = table.iloc[np.sort(generator.permutation(len(table))[:rows])].reset_index(drop=True)
+    loss = LAWS["chinchilla"]().loss(TRUE["chinchilla"], table)
+    return table.assign(loss=loss * np.exp(noise * generator.standard_normal(rows)))
+
+
+@pytest.mark.parametrize(("rows", "seed"), [(10, 11), (12, 12), (16, 14), (20, 10)])
+def test_refits_of_small_tables_converge(rows, seed):
+    found = fit_table(small(rows, 0.01, seed), LAWS["chinchilla"](), Options(draws=200))
+    assert found.bootstrap.converged >= 0.99
+    assert not any("bootstrap fits converged" in said for said in found.warnings)
+
+
+@pytest.mark.parametrize("above", [1e-12, 1e-9, 1e-6, 1e-3, 0.3])
+def test_a_floor_just_above_its_bound_stops_nothing(above):
+    """Where the floor is below zero, E belongs at its bound; a step that wants it lower yet must not carry
+    the others along."""
+    table = exact("chinchilla").assign(
+        loss=lambda t: 400 * t["parameters"] ** -0.2 + 900 * t["tokens"] ** -0.25 - 1.0
+    )
+    design = make_design(LAWS["chinchilla"](), inputs_of(LAWS["chinchilla"](), table))
+    y = np.log(table["loss"].to_numpy()) + 0.01 * np.random.default_rng(3).standard_normal(len(table))
+    best = search(design, y, Robust())
+    assert best.converged and best.theta[0] == design.low[0]
+    found = solve(design, y, best.theta[None] + [above, 0.02, -0.02, 0.001, -0.001], Robust())
+    assert found.converged[0] and found.objective[0] == pytest.approx(best.objective, rel=1e-9)
+
+
+def test_a_replicate_that_got_lost_is_searched_again():
+    table, law = noisy("chinchilla", 0.003), LAWS["chinchilla"]()
+    design, y = make_design(law, inputs_of(law, table)), np.log(table["loss"].to_numpy())
+    weight = np.random.default_rng(0).multinomial(len(y), np.full(len(y), 1 / len(y)), size=3).astype(float)
+    good = search_nearby(design, y, Robust(), search(design, y, Robust()).theta[None], weight)
+    lost = Solution(good.theta.copy(), good.objective.copy(), good.converged.copy())
+    lost.theta[1], lost.objective[1], lost.converged[1] = 0.5, 9.0, False
+    found = search_again(design, y, Robust(), weight, lost)
+    assert found.converged.all()
+    np.testing.assert_allclose(found.objective, good.objective, rtol=1e-9)
+    np.testing.assert_array_equal(found.theta[[0, 2]], good.theta[[0, 2]])
 
 
 def test_clusters_are_drawn_as_wholes():

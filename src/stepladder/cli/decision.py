@@ -241,7 +241,7 @@ def gate(
     Reads the ladder file, plan.json, the results of all runs up to this rung and the earlier gates in
     RESULTS; writes what follows as JSON to OUT, and prints it.
 
-    Example: stepladder gate laptop d4 --results results/laptop --out results/laptop/gates/d4.json
+    Example: stepladder gate laptop d3 --results results/laptop --out results/laptop/gates/d3.json
     """
     from stepladder.data.manifest import parse
     from stepladder.decision.gates import Look, look

@@ -20,10 +20,11 @@ HARDWARE = Path("configs/hardware.yaml")
 Gains = Annotated[
     list[float] | None,
     typer.Option(
-        help="True efficiency gain to simulate, beside 1. May be given several times.",
+        help="True efficiency gain to simulate, beside 1, 1.1 and 1.3; below 1 for what costs compute. May "
+        "be given several times.",
         min=0.1,
         max=100.0,
-        show_default="1.1 and 1.3",
+        show_default="none",
     ),
 ]
 
@@ -175,6 +176,11 @@ def _power(name: str, plan: Plan, gains: list[float] | None) -> Power:
     from stepladder.record.tables import read_table
 
     climb = Climb.open(name)
+    if strange := [run.id for run in plan.runs if run.id not in climb.every_job]:
+        raise ValueError(
+            f"the plan is of ladder {plan.ladder!r} with {strange[0]}, which {climb.path} has not (any "
+            "more): plan it again"
+        )
     before = LadderFolder.of(climb.ladder.name).runs_table
     earlier = read_table(before) if before.exists() else None
     with working("simulating climbs"):
@@ -183,7 +189,7 @@ def _power(name: str, plan: Plan, gains: list[float] | None) -> Power:
             planned_table(plan, climb.runs),
             climb.ladder.analysis,
             earlier,
-            sorted({1.0, *gains}) if gains else GAINS,
+            sorted({*GAINS, *(gains or ())}),
         )
 
 

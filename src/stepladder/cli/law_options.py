@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,8 @@ LADDER = "ladder"
 FORMULAS = ("compute", "chinchilla", "overtraining", "sparsity")
 """The names in `stepladder.laws.forms.LAWS`, which takes numpy to read."""
 FRONTIERS = ("isoflop", "envelope")
-LAWS = (LADDER, *FORMULAS, *FRONTIERS)
+RISING = ("sigmoid", "accuracy")
+LAWS = (LADDER, *FORMULAS, *FRONTIERS, *RISING)
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ OPTIONS: dict[str, LawOption] = {
     "bootstrap": LawOption(
         LAWS,
         "Bootstrap draws; everything is refitted in each. 0 for none (a ladder needs 100).",
-        "1000; ladder: 2000",
+        "1000; ladder: 2000; sigmoid, accuracy: 500",
         setting="bootstrap_draws",
         least=0,
     ),
@@ -62,8 +64,8 @@ OPTIONS: dict[str, LawOption] = {
         least=0,
     ),
     "by": LawOption(
-        FORMULAS,
-        "Column of variants that have a law each.",
+        (*FORMULAS, *RISING),
+        "Column of variants, or of runs, that have a law each.",
         "one law",
         ladder="it has a law for each value of the column `variant`: --columns variant=NAME",
     ),
@@ -110,6 +112,32 @@ OPTIONS: dict[str, LawOption] = {
         "FLOPs to allocate to parameters and tokens. May be given several times.",
         "none",
         ladder="`compare` and `next` have --target; `predict` says the loss at any FLOPs",
+        between=(0.0, math.inf),
+    ),
+    "log_loss": LawOption(
+        ("isoflop",),
+        "Fit the profiles' curves to log loss instead of loss.",
+        "loss",
+        ladder="its law is of loss, with errors in proportion to it",
+    ),
+    "skip_below": LawOption(
+        RISING,
+        "Compute below which points are left out, as the first part of a curve often is.",
+        "none",
+        ladder="take rows out of the table yourself",
+        between=(0.0, math.inf),
+    ),
+    "start": LawOption(
+        RISING,
+        "R0 where it is known: the reward before training; of an accuracy, chance.",
+        "fitted",
+        ladder="its losses fall",
+    ),
+    "against": LawOption(
+        RISING,
+        "Curve that the others are compared with.",
+        "the first",
+        ladder="`stepladder compare` has --baseline",
     ),
     "axis": LawOption((LADDER,), "Cost axis: flops, seconds or tokens.", "flops"),
     "settings": LawOption(
@@ -118,11 +146,16 @@ OPTIONS: dict[str, LawOption] = {
 }
 
 
-def law_option(name: str) -> Any:
-    """typer's option of this name: its help, limits and the laws that it goes with."""
+def law_option(name: str, *flags: str) -> Any:
+    """typer's option of this name: its help, limits and the laws that it goes with.
+
+    Args:
+        flags: what it is called on the command line; by default as its name says.
+    """
     option = OPTIONS[name]
     panel = "For every law" if option.laws == LAWS else f"For {', '.join(option.laws)}"
     return typer.Option(
+        *flags,
         help=option.help,
         show_default=option.default,
         min=option.least,
@@ -136,9 +169,10 @@ def _checked(option: LawOption) -> Callable[[Any], Any]:
     """What looks at the option's value before the command runs."""
 
     def checked(value: Any) -> Any:
-        if value is not None and option.between and not option.between[0] < value < option.between[1]:
-            low, high = option.between
-            raise typer.BadParameter(f"{value} is not between {low:g} and {high:g}.")
+        low, high = option.between or (-math.inf, math.inf)
+        for number in value if isinstance(value, list) else [value]:
+            if option.between and number is not None and not low < number < high:
+                raise typer.BadParameter(f"{number} is not between {low:g} and {high:g}.")
         return finite(value)
 
     return checked

@@ -14,6 +14,7 @@ from stepladder.cli.law_options import (
     LADDER,
     LAWS,
     OPTIONS,
+    RISING,
     as_settings,
     law_option,
     refuse_foreign,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from stepladder.laws.envelope import EnvelopeFit
     from stepladder.laws.isoflop import IsoflopFit
     from stepladder.laws.law_fit import LawFit
+    from stepladder.laws.sigmoid_fit import CurveFit, Rising
     from stepladder.laws.table_fit import Options
 
 PLOTS = (".png", ".svg", ".pdf")
@@ -54,8 +56,8 @@ def fit(
         str,
         typer.Option(
             help="compute, chinchilla, overtraining or sparsity (formulas); isoflop or envelope "
-            "(approaches 2 and 1 of Hoffmann et al. 2022); ladder: all variants at once, as the workflow "
-            "does."
+            "(approaches 2 and 1 of Hoffmann et al. 2022); sigmoid or accuracy: what rises with compute, a "
+            "reward or a share, point by point; ladder: all variants at once, as the workflow does."
         ),
     ] = LADDER,
     columns: Columns = "",
@@ -73,6 +75,10 @@ def fit(
     weight_above: Annotated[float | None, law_option("weight_above")] = None,
     plot: Annotated[Path | None, law_option("plot")] = None,
     target: Annotated[list[float] | None, law_option("target")] = None,
+    log_loss: Annotated[bool | None, law_option("log_loss", "--log-loss")] = None,
+    skip_below: Annotated[float | None, law_option("skip_below")] = None,
+    start: Annotated[float | None, law_option("start")] = None,
+    against: Annotated[str | None, law_option("against")] = None,
     axis: Annotated[str | None, law_option("axis")] = None,
     settings: Annotated[str | None, law_option("settings")] = None,
 ) -> None:
@@ -101,7 +107,7 @@ def fit(
         laws.write(out)
         print_axis_fit(laws)
         return
-    fit_rows = _fit_frontier if law in FRONTIERS else _fit_formula
+    fit_rows = _fit_frontier if law in FRONTIERS else _fit_rising if law in RISING else _fit_formula
     with naming(table), working(f"fitting the law {law}"):
         result = fit_rows(table, law, columns, any_units, given)
     result.write(out)
@@ -180,6 +186,19 @@ def _fit_formula(path: Path, law: str, columns: str, any_units: bool, given: Giv
     return result
 
 
+def _fit_rising(path: Path, law: str, columns: str, any_units: bool, given: Given) -> CurveFit:
+    """A bounded law of what rises, for every curve."""
+    from stepladder.laws.sigmoid_fit import COLUMN, fit_curves
+    from stepladder.laws.tables import parse_columns, read_table, select
+
+    kind: Rising = "accuracy" if law == "accuracy" else "sigmoid"
+    needed = ["compute", COLUMN[kind], *([given["by"]] if "by" in given else [])]
+    table = select(read_table(path), needed, parse_columns(columns), (), any_units, curves=True)
+    renamed = {"by": "by", "against": "baseline", "skip_below": "skip_below", "start": "start"}
+    renamed |= {"bootstrap": "draws", "seed": "seed", "confidence": "confidence"}
+    return fit_curves(table, kind, **{renamed[name]: value for name, value in given.items()})
+
+
 def _options(given: Given) -> Options:
     """The options of a formula's fit; what was not given has the library's default."""
     from stepladder.laws.solve import Norm, Robust
@@ -210,5 +229,6 @@ def _fit_frontier(
     table = select(read_table(path), needed, parse_columns(columns), (), any_units, curves=law == "envelope")
     table = drop_highest(table, given.get("drop_highest", 0))
     fields = {"bootstrap": "draws", "seed": "seed", "confidence": "confidence", "target": "targets"}
+    fields |= {"log_loss": "log_loss"}
     method = isoflop if law == "isoflop" else envelope
     return method(table, **{field: given[name] for name, field in fields.items() if name in given})

@@ -107,7 +107,7 @@ def mfu(
 
     Reads the event logs in RESULTS; prints tables.
 
-    Example: stepladder mfu results/laptop --rung d5
+    Example: stepladder mfu results/laptop --rung d4
     """
     import json
     from dataclasses import asdict

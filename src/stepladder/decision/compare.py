@@ -9,6 +9,7 @@ import pandas as pd
 from stepladder.decision.axis_fit import AxisFit, HeldOutPrediction
 from stepladder.decision.cells import Cells, make_cells
 from stepladder.decision.comparison import Comparison, PairComparison, RankAgreement
+from stepladder.decision.equivalence import decide_equivalent, equivalence
 from stepladder.decision.gain import gain
 from stepladder.decision.interaction import interactions
 from stepladder.decision.next_runs import rank_runs
@@ -118,11 +119,17 @@ def _compare_pair(
     top = cells.table["label"].iloc[int(cells.step.argmax())]
     at_top = {name for name in (candidate, reference) if top in set(cells.of(name)["label"])}
     n_rungs = len(set(cells.of(candidate)["rung"]) & set(cells.of(reference)["rung"]))
-    decision = decide(gains, n_rungs, len(at_top) == 2, test, predicted, config.verdict)
+    same = None
+    if config.verdict.kind == "equivalent":
+        same = equivalence(cells, noise, candidate, reference, config.verdict)
+        decision = decide_equivalent(same, len(at_top) == 2)
+    else:
+        decision = decide(gains, n_rungs, len(at_top) == 2, test, predicted, config.verdict)
     return PairComparison(
         candidate=candidate,
         reference=reference,
         gains=gains,
+        equivalence=same,
         seed_test=test,
         seeds_needed=needed,
         next_runs=_next_runs(cells, first, candidate, reference, config),

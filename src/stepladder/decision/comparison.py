@@ -15,7 +15,8 @@ from stepladder.documents.document import Document, Part
 from stepladder.record.gates import GateRecord
 from stepladder.schema.analysis import Axis, VerdictRule
 
-Outcome = Literal["promote", "hold", "reject"]
+Outcome = Literal["promote", "hold", "reject", "equivalent", "not equivalent", "unknown"]
+"""What to do with a candidate; the last three where the rule asks for equivalence."""
 
 
 class VariantNoise(Part):
@@ -110,6 +111,43 @@ class Criterion(Part):
     """Whether it is met."""
 
 
+class RungDifference(Part):
+    """The losses of two variants at one rung, at equal steps."""
+
+    label: str
+    """The rung, with the budget where the ladder has several."""
+    n: int
+    """Seeds of the candidate."""
+    n_reference: int
+    """Seeds of the reference."""
+    difference: float
+    """Mean log loss of the candidate less the reference's: a share of the loss."""
+    interval: tuple[float, float]
+    """Of the difference, with confidence 1 - 2 alpha."""
+    sure: tuple[float, float]
+    """The same with alpha shared out over the rungs."""
+    dof: float
+    """Degrees of freedom of the noise (Satterthwaite)."""
+    speed: float | None
+    """Accelerator time of the reference over the candidate's: above 1 the candidate is faster. Null where the
+    table has no times."""
+    speed_interval: tuple[float, float] | None
+    """Of `speed`, with confidence 1 - 2 alpha; null where no run is repeated."""
+
+
+class Equivalence(Part):
+    """Whether two variants have the same loss."""
+
+    margin: float
+    """Difference that does not matter, as a share of the loss."""
+    alpha: float
+    """Level of each of the two one-sided tests."""
+    rungs: tuple[RungDifference, ...]
+    """Every rung that both ran, smallest first."""
+    reason: str | None
+    """Why nothing can be said, or null."""
+
+
 class Decision(Part):
     """The rule applied to one comparison."""
 
@@ -132,6 +170,8 @@ class PairComparison(Decision):
     """Label of the rung after which it was decided, before its larger rungs; null where all of them ran."""
     gains: dict[Axis, AxisGain]
     """By cost axis."""
+    equivalence: Equivalence | None = None
+    """Where the rule asks for it."""
     seed_test: SeedTest
     """Over the seeds that both have."""
     seeds_needed: SeedsNeeded | None

@@ -199,22 +199,27 @@ def _arm(
 
 
 def _because(fate: Fate, chance: float | None, at: Look) -> str:
-    least = f"a gain of {at.config.verdict.minimal_gain:g} at the largest rung and at the target"
+    least = f"EG {at.config.verdict.minimal_gain:g} at the largest rung and at the target"
     if fate == "stopped":
-        return f"the chance of {least} is {chance:.1%}, below {at.gate.futility:g}"
+        return f"the chance of {least} is {_percent(chance)}, below {_percent(at.gate.futility)}"
     if fate == "promoted":
         return "all criteria of the rule are met at this look's share of its error rates"
     if fate == "not needed":
         return "every candidate that it was compared with has ended"
     if chance is None:
         return "nothing is known of its chance yet" if at.gate.futility else "nobody is stopped here"
-    return f"the chance of {least} is {chance:.1%}"
+    return f"the chance of {least} is {_percent(chance)}"
+
+
+def _percent(share: float | None) -> str:
+    return "unknown" if share is None else f"{100 * share:.3g} %"
 
 
 def left_over(config: AnalysisConfig, records: Sequence[GateRecord]) -> AnalysisConfig:
     """The rule with what looks between rungs have left of the seed test's level."""
     spent = records[-1].spent if records else 0.0
-    rule = config.verdict.model_copy(update={"alpha": config.verdict.alpha * (1 - spent)})
+    alpha = float(f"{config.verdict.alpha * (1 - spent):.3g}")  # as it is printed
+    rule = config.verdict.model_copy(update={"alpha": alpha})
     return config.model_copy(update={"verdict": rule})
 
 
@@ -228,13 +233,9 @@ def with_gates(comparison: Comparison, records: Sequence[GateRecord]) -> Compari
             pairs.append(pair)
             continue
         record, arm = over
-        pairs.append(
-            pair.model_copy(
-                update={
-                    "verdict": "promote" if arm.fate == "promoted" else "reject",
-                    "because": f"{arm.fate} at the gate after {record.after}: {arm.because}",
-                    "gate": record.after,
-                }
-            )
-        )
+        verdict = "promote" if arm.fate == "promoted" else "reject"
+        gate = f"{arm.fate} at the gate after {record.after}: {arm.because}"
+        # What ran may be enough for the rule itself.
+        because = f"{pair.because}; {gate}" if pair.verdict == verdict else gate
+        pairs.append(pair.model_copy(update={"verdict": verdict, "because": because, "gate": record.after}))
     return comparison.model_copy(update={"comparisons": tuple(pairs), "gates": tuple(records)})

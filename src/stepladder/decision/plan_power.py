@@ -110,10 +110,16 @@ def plan_power(
 
 def why_nothing(cells: Cells, config: AnalysisConfig) -> str | None:
     """Why no run of this ladder can be promoted or rejected, whatever comes; None if one can."""
+    if config.verdict.kind == "equivalent":
+        return (
+            "What this ladder will tell is not simulated: its rule asks for equal losses, and chances are "
+            "known of gains only."
+        )
     if cells.table["n"].max() < 2 and config.noise is None:
         return (
-            "no seed is repeated and analysis.noise states none: without seed noise there are no intervals, "
-            "and every verdict is hold. Repeat the seeds of the smallest rung, or set analysis.noise: {sd: …}"
+            "This ladder cannot decide: no seed is repeated and analysis.noise states none. Without seed "
+            "noise there are no intervals, and every verdict is hold. Repeat the seeds of the smallest rung, "
+            "or set analysis.noise: {sd: …}."
         )
     return None
 

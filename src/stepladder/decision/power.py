@@ -103,7 +103,7 @@ class Power(Document):
     climbs_whole: int
     """Simulated climbs behind each interval."""
     reason: str | None
-    """Why nothing can be told, whatever comes, or null."""
+    """A sentence that says why nothing can be told, or null."""
     assumed: Assumed | None
     """What the simulation takes to be true; null where there was none."""
     pairs: tuple[PairPower, ...]

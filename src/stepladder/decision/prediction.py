@@ -6,15 +6,19 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 
 from stepladder.decision.axis_fit import AxisFit
 from stepladder.documents.document import Part
 from stepladder.laws.forms import LAWS, Array
+from stepladder.laws.inputs import refuse_contradiction, refuse_inputs
 from stepladder.laws.invert import predict
 from stepladder.laws.law_fit import LawFit
 from stepladder.laws.numbers import Interval, percentile_interval
+from stepladder.laws.sigmoid import reward
+from stepladder.laws.sigmoid_fit import CurveFit, Rising
 
 SEED = 0
 """Seed of the noise that prediction intervals add."""
@@ -28,7 +32,7 @@ class Prediction(Part):
     variant: str | None
     """Whose law, where the fit has several."""
     predicted: float
-    """Nats/token."""
+    """Nats/token; of a curve, the reward or accuracy."""
     interval: Interval | None
     """Where the law itself lies; null without draws."""
     run_interval: Interval | None
@@ -37,8 +41,8 @@ class Prediction(Part):
     """How many times beyond the fitted rows each input lies; 1 inside their range."""
 
 
-def read_fit(path: Path) -> AxisFit | LawFit:
-    """Read what `stepladder fit` wrote, if it holds a law of the loss: of a ladder or of a table.
+def read_fit(path: Path) -> AxisFit | LawFit | CurveFit:
+    """Read what `stepladder fit` wrote, if it holds a law: of a ladder, of a table or of curves.
 
     Raises:
         ValueError: it does not, or is not JSON.
@@ -49,13 +53,17 @@ def read_fit(path: Path) -> AxisFit | LawFit:
         raise ValueError(f"{path}: not JSON; give a file that `stepladder fit` wrote") from None
     if isinstance(found, dict) and "axis" in found:
         return AxisFit.read(path)
+    if isinstance(found, dict) and found.get("law") in get_args(Rising):
+        return CurveFit.read(path)
     if isinstance(found, dict) and "formula" in found:
         return LawFit.read(path)
-    raise ValueError(f"{path}: this has no law of the loss to predict from: fit compute, chinchilla, ...")
+    raise ValueError(
+        f"{path}: this has no law of the loss, nor of a curve, to predict from: fit compute, sigmoid, ..."
+    )
 
 
 def predict_points(
-    fit: AxisFit | LawFit, points: Sequence[Mapping[str, float]], variant: str | None = None
+    fit: AxisFit | LawFit | CurveFit, points: Sequence[Mapping[str, float]], variant: str | None = None
 ) -> list[Prediction]:
     """Losses that `fit` predicts, with intervals of the law and of one new run (its noise included).
 
@@ -64,23 +72,15 @@ def predict_points(
         variant: the group, where the fit has several.
 
     Raises:
-        ValueError: an input is missing or without effect, or the variant is unknown.
+        ValueError: an input is missing, without effect, no finite number above 0, or FLOPs contradict
+            parameters and tokens; or the variant is unknown.
     """
+    if isinstance(fit, CurveFit):
+        return [_on_curve(fit, point, variant) for point in points]
     law = _of_ladder(fit, variant) if isinstance(fit, AxisFit) else _of_table(fit, variant)
     rows = []
     for point in points:
-        inputs = dict(point)
-        if "multiplier" in law.inputs and "multiplier" not in inputs:
-            inputs["multiplier"] = inputs.get("tokens", np.nan) / inputs.get("parameters", np.nan)
-        if wrong := [f"{n} = {inputs[n]:g}" for n in law.inputs if inputs.get(n, 1) <= 0]:
-            raise ValueError(f"{', '.join(wrong)}: give a number above 0")
-        if missing := [n for n in law.inputs if not inputs.get(n, 0) > 0]:
-            raise ValueError(f"the {law.name} law needs {', '.join(law.inputs)}: give {', '.join(missing)}")
-        made = {"parameters", "tokens"} if "multiplier" in law.inputs else set()
-        if unused := sorted(set(point) - set(law.inputs) - made):
-            raise ValueError(
-                f"the {law.name} law depends on {', '.join(law.inputs)}: leave out {', '.join(unused)}"
-            )
+        inputs = _inputs(law, point)
         drawn = law.drawn(inputs)
         noisy = None if drawn is None else drawn * np.exp(_noise(law.noise, len(drawn)))
         rows.append(
@@ -94,6 +94,30 @@ def predict_points(
             )
         )
     return rows
+
+
+def _on_curve(fit: CurveFit, point: Mapping[str, float], variant: str | None) -> Prediction:
+    """The reward or accuracy that a curve predicts at a compute; the noise of one point is about the law, not
+    a share of it."""
+    refuse_inputs(point)
+    if set(point) != {"compute"}:
+        raise ValueError(f"the {fit.law} law depends on compute: give --at compute=..., and nothing else")
+    names = [curve.name for curve in fit.curves]
+    name = variant if variant is not None else names[0] if len(names) == 1 else ""
+    if name not in names:
+        raise ValueError(f"the fit has curves {', '.join(names)}: name one with --variant")
+    curve, at = fit.curves[names.index(name)], np.array([point["compute"]])
+    rows = fit.draws[name]
+    drawn = reward(np.array(rows), at)[:, 0] if rows else None
+    noisy = None if drawn is None else drawn + _noise(curve.residual_sd, len(drawn))
+    return Prediction(
+        at=point,
+        variant=variant,
+        predicted=float(reward(np.array(fit.points[name]), at)[0]),
+        interval=percentile_interval(drawn, fit.confidence),
+        run_interval=percentile_interval(noisy, fit.confidence),
+        beyond=_beyond(point, {"compute": (curve.least, curve.most)}),
+    )
 
 
 @dataclass(frozen=True)
@@ -110,6 +134,30 @@ class _Predictor:
     """Of one run's log loss: residuals to draw from, or a standard deviation."""
     range: Mapping[str, tuple[float, float]]
     """Smallest and largest value that was fitted, by input."""
+    ratio: tuple[float, float] | None = None
+    """Smallest and largest C/(N D) of the rows, where they are known."""
+
+
+def _inputs(law: _Predictor, point: Mapping[str, float]) -> dict[str, float]:
+    """The law's inputs at a point.
+
+    Raises:
+        ValueError: an input is missing, without effect, meaningless, or contradicts others.
+    """
+    refuse_inputs(point)
+    refuse_contradiction(point, law.ratio)
+    inputs, made = dict(point), set()
+    if "multiplier" in law.inputs:
+        made = {"parameters", "tokens"}
+        if made <= set(point):
+            inputs.setdefault("multiplier", point["tokens"] / point["parameters"])
+    if missing := [name for name in law.inputs if name not in inputs]:
+        raise ValueError(f"the {law.name} law needs {', '.join(law.inputs)}: give {', '.join(missing)}")
+    if unused := sorted(set(point) - set(law.inputs) - made):
+        raise ValueError(
+            f"the {law.name} law depends on {', '.join(law.inputs)}: leave out {', '.join(unused)}"
+        )
+    return inputs
 
 
 def _beyond(inputs: Mapping[str, float], ranges: Mapping[str, tuple[float, float]]) -> dict[str, float]:
@@ -151,6 +199,7 @@ def _of_table(fit: LawFit, variant: str | None) -> _Predictor:
         drawn=lambda inputs: None if draws is None else law.loss(draws, inputs),
         noise=residuals * np.sqrt(len(residuals) / free),
         range=fit.range,
+        ratio=fit.flops_per_parameter_token,
     )
 
 

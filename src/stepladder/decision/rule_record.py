@@ -123,12 +123,22 @@ def changes(then: Mapping[str, JsonValue], config: AnalysisConfig) -> tuple[Chan
     with suppress(ValidationError):  # settings that are new since then had their defaults
         then = AnalysisConfig.model_validate_json(json.dumps(then)).model_dump(mode="json")
     before, now = _flat(then), _flat(config.model_dump(mode="json"))
+    if not now["gates"] and not _promote_early(before.get("gates")):
+        before["gates"] = now[
+            "gates"
+        ]  # climbed whole: gates that only stop leave the verdict's rule as it is
     names = [*now, *(name for name in before if name not in now)]
     return tuple(
         Changed(field=name, then=before.get(name), now=now.get(name))
         for name in names
         if before.get(name) != now.get(name)
     )
+
+
+def _promote_early(gates: JsonValue) -> bool:
+    """Whether any of the gates on record may promote."""
+    rows = gates if isinstance(gates, list) else []
+    return any(isinstance(row, dict) and bool(row.get("success")) for row in rows)
 
 
 def _flat(settings: Mapping[str, JsonValue], prefix: str = "") -> dict[str, JsonValue]:

@@ -25,7 +25,10 @@ GAP = 3
 WIDE = 24
 """Columns below which a column that is `wide` is not squeezed."""
 
-COLOURS = {"promote": "green", "hold": "yellow", "reject": "red"}
+COLOURS = {
+    **{"promote": "green", "hold": "yellow", "reject": "red"},
+    **{"equivalent": "green", "unknown": "yellow", "not equivalent": "red"},
+}
 """Cells that are set in a colour, by what they say."""
 
 # A line below the titles and one above a total, as on the page.

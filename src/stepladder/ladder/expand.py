@@ -26,7 +26,7 @@ from stepladder.record.spec import (
     RunSpec,
 )
 from stepladder.schema import ranges
-from stepladder.schema.budget import Budget, Steps, budget_label
+from stepladder.schema.budget import Budget, Flops, Steps, budget_label
 from stepladder.schema.data import vocab_size
 from stepladder.schema.ladder import Ladder, Rung
 from stepladder.schema.scale import Scale, Size
@@ -211,7 +211,10 @@ def _resolve_run(
         sequences = _sequences(ladder, rung, model, _size(n, TOKENS_PER_PARAMETER * n, per_position, model))
         positions = float(budget.steps * sequences * model.sequence_length)
     else:
-        positions = budget * TOKENS_PER_PARAMETER * n
+        if isinstance(budget, Flops):
+            positions = budget.flops / per_position
+        else:
+            positions = budget * TOKENS_PER_PARAMETER * n
         sequences = _sequences(ladder, rung, model, _size(n, positions, per_position, model))
     size = _size(n, positions, per_position, model)
     scale = Scale(**vars(size), batch=float(sequences * model.sequence_length))

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from stepladder.ladder.read import Location, key_path
 from stepladder.record.spec import RunSpec
-from stepladder.schema.budget import Budget, budget_label
+from stepladder.schema.budget import Budget, Flops, budget_label
 from stepladder.schema.ladder import Ladder
 
 TAKEN = ("machine.json", "readme.md")
@@ -95,6 +95,8 @@ def _variants(ladder: Ladder) -> list[Named]:
 
 
 def _written(budget: Budget) -> str:
+    if isinstance(budget, Flops):
+        return f"{budget.flops!r} FLOPs"
     return repr(budget) if isinstance(budget, float) else f"{budget.steps} steps"
 
 

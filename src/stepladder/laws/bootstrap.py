@@ -18,7 +18,7 @@ from stepladder.laws.forms import Array
 from stepladder.laws.large import LargeTable
 from stepladder.laws.numbers import finite
 from stepladder.laws.solve import Robust, slopes, solve
-from stepladder.laws.starts import MANY, Found, search_nearby
+from stepladder.laws.starts import MANY, Found, search_again, search_nearby
 
 CHECKED = 0.05
 """Share of bootstrap draws that are also searched from other starts; if that finds better optima, all are."""
@@ -85,6 +85,7 @@ class Bootstrap:
         lower = float((other.objective < drawn.objective[:checked] * (1 - 1e-6)).mean())
         if lower > 0:
             drawn = search_nearby(design, log_loss, robust, start, weight)
+        drawn = search_again(design, log_loss, robust, weight, drawn)
         theta = forget_untold(design, drawn.theta, counts, cluster, group, groups)
         without = 1.0 - np.eye(G)[:, cluster]
         jackknife = solve(design, log_loss, np.repeat(start, G, axis=0), robust, without)

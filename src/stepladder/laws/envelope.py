@@ -18,7 +18,15 @@ import pandas as pd
 
 from stepladder.documents.document import Part
 from stepladder.laws.forms import Array
-from stepladder.laws.frontier import NAMES, SAME_SIZE, FrontierFit, gap_groups, power_laws, summary
+from stepladder.laws.frontier import (
+    NAMES,
+    SAME_SIZE,
+    FrontierFit,
+    gap_groups,
+    power_laws,
+    refuse_targets,
+    summary,
+)
 
 
 class Stretch(Part):
@@ -87,6 +95,7 @@ def envelope(
     Raises:
         ValueError: fewer than two sizes win uncensored bins; the message says what to add.
     """
+    refuse_targets(targets)
     runs = Runs.of(table, bins)
     won = runs.winners(np.arange(len(runs.log_size)))
     sizes = np.unique(won.log_size[won.used])

@@ -21,6 +21,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from stepladder.laws.inputs import refuse_inputs
+
 Array = npt.NDArray[np.float64]
 
 LOSS = "nats/token"
@@ -80,7 +82,14 @@ class Law:
         return [p.name for p in self.parameters]
 
     def loss(self, values: Mapping[str, Any], inputs: Mapping[str, Any]) -> Array:
-        """The formula itself, nats/token: parameters and inputs are numbers or arrays that broadcast."""
+        """The formula itself, nats/token: parameters and inputs are numbers or arrays that broadcast.
+
+        Raises:
+            ValueError: an input is missing, or means nothing (`inputs.refuse_inputs`).
+        """
+        if missing := [name for name in self.inputs if name not in inputs]:
+            raise ValueError(f"the {self.name} law needs {', '.join(self.inputs)}: give {', '.join(missing)}")
+        refuse_inputs({name: inputs[name] for name in self.inputs})
         total: Any = 0.0
         for term in self.terms:
             logs = sum(

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from stepladder.documents.document import Part
 from stepladder.laws.document import TableFit
 from stepladder.laws.forms import Array
+from stepladder.laws.inputs import refuse_inputs
 from stepladder.laws.numbers import Interval, finite, percentile_interval
 
 NAMES = ("a", "log_k", "b", "log_k_tokens")
@@ -35,20 +36,38 @@ def gap_groups(values: Array, gap: float) -> npt.NDArray[np.int64]:
     return group
 
 
-def power_laws(x: Array, log_size: Array, log_tokens: Array) -> Array:
+def power_laws(x: Array, log_size: Array, log_tokens: Array, weight: Array | None = None) -> Array:
     """(B, 4) by least squares of log N* and log D* (B, G) on log C (G,), leaving out NaN; NaN where fewer
-    than two are left."""
-    use = np.isfinite(log_size)
-    count = use.sum(axis=1, keepdims=True)
+    than two are left.
+
+    Args:
+        weight: (G,) of each, in proportion to the inverse of its variance; default 1.
+    """
+    use = np.isfinite(log_size) * (1.0 if weight is None else weight / weight.max())
+    count = (use > 0).sum(axis=1, keepdims=True)
+    total = use.sum(axis=1, keepdims=True)
     with np.errstate(divide="ignore", invalid="ignore"):
-        mean = (use * x).sum(axis=1, keepdims=True) / count
-        dx = np.where(use & (count > 1), x - mean, 0.0)
+        mean = (use * x).sum(axis=1, keepdims=True) / total
+        dx = np.where(count > 1, x - mean, 0.0)
         columns = []
         for y in (log_size, log_tokens):
-            y = np.where(use, y, 0.0)
-            slope = (dx * y).sum(axis=1) / (dx**2).sum(axis=1)
-            columns += [slope, y.sum(axis=1) / count[:, 0] - slope * mean[:, 0]]
+            y = np.where(use > 0, y, 0.0)
+            slope = (use * dx * y).sum(axis=1) / (use * dx**2).sum(axis=1)
+            columns += [slope, (use * y).sum(axis=1) / total[:, 0] - slope * mean[:, 0]]
     return np.stack(columns, axis=1)
+
+
+def scatter(x: Array, log_size: Array, variance: Array) -> float:
+    """Variance of log N* (G,) about a power law in log C (G,) beyond its own variances (G,), by moments
+    (DerSimonian & Laird 1986, Control. Clin. Trials 7:177, with a slope). 0 where there is none, and with two
+    profiles, which tell nothing of it."""
+    weight = variance.min() / variance
+    X = np.stack([np.ones_like(x), x - x.mean()], axis=1)
+    inverse = np.linalg.inv(X.T @ (weight[:, None] * X))
+    residual = log_size - X @ (inverse @ (X.T @ (weight * log_size)))
+    excess = (weight * residual**2).sum() - variance.min() * (len(x) - 2)
+    free = weight.sum() - np.trace(inverse @ (X.T @ (weight[:, None] ** 2 * X)))
+    return float(max(0.0, excess / free)) if len(x) > 2 else 0.0
 
 
 class FrontierTarget(Part):
@@ -92,6 +111,14 @@ class FrontierFit(PowerLaws, TableFit):
 
     reason: None = None
     """Always null: a table that cannot be fitted is an error that says why."""
+
+
+def refuse_targets(targets: Sequence[float]) -> None:
+    """Raises:
+    ValueError: a budget is not a finite number above 0.
+    """
+    for flops in targets:
+        refuse_inputs({"flops": flops})
 
 
 def summary(point: Array, drawn: Array, confidence: float, targets: Sequence[float], x: Array) -> PowerLaws:

@@ -8,6 +8,7 @@ import numpy as np
 
 from stepladder.laws.compute_law import compute_loss
 from stepladder.laws.forms import Array
+from stepladder.laws.inputs import refuse_inputs
 
 Numbers = float | Array
 """A number, or an array of one number per replicate."""
@@ -33,7 +34,12 @@ class ComputeLaw:
 
 
 def predict(law: ComputeLaw, cost: Numbers) -> Array:
-    """Loss of `law` at a cost, nats/token."""
+    """Loss of `law` at a cost, nats/token.
+
+    Raises:
+        ValueError: a cost is not a finite number above 0.
+    """
+    refuse_inputs({"cost": cost})
     return compute_loss(law.E, law.A, law.alpha, cost, law.unit)
 
 

@@ -134,6 +134,8 @@ class LawFit(Uncertainty, TableFit):
     """What the law leaves."""
     range: dict[str, tuple[float, float]]
     """Smallest and largest value of every input of the law."""
+    flops_per_parameter_token: tuple[float, float] | None = None
+    """Smallest and largest C/(N D) of the rows, 6 as a rule; null where the table lacks one of the three."""
     allocation: Allocation | None
     """Compute-optimal sizes; only of a Chinchilla law with nothing pinned, for all rows at once."""
     floor_sensitivity: tuple[PinnedFloor, ...]

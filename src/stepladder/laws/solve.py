@@ -120,7 +120,7 @@ def _solve(
 ) -> tuple[Array, Array, npt.NDArray[np.bool_]]:
     theta = np.clip(start, design.low, design.high)
     value = objective(design, y, theta, robust, w)
-    damping = np.full(len(theta), 0.1)
+    damping = np.full(len(theta), 1e-2)
     converged = np.zeros(len(theta), dtype=bool)
     active = np.flatnonzero(np.isfinite(value))
     gradient, newton, majorant = derivatives(design, y[active], theta[active], robust, w[active])
@@ -193,6 +193,30 @@ def slopes(design: Design, share: Array) -> Array:
     return jacobian
 
 
+def _along(matrix: Array, gradient: Array, edge: Array, beyond: npt.NDArray[np.bool_]) -> tuple[Array, Array]:
+    """The Newton step that takes some parameters to their lower bound and the others to where these then want
+    to be, and the decrease it promises. To cut the plain step there instead would leave the others on the way
+    to compensate for a move that is not made, which no damping mends.
+    """
+    P = matrix.shape[1]
+    fixed = np.where(beyond, edge, 0.0)
+    right = -gradient - (matrix @ fixed[:, :, None])[:, :, 0]
+    held = np.where(beyond[:, :, None] | beyond[:, None, :], np.eye(P), matrix)
+    scaled = np.linalg.solve(held, np.where(beyond, edge, right)[:, :, None])[:, :, 0]
+    curved = (scaled[:, None] @ matrix @ scaled[:, :, None])[:, 0, 0]
+    return scaled, -(gradient * scaled).sum(axis=1) - 0.5 * curved
+
+
+def _straight(design: Design, theta: Array) -> Array:
+    """theta in the coordinates of `_step`: E itself, logs of positive powers."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(
+            design.is_floor,
+            np.exp(np.where(design.is_floor, theta, 0.0)),
+            np.where(design.is_positive_power, np.log(theta), theta),
+        )
+
+
 def _step(
     design: Design, theta: Array, gradient: Array, newton: Array, majorant: Array, damping: Array
 ) -> tuple[Array, Array]:
@@ -216,9 +240,13 @@ def _step(
     matrix[:, np.arange(P), np.arange(P)] += np.where(
         free, 1e-13 + 1e-9 * damping[:, None] + gradient * bend * (unit / slope) ** 2, 1.0
     )
-    step = -unit * np.linalg.solve(matrix, (gradient * unit)[:, :, None])[:, :, 0]
-    promise = -0.5 * (gradient * step).sum(axis=1)
-    step = step / slope
+    scaled = -np.linalg.solve(matrix, (gradient * unit)[:, :, None])[:, :, 0]
+    promise = -0.5 * (gradient * unit * scaled).sum(axis=1)
+    edge = (_straight(design, design.low) - _straight(design, theta)) * slope / np.where(free, unit, 1.0)
+    beyond = free & (scaled < edge) & (gradient > 0)
+    if (some := beyond.any(axis=1)).any():
+        scaled[some], promise[some] = _along(matrix[some], (gradient * unit)[some], edge[some], beyond[some])
+    step = unit * scaled / slope
     longest = np.abs(step).max(axis=1, keepdims=True)
     step = step * np.minimum(1.0, LONGEST / np.maximum(longest, 1e-300))
     with np.errstate(invalid="ignore"):

@@ -31,6 +31,9 @@ NEARBY = (1.0, 0.5, 1.8)
 AGREE = 1e-6
 """Starts whose objective is within this share of the best count as agreeing."""
 
+AGAIN = 32
+"""Starts, spread over all exponents, of a replicate whose search did not converge."""
+
 SWEEPS = 40
 """Multiplicative updates of the coefficients (Lee & Seung 2001), from their clipped regression."""
 
@@ -135,6 +138,29 @@ def search_nearby(
     ]
     best, objective, converged = (np.concatenate(column) for column in zip(*parts, strict=True))
     return Solution(best, objective, converged)
+
+
+def search_again(design: Design, log_loss: Array, robust: Robust, weight: Array, found: Solution) -> Solution:
+    """`found`, with replicates (weight (B, M)) that did not converge searched again: from starts spread over
+    all exponents, each with the best coefficients for it, and on from where they are. The lowest counts, and
+    of those as low (`AGREE`) one that converged.
+    """
+    bad = np.flatnonzero(~found.converged)
+    if not len(bad):
+        return found
+    spread_out = regress(design, spread(design, AGAIN, 0), log_loss)
+    starts = np.concatenate([np.tile(spread_out, (len(bad), 1)), found.theta[bad]])
+    which = np.concatenate([np.repeat(bad, len(spread_out)), bad])
+    again = solve(design, log_loss, starts, robust, weight[which])
+    theta, value, converged = found.theta.copy(), found.objective.copy(), found.converged.copy()
+    for b in bad:
+        mine = np.flatnonzero(which == b)
+        lowest = min(value[b], again.objective[mine].min())
+        good = again.objective[mine] <= lowest * (1 + AGREE) + 1e-18
+        if good.any():
+            best = mine[np.lexsort((again.objective[mine], ~again.converged[mine], ~good))[0]]
+            theta[b], value[b], converged[b] = again.theta[best], again.objective[best], again.converged[best]
+    return Solution(theta, value, converged)
 
 
 def _search_nearby(

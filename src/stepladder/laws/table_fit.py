@@ -28,6 +28,7 @@ from stepladder.laws.law_fit import (
     Uncertainty,
 )
 from stepladder.laws.numbers import finite, percentile_interval
+from stepladder.laws.rounding import rounded_sizes
 from stepladder.laws.solve import Robust
 from stepladder.laws.starts import CANDIDATES, Found, search
 
@@ -122,12 +123,26 @@ def fit_table(table: pd.DataFrame, law: Law, options: Options) -> LawFit:
             values=residual.tolist(),
         ),
         range={name: (float(v.min()), float(v.max())) for name, v in inputs.items()},
+        flops_per_parameter_token=_ratio(table),
         allocation=allocation(values, drawn, design, options.confidence),
         floor_sensitivity=floor_sensitivity(table, law, options, design, y),
         draws=None if drawn is None else _drawn(design, drawn),
-        warnings=_warnings(design, found, drawn),
+        warnings=[
+            *_warnings(design, found, drawn),
+            *(rounded_sizes(table) if "parameters" in columns_of(law) else []),
+        ],
         seconds=time.perf_counter() - start,
     )
+
+
+def _ratio(table: pd.DataFrame) -> tuple[float, float] | None:
+    """Smallest and largest FLOPs per parameter and token."""
+    if not {"flops", "parameters", "tokens"} <= set(table):
+        return None
+    ratio = (
+        table["flops"].to_numpy(float) / table["parameters"].to_numpy(float) / table["tokens"].to_numpy(float)
+    )
+    return float(ratio.min()), float(ratio.max())
 
 
 def _groups(table: pd.DataFrame, by: str | None) -> tuple[list[str], npt.NDArray[np.int64] | None]:

@@ -113,6 +113,7 @@ def report_context(
         "noise_line": evidence.noise_sentence(fit),
         "seeds": evidence.seeds_table(comparison),
         "criteria": evidence.criteria_tables(comparison),
+        "same": findings.equivalence_table(comparison),
         "gates": gates_table(comparison.gates),
         "gate_sentences": gate_sentences(comparison.gates),
         "rule": evidence.rule_sentence(comparison),

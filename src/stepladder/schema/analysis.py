@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, NamedTuple
+from contextlib import suppress
+from typing import Annotated, Literal, NamedTuple, Self
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from stepladder.schema import ranges
 from stepladder.schema.settings import Name, Settings
@@ -34,9 +35,23 @@ AXES: dict[Axis, CostAxis] = {
 """The cost axes, in the order that tables show them."""
 
 
+def _share(value: object) -> object:
+    """`0.1 %` as 0.001; anything else as it is."""
+    if isinstance(value, str) and value.rstrip().endswith("%"):
+        with suppress(ValueError):
+            return float(value.rstrip().removesuffix("%")) / 100
+    return value
+
+
 class VerdictRule(Settings):
     """The rule of promotion, written down before the ladder runs; the report prints every criterion."""
 
+    kind: Literal["gain", "equivalent"] = "gain"
+    """What is asked of a candidate: a gain worth having, or, where a change should only be faster, the same
+    loss at every rung."""
+    margin: Annotated[float, BeforeValidator(_share), ranges.MARGIN] | None = None
+    """With `kind: equivalent`: difference of loss that does not matter, as a share of it, `0.001` or
+    `0.1 %`."""
     minimal_gain: Annotated[float, ranges.GAIN] = 1.02
     """Smallest efficiency gain worth having, at the largest rung, on each of `axes`."""
     axes: tuple[Axis, ...] = Field(default=("flops", "seconds"), min_length=1)
@@ -53,6 +68,21 @@ class VerdictRule(Settings):
     """How far the held-out predictions of candidate and reference may be off where one lies outside its
     interval: as a factor of cost, up or down, between what the observed loss should have cost and what it
     did."""
+
+    @model_validator(mode="after")
+    def _fits_its_kind(self) -> Self:
+        if self.kind == "gain" and self.margin is not None:
+            raise ValueError("margin goes with kind: equivalent; for a gain, minimal_gain is the threshold")
+        if self.kind == "equivalent":
+            if self.margin is None:
+                raise ValueError(
+                    "kind: equivalent needs a margin: the difference of loss that does not matter, as 0.1 %"
+                )
+            fields = type(self).model_fields
+            for name in ("minimal_gain", "at", "minimal_rungs", "held_out_within"):
+                if getattr(self, name) != fields[name].default:
+                    raise ValueError(f"{name} means nothing with kind: equivalent: remove it")
+        return self
 
 
 class MisfitPrior(Settings):
@@ -132,3 +162,9 @@ class AnalysisConfig(Settings):
     gates: tuple[Gate, ...] = ()
     """Looks between rungs, smallest rung first. Without any, every run runs."""
     verdict: VerdictRule = VerdictRule()
+
+    @model_validator(mode="after")
+    def _gates_look_for_gains(self) -> Self:
+        if self.gates and self.verdict.kind == "equivalent":
+            raise ValueError("gates look for gains, and verdict.kind is equivalent: remove one of them")
+        return self

@@ -16,17 +16,30 @@ class Steps(Settings):
     steps: Annotated[int, ranges.STEPS]
 
 
+class Flops(Settings):
+    """A budget given as training FLOPs (causal count), whatever the size: what IsoFLOP grids are made of."""
+
+    flops: Annotated[float, ranges.RUN_FLOPS]
+
+
 def _kind(value: object) -> str:
+    if isinstance(value, Flops) or (isinstance(value, dict) and "flops" in value):
+        return "flops"
     return "steps" if isinstance(value, dict | Steps) else "multiple"
 
 
 # Told apart by what is written, so that an error is about that one.
 Budget = Annotated[
-    Annotated[float, ranges.BUDGET, Tag("multiple")] | Annotated[Steps, Tag("steps")], Discriminator(_kind)
+    Annotated[float, ranges.BUDGET, Tag("multiple")]
+    | Annotated[Steps, Tag("steps")]
+    | Annotated[Flops, Tag("flops")],
+    Discriminator(_kind),
 ]
 Budgets = Annotated[tuple[Budget, ...], Field(min_length=1, max_length=ranges.MOST_RUNS)]
 
 
 def budget_label(budget: Budget) -> str:
-    """A budget in names of runs: 1x, 0.25x, 20000steps."""
+    """A budget in names of runs: 1x, 0.25x, 20000steps, 1e18flops."""
+    if isinstance(budget, Flops):
+        return f"{budget.flops:g}flops".replace("e+", "e")
     return f"{budget.steps}steps" if isinstance(budget, Steps) else f"{budget:g}x"

@@ -109,6 +109,7 @@ BAG_SIZE = Range(1, 2**16)
 TOKENS = Range(1, 1e17)
 """Read in training. The largest published runs read 4e13."""
 BUDGET = Range(1e-6, 1e6)
+RUN_FLOPS = Range(1e6, 1e30)
 """Multiples of 20 tokens per active non-embedding parameter."""
 SEED = Range(0, 2**32 - 1)
 LOSS_WEIGHT = Range(0, 1000)
@@ -174,6 +175,7 @@ GAIN = Range(0.01, 1000)
 WANTED_GAIN = Range(1, 1000, least_excluded=True)
 LEVEL = Range(1e-6, 0.5)
 FUTILITY = Range(0, 0.5)
+MARGIN = Range(1e-6, 0.1)
 """Of a test."""
 COST_RATIO = Range(1, 1000)
 UNCERTAINTY = Range(1, 1000, least_excluded=True)

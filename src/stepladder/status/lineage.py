@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import pandas as pd
@@ -20,6 +21,8 @@ from stepladder.decision.comparison import Comparison
 from stepladder.decision.foreign import NAMES, NUMBERS
 from stepladder.decision.rule_record import RuleRecord
 from stepladder.display.table import Table, table
+from stepladder.documents.document import DocumentError
+from stepladder.record.gates import GateRecord, ended, runs_left
 from stepladder.record.paths import LadderFolder, RunFolder
 from stepladder.record.plan import Plan, PlannedRun
 from stepladder.record.result import Result
@@ -72,7 +75,7 @@ def walk(path: Path) -> list[Link]:
         folder.steps_table: (chain.steps, chain.table, chain.results, chain.data),
         folder.plan: (chain.results, chain.data),
     }
-    report = (chain.report, chain.comparison, chain.fits, chain.rule, chain.table, chain.steps)
+    report = (chain.report, chain.comparison, chain.fits, chain.rule, chain.decided, chain.table, chain.steps)
     everything = (*report, chain.results, chain.data)
     return [link for step in steps.get(path, everything) for link in step()]
 
@@ -197,9 +200,38 @@ class Chain:
         if self.lies.rule.exists():
             yield Link(self.lies.comparison, "rule.json", _said(check))
 
+    @cached_property
+    def gates(self) -> dict[Path, GateRecord]:
+        """What was decided between rungs, by file; those that can be read."""
+        found = {}
+        for path in sorted((self.lies.path / "gates").glob("*.json")):
+            with suppress(DocumentError):
+                found[path] = GateRecord.read(path)
+        return found
+
+    def decided(self) -> Iterator[Link]:
+        """Gates, from the runs that they rest on: the comparison holds them as they are, and they these
+        rows."""
+
+        def check(path: Path) -> None:
+            record = GateRecord.read(path)
+            if self.lies.comparison.exists() and record not in Comparison.read(self.lies.comparison).gates:
+                raise ValueError("comparison.json rests on another decision: compare again")
+            ended_before = ended(
+                other for other in self.gates.values() if len(other.rungs) < len(record.rungs)
+            )
+            seen = self.runs["rung"].isin(record.rungs) & ~self.runs["variant"].isin(ended_before)
+            if make_cells(self.runs[seen]).rows_sha256 != record.rows_sha256:
+                raise ValueError("the runs that it rests on are others now")
+
+        for path in sorted((self.lies.path / "gates").glob("*.json")):
+            yield Link(path, "results up to its rung", _said(partial(check, path)))
+
     def results(self) -> Iterator[Link]:
-        """The results of the ladder's own runs; those that are not there yet in one line."""
-        own = [name for name, run in self.plan.items() if not run.sweep and not run.trunk]
+        """The results of the ladder's own runs; those that are not there yet in one line. What gates spared
+        is not missing."""
+        proper = [run for run in self.plan.values() if not run.sweep and not run.trunk]
+        own = runs_left(proper, list(self.gates.values()))
         there = [name for name in own if self.lies.run(name).result.exists()]
         yield from map(self.result, there)
         if missing := len(own) - len(there):

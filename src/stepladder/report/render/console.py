@@ -20,7 +20,7 @@ from stepladder.report.sections.fits import TableFit, axis_fit_sentence, fit_sen
 from stepladder.report.sections.gates import gate_sentences
 from stepladder.report.sections.outlook import options_table, predictions_table, spending_sentences
 from stepladder.report.sections.tuning import law_sentences, optima_table, rates_table
-from stepladder.report.sections.verdict import trend_sentences
+from stepladder.report.sections.verdict import equivalence_table, trend_sentences
 
 
 def print_fit(fit: TableFit) -> None:
@@ -39,7 +39,8 @@ def print_axis_fit(fit: AxisFit) -> None:
 def print_comparison(result: Comparison) -> None:
     """The verdicts, every gain, what they do with scale, then warnings."""
     trends = trend_sentences(result) if all("flops" in pair.gains for pair in result.comparisons) else []
-    show(outcomes_table(result), axes_table(result), rungs_table(result))
+    same = equivalence_table(result)
+    show(outcomes_table(result), *([same] if same else []), axes_table(result), rungs_table(result))
     if result.rule_check is not None:
         show((plain if result.rule_check.mark is None else warn)(rule_sentence(result)))
     if (changes := rule_changes_table(result)) is not None:

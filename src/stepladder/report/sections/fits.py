@@ -8,9 +8,10 @@ from stepladder.display.table import Table, table
 from stepladder.laws.envelope import EnvelopeFit
 from stepladder.laws.isoflop import IsoflopFit
 from stepladder.laws.law_fit import LawFit
+from stepladder.laws.sigmoid_fit import CurveFit
 from stepladder.schema.analysis import AXES, Axis
 
-TableFit = LawFit | IsoflopFit | EnvelopeFit
+TableFit = LawFit | IsoflopFit | EnvelopeFit | CurveFit
 """What `stepladder fit` makes of anyone's table."""
 
 
@@ -28,7 +29,7 @@ def parameters_table(fit: TableFit) -> Table:
         ]
         for name, value in fit.parameters.items()
     ]
-    head = fit.formula if isinstance(fit, LawFit) else fit.method
+    head = fit.formula if isinstance(fit, LawFit | CurveFit) else fit.method
     level = f"{fmt.level(fit.confidence)} interval"
     return table(
         ["<Parameter", "Estimate", "Standard error", level, "<Unit"], rows, title=f"{head}, n = {fit.n} rows"
@@ -37,6 +38,8 @@ def parameters_table(fit: TableFit) -> Table:
 
 def fit_sentences(fit: TableFit) -> list[str]:
     """How the fit went, and how parameters and tokens go with compute where it tells."""
+    if isinstance(fit, CurveFit):
+        return curve_sentences(fit)
     if not isinstance(fit, LawFit):
         return [
             f"At {fmt.general(row.flops)} FLOPs: N* = {fmt.count(row.parameters)} "
@@ -57,6 +60,34 @@ def fit_sentences(fit: TableFit) -> list[str]:
             f"Compute-optimal: N* ∝ C^{fmt.significant(a.a)} {interval}, D* ∝ C^{fmt.significant(a.b)}."
         )
     return sentences
+
+
+def curve_sentences(fit: CurveFit) -> list[str]:
+    """How each curve was fitted and foretold its own end, and how the curves differ."""
+    told = []
+    if fit.skipped_below is not None:
+        told.append(f"{fmt.whole(fit.skipped)} points below compute {fit.skipped_below:g} were left out.")
+    for curve in fit.curves:
+        end = curve.held_out
+        foretold = "too short to predict its end from its first half"
+        if end is not None:
+            foretold = (
+                f"the first half of its compute predicts {fmt.significant(end.predicted, 4)} "
+                f"{fmt.bounds(end.interval)} for the last {end.n} points, whose mean is "
+                f"{fmt.significant(end.observed, 4)}"
+            )
+        told.append(
+            f"{curve.name or 'Curve'}: {curve.n} points, residual sd {fmt.general(curve.residual_sd)}, "
+            f"correlation of neighbours {fmt.fixed(curve.correlation, 2)}; {foretold}."
+        )
+    for row in fit.contrasts:
+        apart = "not known" if row.asymptote is None else f"{row.asymptote:+.4g}"
+        told.append(
+            f"{row.candidate} against {row.reference}: A {apart} {fmt.bounds(row.asymptote_interval)}; "
+            f"compute of {row.reference} over {row.candidate}'s to reach {fmt.significant(row.level, 4)}: "
+            f"{fmt.ratio(row.efficiency)} {fmt.bounds(row.efficiency_interval)}."
+        )
+    return told
 
 
 def axis_fit_sentence(fit: AxisFit) -> str:

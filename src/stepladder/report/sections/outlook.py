@@ -186,7 +186,7 @@ def _purchase(plan: SpendingPlan) -> str:
 
 
 def predictions_table(rows: Sequence[Prediction]) -> Table:
-    """Predicted losses, one line per point."""
+    """Predicted losses, or rewards, one line per point."""
     cells = []
     for row in rows:
         at = ", ".join(f"{name} {_input(name, value)}" for name, value in row.at.items())
@@ -200,9 +200,8 @@ def predictions_table(rows: Sequence[Prediction]) -> Table:
                 ", ".join(beyond) or "no",
             ]
         )
-    return table(
-        ["<At", "Loss (nats/token)", "Interval of the law", "Interval of a run", "<<Beyond the data"], cells
-    )
+    what = "Predicted" if any("compute" in row.at for row in rows) else "Loss (nats/token)"
+    return table(["<At", what, "Interval of the law", "Interval of a run", "<<Beyond the data"], cells)
 
 
 def _input(name: str, value: float) -> str:

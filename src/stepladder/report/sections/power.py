@@ -13,7 +13,7 @@ from stepladder.schema.ladder import Ladder
 def verdict(power: Power) -> str:
     """The first sentence of a plan: whether the ladder can decide, and what."""
     if power.reason:
-        return f"This ladder cannot decide: {power.reason}."
+        return power.reason
     if not power.pairs:
         return "This ladder compares nothing: it has one variant."
     telling = [pair for pair in power.pairs if pair.tells]
@@ -22,13 +22,25 @@ def verdict(power: Power) -> str:
         last = best.chances[-1]
         return (
             f"This ladder cannot decide: a true gain of {last.gain:g} would be promoted with a chance of "
-            f"{fmt.percent(last.promote)} ({_pair(best)}; {power.climbs} simulated climbs)." + _way_out(power)
+            f"{fmt.percent(last.promote)} ({_pair(best)}; {power.climbs} simulated climbs)."
+            + _losses(power)
+            + _way_out(power)
         )
     found = "; ".join(f"{_pair(pair)} from EG {pair.tells:g} on" for pair in telling)
     rest = [_pair(pair) for pair in power.pairs if not pair.tells]
     none = f" It cannot decide {', '.join(rest)}." if rest else ""
     sure = f"promoted with a chance of {fmt.percent(DECISIVE)} or more"
-    return f"This ladder can decide {found} ({sure}).{none}" + _way_out(power)
+    return f"This ladder can decide {found} ({sure}).{none}" + _losses(power) + _way_out(power)
+
+
+def _losses(power: Power) -> str:
+    """How surely it rejects what costs compute, of the gains below 1 that were asked for."""
+    told = [
+        f"EG {row.gain:g} with {fmt.percent(min(pair.chances[i].reject for pair in power.pairs))}"
+        for i, row in enumerate(power.pairs[0].chances)
+        if row.gain < 1
+    ]
+    return f" It rejects {', '.join(told)} or more." if told else ""
 
 
 def _way_out(power: Power) -> str:

@@ -7,11 +7,23 @@ from __future__ import annotations
 
 import math
 
-from stepladder.decision.comparison import Comparison, Interaction, PairComparison
+from stepladder.decision.comparison import (
+    Comparison,
+    Equivalence,
+    Interaction,
+    PairComparison,
+    RungDifference,
+)
 from stepladder.decision.efficiency import AxisGain, Gain
 from stepladder.display import numbers as fmt
 from stepladder.display.table import Table, table
 from stepladder.schema.analysis import AXES, Axis
+
+OUTCOMES = {
+    **{verdict: verdict for verdict in ("promote", "hold", "reject", "equivalent", "not equivalent")},
+    "unknown": "not known whether equivalent:",
+}
+"""Verdict to what the headline calls it, in its order."""
 
 
 def headline(comparison: Comparison) -> str:
@@ -20,10 +32,10 @@ def headline(comparison: Comparison) -> str:
     sentences = []
     for reference in dict.fromkeys(c.reference for c in pairs):
         parts = []
-        for verdict in ("promote", "hold", "reject"):
+        for verdict, words in OUTCOMES.items():
             names = [c.candidate for c in pairs if (c.reference, c.verdict) == (reference, verdict)]
             if names:
-                parts.append(f"{verdict} {_and(names)}")
+                parts.append(f"{words} {_and(names)}")
         sentences.append(f"Against {reference}: {', '.join(parts)}.")
     if not sentences:
         return "Nothing to compare: only the baseline has runs."
@@ -34,10 +46,64 @@ def headline(comparison: Comparison) -> str:
 def findings(comparison: Comparison) -> list[str]:
     """One sentence per comparison: what the gain is, on FLOPs and on time, with interval and n."""
     pairs = comparison.comparisons
-    reasons = {c.gains["flops"].reason for c in pairs}
+    reasons = {c.gains["flops"].reason for c in pairs if c.equivalence is None}
     if len(reasons) == 1 and None not in reasons:
         return [f"No candidate could be judged: {reasons.pop()}."]
-    return [finding(c, comparison.rule.minimal_gain) for c in pairs]
+    return [
+        same_loss(c, c.equivalence) if c.equivalence else finding(c, comparison.rule.minimal_gain)
+        for c in pairs
+    ]
+
+
+def same_loss(c: PairComparison, found: Equivalence) -> str:
+    """What a test of equivalence shows, in plain words, with the speed that the change is for."""
+    who = f"{c.candidate} against {c.reference}"
+    if not found.rungs:
+        return f"{who}: not judged, because {found.reason}."
+    worst = max(found.rungs, key=lambda row: max(map(abs, row.interval)))
+    level = fmt.level(1 - 2 * found.alpha)
+    text = (
+        f"{who}: {c.verdict}; {c.because}. The widest: {_difference(worst)} of loss at {worst.label} "
+        f"({level} interval, n = {worst.n} + {worst.n_reference} runs, {fmt.fixed(worst.dof, 1)} degrees of "
+        f"freedom), margin ± {fmt.percent(found.margin, 3)}."
+    )
+    top = found.rungs[-1]
+    if top.speed is not None:
+        text += f" Speed at {top.label}: {fmt.gain(top.speed, top.speed_interval)} times the reference's."
+    return text
+
+
+def _difference(row: RungDifference) -> str:
+    low, high = (fmt.percent(end, 3, sign=True) for end in row.interval)
+    return f"{fmt.percent(row.difference, 3, sign=True)} [{low}, {high}]"
+
+
+def equivalence_table(comparison: Comparison) -> Table | None:
+    """Every difference of loss at equal steps; None where the rule is about gains."""
+    rows = [
+        [
+            f"{c.candidate} / {c.reference}" if i == 0 else "",
+            row.label,
+            f"{row.n} + {row.n_reference}",
+            _difference(row),
+            fmt.fixed(row.dof, 1),
+            fmt.gain(row.speed, row.speed_interval),
+        ]
+        for c in comparison.comparisons
+        if c.equivalence
+        for i, row in enumerate(c.equivalence.rungs)
+    ]
+    if not rows:
+        return None
+    level = fmt.level(1 - 2 * comparison.rule.alpha)
+    return table(
+        ["<Candidate / reference", "<Rung", "n", "Difference of loss", "Degrees of freedom", "Speed"],
+        rows,
+        title="Equal loss at equal steps",
+        note=f"Of mean log loss, candidate less reference, with {level} intervals (two one-sided tests at "
+        f"{fmt.percent(comparison.rule.alpha)}); margin ± {fmt.percent(comparison.rule.margin, 3)}. Speed: "
+        "accelerator time of the reference over the candidate's.",
+    )
 
 
 def finding(c: PairComparison, minimal_gain: float) -> str:
