@@ -32,13 +32,17 @@ Gains = Annotated[
 def check(ladder: LadderName) -> None:
     """Validate a ladder file and print its runs, one id a line.
 
-    Reads the ladder file; what is wrong with it is said with line, key, value and fix.
+    Reads the ladder file; what is wrong with it is said with line, key, value and fix. Whose hyperparameters
+    it has, and which of them were not tuned together, is said beside the list, on stderr.
 
     Example: stepladder check smoke
     """
     from stepladder.ladder.climb import Climb
+    from stepladder.ladder.hyperparameters import mixed
 
     climb = Climb.open(ladder)
+    for note in mixed(climb.ladder):
+        typer.echo(note, err=True)
     for run in climb.every_run:
         typer.echo(run)
 

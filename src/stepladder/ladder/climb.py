@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from stepladder.ladder.expand import expand
+from stepladder.ladder.hyperparameters import mixed
 from stepladder.ladder.load import error_at, find_ladder, load_ladder
 from stepladder.ladder.names import check_ids
 from stepladder.ladder.plan import JobCost, make_plan
@@ -124,7 +125,7 @@ class Climb:
         if run not in self.tuned:
             return spec
         rates = read_rates(self.learning_rates, self.sweep_digest)
-        final = with_rate(spec, rates[spec.variant, spec.rung, spec.budget])
+        final = with_rate(self.ladder, spec, rates[spec.variant, spec.rung, spec.budget])
         try:
             check_run(final)
         except ValueError as error:
@@ -215,6 +216,7 @@ class Climb:
         parts += (
             [f"max_epochs {limit}"] if limit != MAX_EPOCHS else []
         )  # plans of before hold for the default
+        parts += mixed(self.ladder)
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
     @cached_property

@@ -9,6 +9,7 @@ from math import isqrt
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from stepladder.ladder.hyperparameters import resolve_optimizer, resolve_schedule
 from stepladder.ladder.kinds import part_settings
 from stepladder.ladder.load import error_at
 from stepladder.ladder.read import LadderError, Location
@@ -20,16 +21,15 @@ from stepladder.record.kinds import PhaseShape, load
 from stepladder.record.spec import (
     DataSpec,
     ModelSpec,
-    OptimizerSpec,
     PhaseSpec,
     RecipeSpec,
     RunSpec,
-    ScheduleSpec,
 )
+from stepladder.schema import ranges
 from stepladder.schema.budget import Budget, Flops, Steps, budget_label
 from stepladder.schema.data import vocab_size
 from stepladder.schema.ladder import Ladder, Rung
-from stepladder.schema.rules import Size
+from stepladder.schema.scale import Scale, Size
 
 TOKENS_PER_PARAMETER = 20
 """Tokens per active non-embedding parameter at budget 1x (Hoffmann et al. 2022, arXiv 2203.15556)."""
@@ -217,6 +217,7 @@ def _resolve_run(
             positions = budget * TOKENS_PER_PARAMETER * n
         sequences = _sequences(ladder, rung, model, _size(n, positions, per_position, model))
     size = _size(n, positions, per_position, model)
+    scale = Scale(**vars(size), batch=float(sequences * model.sequence_length))
 
     recipe = load("recipes", variant.recipe)
     shapes = recipe.phases(variant.recipe_config, model.sequence_length, sequences)
@@ -225,7 +226,7 @@ def _resolve_run(
     steps = sum(phase.steps for phase in phases)
 
     rates = ladder.optimizer.learning_rate
-    rate = rung.set.learning_rate or rates.by_variant.get(variant.name, rates.default).learning_rate(size)
+    rate = rung.set.learning_rate or rates.by_variant.get(variant.name, rates.default).learning_rate(scale)
     multiple = positions / (TOKENS_PER_PARAMETER * n)
     label = budget_label(budget)
     sweep = "" if factor == 1 else f"lr{factor:g}/"
@@ -238,8 +239,8 @@ def _resolve_run(
         seed=seed,
         model=model,
         recipe=RecipeSpec(name=variant.recipe, options=options, phases=phases),
-        optimizer=_optimizer(ladder, rate * factor),
-        schedule=_schedule(ladder, steps),
+        optimizer=resolve_optimizer(ladder.optimizer, scale, rate * factor),
+        schedule=resolve_schedule(ladder.optimizer, scale, rate * factor, steps),
         data=data,
         precision=_precision(ladder, model),
         learning_rate_factor=factor,
@@ -293,38 +294,20 @@ def _size(n: float, positions: float, per_position: float, model: ModelSpec) -> 
 
 
 def _sequences(ladder: Ladder, rung: Rung, model: ModelSpec, size: Size) -> int:
-    tokens = ladder.optimizer.batch.tokens(size, model.sequence_length)
-    return rung.set.batch_sequences or max(1, round(tokens / model.sequence_length))
-
-
-def _optimizer(ladder: Ladder, learning_rate: float) -> OptimizerSpec:
-    o = ladder.optimizer
-    return OptimizerSpec(
-        name=o.name,
-        learning_rate=learning_rate,
-        beta1=o.beta1,
-        beta2=o.beta2,
-        epsilon=o.epsilon,
-        weight_decay=o.weight_decay,
-        clip_norm=o.clip_norm,
-    )
-
-
-def _schedule(ladder: Ladder, steps: int) -> ScheduleSpec:
-    """Warmup and decay in steps.
+    """The rung's own batch, or the ruled one to the nearest whole sequence, at least 1.
 
     Raises:
-        ValueError: they do not fit into the run.
+        ValueError: the rule does not hold at this size, or gives more than any machine could hold.
     """
-    o = ladder.optimizer
-    warmup = o.warmup_steps if o.warmup_steps is not None else round(o.warmup_fraction * steps)
-    decay = round(o.decay_fraction * steps)
-    if warmup + decay > steps:
+    if rung.set.batch_sequences is not None:
+        return rung.set.batch_sequences
+    ruled = max(1.0, ladder.optimizer.batch.tokens(size, model.sequence_length) / model.sequence_length)
+    if ruled not in ranges.SEQUENCES:
         raise ValueError(
-            f"warmup of {warmup} and decay of {decay} steps do not fit into {steps} steps: "
-            "shorten warmup_steps or decay_fraction, or raise the budget"
+            f"sequences per step come to {ranges.shown(ruled)}, and must be {ranges.SEQUENCES}: change "
+            "optimizer.batch or set.batch_sequences"
         )
-    return ScheduleSpec(warmup_steps=warmup, decay_steps=decay, decay_shape=o.decay_shape, final=o.final)
+    return round(ruled)
 
 
 def _precision(ladder: Ladder, model: ModelSpec) -> Literal["fp32", "bf16", "fp8"]:

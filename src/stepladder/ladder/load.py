@@ -241,13 +241,20 @@ def _explain(problem: ErrorDetails, model: type[BaseModel] | None) -> str:
         kinds = [kind.strip(" '") for kind in told["expected_tags"].split(",")]
         near = difflib.get_close_matches(str(told["tag"]), kinds, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
-        name = told["discriminator"].strip("'")
-        return f"no {name} is called {str(told['tag'])!r}; {hint}there are: {', '.join(map(repr, kinds))}"
+        name, wrong = _discriminator(problem), str(told["tag"])
+        return f"no {name} is called {wrong!r}; {hint}there are: {', '.join(map(repr, kinds))}"
+    if problem["type"] == "union_tag_not_found":
+        return f"required key {_discriminator(problem)!r} is missing"
     if key == KEY and problem["input"] == "<<":
         return "merge keys (<<) are not used in ladder files: write out what they stand for"
     message = _in_words(problem) or problem["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:] if not message[:2].isupper() else message
     return message + (f" ({meaning})" if meaning and problem["type"] != "value_error" else "")
+
+
+def _discriminator(problem: ErrorDetails) -> str:
+    """The key that says which of several kinds of settings these are."""
+    return str(problem["ctx"]["discriminator"]).strip("'()")
 
 
 def _in_words(problem: ErrorDetails) -> str | None:

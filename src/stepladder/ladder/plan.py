@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from stepladder import __version__
+from stepladder.ladder.hyperparameters import mixed
 from stepladder.record.cost import FLOPS_FORMULA, parameters, training_flops
 from stepladder.record.plan import Assumptions, Plan, PlannedRun, Totals
 from stepladder.record.spec import TRUNK, RunSpec
 from stepladder.schema.accelerators import Accelerator
 from stepladder.schema.execution import Execution
 from stepladder.schema.ladder import Ladder
+from stepladder.schema.optimizer import OptimizerSettings
 
 CHECKPOINT_BYTES_PER_PARAMETER = 12
 """fp32 weights and AdamW's two fp32 moments."""
@@ -55,7 +57,7 @@ def make_plan(ladder: Ladder, jobs: Sequence[JobCost], table: dict[str, Accelera
         price = table[ladder.execution.accelerator].price_per_hour
     overhead = ladder.plan.overhead_seconds_per_run
     execution = {rung.label: ladder.execution_of(rung) for rung in ladder.rungs}
-    rows = [_row(job, overhead, rate, price, execution[job.spec.rung]) for job in jobs]
+    rows = [_row(job, overhead, rate, price, execution[job.spec.rung], ladder.optimizer) for job in jobs]
     accelerators = {label: own.accelerators_per_run for label, own in execution.items()}
     hours = sum(row.accelerator_hours for row in rows)
     return Plan(
@@ -86,6 +88,7 @@ def make_plan(ladder: Ladder, jobs: Sequence[JobCost], table: dict[str, Accelera
             max_accelerator_hours=ladder.plan.max_accelerator_hours,
             max_epochs=ladder.data.max_epochs,
         ),
+        notes=mixed(ladder),
     )
 
 
@@ -104,7 +107,14 @@ class JobCost:
     """Whether its learning rate waits for the sweep."""
 
 
-def _row(job: JobCost, overhead: float, rate: float, price: float | None, execution: Execution) -> PlannedRun:
+def _row(
+    job: JobCost,
+    overhead: float,
+    rate: float,
+    price: float | None,
+    execution: Execution,
+    o: OptimizerSettings,
+) -> PlannedRun:
     run, n_accelerators = job.spec, execution.accelerators_per_run
     count = parameters(run.model)
     # Training at the assumed rate on all of the run's accelerators, which also wait through start-up.
@@ -136,6 +146,11 @@ def _row(job: JobCost, overhead: float, rate: float, price: float | None, execut
         disk_bytes=execution.keep_checkpoints * CHECKPOINT_BYTES_PER_PARAMETER * count.total,
         trunk=job.trunk,
         sweep=job.sweep,
+        beta2=run.optimizer.beta2,
+        epsilon=run.optimizer.epsilon,
+        weight_decay=None if job.tuned and o.decay_follows_rate else run.optimizer.weight_decay,
+        warmup_steps=run.schedule.warmup_steps,
+        final_share=None if job.tuned and o.final_rate is not None else run.schedule.final,
     )
 
 

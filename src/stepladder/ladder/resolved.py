@@ -48,9 +48,11 @@ OPTIMIZER = {
     "clip_norm": Number("clip_norm", ranges.CLIP_NORM, "optimizer.clip_norm"),
 }
 SCHEDULE = {
-    "warmup_steps": Number("warmup", ranges.WARMUP_STEPS, "optimizer.warmup_steps"),
+    "warmup_steps": Number(
+        "warmup", ranges.WARMUP_STEPS, "optimizer.warmup, warmup_steps or warmup_fraction"
+    ),
     "decay_steps": Number("decay", ranges.WARMUP_STEPS, "optimizer.decay_fraction"),
-    "final": Number("final rate", ranges.SHARE, "optimizer.final"),
+    "final": Number("last learning rate over the peak", ranges.SHARE, "optimizer.final or final_rate"),
 }
 PHASE = {
     "steps": Number("steps", ranges.STEPS, "budgets"),

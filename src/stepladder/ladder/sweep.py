@@ -18,12 +18,14 @@ from typing import Literal
 
 from stepladder.documents.document import DocumentError
 from stepladder.ladder.expand import TOKENS_PER_PARAMETER, expand
+from stepladder.ladder.hyperparameters import resolve_optimizer, resolve_schedule
 from stepladder.ladder.load import error_at
 from stepladder.record.cost import parameters, training_flops_per_position
 from stepladder.record.learning_rates import Tuning
 from stepladder.record.spec import RunSpec
 from stepladder.schema.ladder import Ladder, Rung
-from stepladder.schema.rules import Size
+from stepladder.schema.rules import DeepSeekRate, DelphiRate, PowerRate
+from stepladder.schema.scale import Powers, Scale
 from stepladder.schema.sweep import Sweep
 
 Rates = dict[tuple[str, str, str], float]
@@ -121,15 +123,24 @@ def takes_predicted_rate(ladder: Ladder, rung: Rung) -> bool:
 
 
 def quantity_name(ladder: Ladder) -> Literal["n", "d", "c", "d_model"]:
-    """The measure of scale along which the optimum is fitted: that of the ladder's default rule."""
+    """The measure of scale along which the optimum is fitted: that of the ladder's default rule, N where it
+    has several."""
     rule = ladder.optimizer.learning_rate.default
-    if rule.rule == "power":
-        return rule.of
-    return "c" if rule.rule == "deepseek" else "n"
+    match rule:
+        case PowerRate():
+            return rule.of
+        case Powers():
+            sizes = [name for name in rule.of if name != "batch"]
+            return sizes[0] if len(sizes) == 1 else "n"
+        case DeepSeekRate():
+            return "c"
+        case DelphiRate():
+            return "d"
+    return "n"
 
 
 def quantity(spec: RunSpec, name: str) -> float:
-    """A run's value of `n`, `d`, `c` or `d_model`; see `stepladder.schema.rules.Size`."""
+    """A run's value of `n`, `d`, `c` or `d_model`; see `stepladder.schema.scale.Size`."""
     return float(getattr(size_of(spec), name))
 
 
@@ -139,12 +150,13 @@ def rule_rate(ladder: Ladder, spec: RunSpec) -> float:
     return rates.by_variant.get(spec.variant, rates.default).learning_rate(size_of(spec))
 
 
-def size_of(spec: RunSpec) -> Size:
+def size_of(spec: RunSpec) -> Scale:
     """What rules may depend on, of a resolved run."""
     n = parameters(spec.model).active_non_embedding
     positions = spec.budget_multiple * TOKENS_PER_PARAMETER * n
     flops = positions * training_flops_per_position(spec.model)
-    return Size(n=n, d=positions, c=flops, d_model=spec.model.d_model)
+    batch = float(spec.recipe.phases[-1].sequences * spec.model.sequence_length)
+    return Scale(n=n, d=positions, c=flops, d_model=spec.model.d_model, batch=batch)
 
 
 def sweep_digest(ladder: Ladder, sweep: list[SweepRun], runs: list[RunSpec]) -> str:
@@ -191,8 +203,14 @@ def _not_there(path: Path) -> FileNotFoundError:
     return FileNotFoundError(errno.ENOENT, "the ladder's sweep is not analysed yet", str(path))
 
 
-def with_rate(spec: RunSpec, factor: float) -> RunSpec:
-    """The spec at `factor` times its ruled learning rate."""
-    rate = spec.optimizer.learning_rate * factor
-    optimizer = spec.optimizer.model_copy(update={"learning_rate": rate})
-    return spec.model_copy(update={"optimizer": optimizer, "learning_rate_factor": factor})
+def with_rate(ladder: Ladder, spec: RunSpec, factor: float) -> RunSpec:
+    """The spec at `factor` times its ruled learning rate, with what follows from the rate: a weight decay of
+    constant timescale, a last rate as a share of the peak."""
+    rate, scale = spec.optimizer.learning_rate * factor, size_of(spec)
+    return spec.model_copy(
+        update={
+            "optimizer": resolve_optimizer(ladder.optimizer, scale, rate),
+            "schedule": resolve_schedule(ladder.optimizer, scale, rate, spec.recipe.steps),
+            "learning_rate_factor": factor,
+        }
+    )

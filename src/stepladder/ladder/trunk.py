@@ -125,12 +125,15 @@ def share_trunk(runs: list[RunSpec]) -> list[RunSpec]:
     """Runs of one variant and rung with the warmup of the shortest, so that they have steps in common.
 
     Raises:
-        ValueError: their learning rate or batch depends on the budget.
+        ValueError: their learning rate, batch or another number of the optimizer depends on the budget.
     """
     warmup = min(run.schedule.warmup_steps for run in runs)
     for what, values in (
         ("learning rate", {f"{run.optimizer.learning_rate:.4g}": run.budget for run in runs}),
         ("batch", {f"{run.recipe.phases[-1].sequences} sequences": run.budget for run in runs}),
+        ("beta2", {f"{run.optimizer.beta2:.6g}": run.budget for run in runs}),
+        ("epsilon", {f"{run.optimizer.epsilon:.4g}": run.budget for run in runs}),
+        ("weight decay", {f"{run.optimizer.weight_decay:.4g}": run.budget for run in runs}),
     ):
         if len(values) > 1:
             shown = ", ".join(f"{value} at {budget}" for value, budget in values.items())

@@ -171,7 +171,7 @@ class Tuning(Document):
     made_from: str
     """Digest of the sweep and of the ladder's sizes; rates of another one are not taken."""
     quantity: Literal["n", "d", "c", "d_model"]
-    """The measure of scale: N, D, C or the model's width, see `stepladder.schema.rules.Size`."""
+    """The measure of scale: N, D, C or the model's width, see `stepladder.schema.scale.Size`."""
     budget: str
     """That was swept."""
     confidence: float

@@ -64,6 +64,16 @@ class PlannedRun(Part):
     """Whether it is a segment of a trunk."""
     sweep: bool
     """Whether it is of the sweep alone, and in no law."""
+    beta2: float | None = None
+    """AdamW's; None in plans of older versions, as the next four."""
+    epsilon: float | None = None
+    """AdamW's."""
+    weight_decay: float | None = None
+    """Decoupled; also None where it follows a rate that the sweep predicts."""
+    warmup_steps: int | None = None
+    """Steps of linear warmup."""
+    final_share: float | None = None
+    """Last learning rate over the peak; also None where the peak waits for the sweep."""
     passes: float | None = None
     """Passes over the training text that it makes; None where the data were not prepared yet."""
 
@@ -138,6 +148,8 @@ class Plan(Document):
     """Over all jobs."""
     assumptions: Assumptions
     """What times and prices rest on."""
+    notes: tuple[str, ...] = ()
+    """What to know of its hyperparameters: whose they are, and which of them were not tuned together."""
 
     @property
     def over_limit(self) -> str | None:

@@ -20,6 +20,7 @@ from stepladder.report.sections import outlook as beyond
 from stepladder.report.sections import runs as ledger
 from stepladder.report.sections import verdict as findings
 from stepladder.report.sections.gates import gate_sentences, gates_table
+from stepladder.report.sections.hyperparameters import hyperparameters_table
 from stepladder.report.sections.plan import trunk_sentence
 from stepladder.report.sections.rules import rules_table
 from stepladder.report.sections.tuning import off_optimum, sweep_context
@@ -123,6 +124,10 @@ def report_context(
         "health": ledger.health_table(runs),
         "trunks": trunk_sentence(plan),
         "rules": rules_table(ladder),
+        "hyperparameters": hyperparameters_table(
+            plan, dict(zip(runs["id"], runs["learning_rate"], strict=True))
+        ),
+        "hyperparameter_notes": list(plan.notes),
         "warnings": ledger.warnings_list(runs, list(comparison.warnings))
         + ledger.repetition_warnings(runs)
         + off,

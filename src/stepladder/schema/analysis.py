@@ -97,7 +97,7 @@ class MisfitPrior(Settings):
     loss."""
     exactly: Annotated[float, ranges.MISFIT] | None = None
     """That standard deviation itself, where it is known: then it is not estimated."""
-    share: Annotated[float, ranges.SHARE] = 0.15
+    share: Annotated[float, ranges.MISFIT_SHARE] = 0.15
     """Share of cells whose loss is too high because they are undertuned; 0 for none."""
     by: Annotated[float, ranges.MISFIT] = Field(default=0.005, gt=0)
     """By how much, log loss: scale of a half-normal."""

@@ -81,9 +81,11 @@ LEARNING_RATE = Range(1e-9, 10)
 FACTOR = Range(1e-3, 1e3)
 """On the ruled rate or batch, in a sweep."""
 RULE_VALUE = Range(1e-12, 1e12)
-"""Value of a power law where its quantity is `at`; the rate that comes out has LEARNING_RATE's range."""
+"""Value of a power law where its quantity is `at`; what comes out has the range of what it is."""
+POWERS_VALUE = Range(1e-30, 1e12)
+"""The same of a law in several quantities, which may be that of an epsilon."""
 RULE_AT = Range(1e-6, 1e40)
-"""N, D, C or d_model."""
+"""N, D, C, d_model or positions per step."""
 EXPONENT = Range(-10, 10)
 BETA = Range(0, 0.999999)
 EPSILON = Range(1e-30, 1)
@@ -95,6 +97,10 @@ DECAY_PER_STEP = Range(0, 0.5)
 """Peak learning rate times weight decay: the share of every weight that a step takes away."""
 CLIP_NORM = Range(1e-4, 1e9)
 WARMUP_STEPS = Range(0, 10**9)
+WARMUP_PER_PARAMETER = Range(1e-3, 1000)
+"""Tokens of warmup per active non-embedding parameter; OLMo warms up for 1."""
+TIMESCALE = Range(1e-4, 1e4)
+"""Of weight decay, in shares of a run; Wang and Aitchison expect about 1 of a single pass."""
 STEPS = Range(1, 10**9)
 SEQUENCES = Range(1, 2**24)
 """Per step."""
@@ -156,7 +162,7 @@ LOSS = Range(0, 100)
 """Nats per token."""
 MISFIT = Range(0, 10)
 """Log loss."""
-SHARE = Range(0, 0.5)
+MISFIT_SHARE = Range(0, 0.5)
 NOISE = Range(0, 1)
 """Log loss."""
 NOISE_DOF = Range(0, 1e6)

@@ -9,7 +9,6 @@ from pathlib import Path
 from stepladder.data.manifest import training_tokens
 from stepladder.documents.document import DocumentError
 from stepladder.ladder.climb import Climb
-from stepladder.ladder.sweep import with_rate
 from stepladder.record.gates import GatedArm, GateRecord, ended
 from stepladder.record.paths import LadderFolder, RunFolder
 from stepladder.record.plan import Plan, PlannedRun
@@ -73,7 +72,8 @@ def specs_of(climb: Climb) -> list[RunSpec]:
         try:
             spec = climb.spec(name)
         except FileNotFoundError:
-            spec = with_rate(unresolved, 0.0)
+            optimizer = unresolved.optimizer.model_copy(update={"learning_rate": 0.0})
+            spec = unresolved.model_copy(update={"optimizer": optimizer, "learning_rate_factor": 0.0})
         specs.append(spec)
     return specs
 

@@ -10,6 +10,7 @@ from stepladder.display.terminal import plain, show
 from stepladder.record.plan import Plan
 from stepladder.report.sections import plan as section
 from stepladder.report.sections import power as chances
+from stepladder.report.sections.hyperparameters import hyperparameters_table
 from stepladder.schema.ladder import Ladder
 
 
@@ -30,11 +31,12 @@ def print_plan(plan: Plan, power: Power | None = None) -> None:
         show(plain(chances.verdict(power) + "\n"), *chances.tables(power))
     show(
         section.rungs_table(plan),
+        hyperparameters_table(plan),
         section.assumptions_table(plan),
         section.totals_table(plan),
         plain(section.answer(plan)),
     )
-    for sentence in (section.trunk_sentence(plan), section.passes_sentence(plan)):
+    for sentence in (*plan.notes, section.trunk_sentence(plan), section.passes_sentence(plan)):
         if sentence:
             show(plain(sentence))
     if plan.over_epochs:

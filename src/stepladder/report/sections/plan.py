@@ -8,6 +8,7 @@ from typing import Any
 from stepladder.display import numbers as fmt
 from stepladder.display.table import Table, table
 from stepladder.record.plan import Plan, PlannedRun
+from stepladder.report.sections.hyperparameters import hyperparameters_table
 
 
 def plan_context(plan: Plan) -> dict[str, Any]:
@@ -20,9 +21,15 @@ def plan_context(plan: Plan) -> dict[str, Any]:
         "answer": answer(plan),
         "trunks": trunk_sentence(plan),
         "passes": passes_sentence(plan),
+        "notes": list(plan.notes),
         "over_epochs": plan.over_epochs,
         "over_limit": plan.over_limit,
-        "tables": [totals_table(plan), rungs_table(plan), assumptions_table(plan)],
+        "tables": [
+            totals_table(plan),
+            rungs_table(plan),
+            hyperparameters_table(plan),
+            assumptions_table(plan),
+        ],
     }
 
 

@@ -7,14 +7,25 @@ from collections.abc import Mapping
 from pydantic import BaseModel
 
 from stepladder.display.table import Table, table
+from stepladder.schema.adam import Forgetting, HalfLife, ParameterWarmup, Timescale, TokenWarmup
 from stepladder.schema.ladder import Ladder, Overrides
-from stepladder.schema.rules import ConstantBatch, ConstantRate, PowerRate
+from stepladder.schema.rules import ConstantBatch, ConstantRate, PowerBatch, PowerLinesBatch, PowerRate
+from stepladder.schema.scale import Powers
 
 SOURCES = {
     "olmo": "OLMo-core ladder; Porian et al. 2024, arXiv 2406.19146",
     "deepseek": "DeepSeek LLM, arXiv 2401.02954",
     "step_law": "Step Law, arXiv 2503.04715",
+    "delphi": "Marin's Delphi",
+    "nanochat": "nanochat",
+    "power_lines": "exponent: Power Lines, arXiv 2505.13738",
     "power": "power law set in the ladder file",
+    "powers": "power law set in the ladder file",
+    "half_life": "set in the ladder file; form: Marin's Delphi",
+    "forgetting": "power law of 1 − beta2 set in the ladder file",
+    "timescale": "τ set in the ladder file; form: Wang and Aitchison 2024, arXiv 2405.13698",
+    "parameters": "Porian et al. 2024, arXiv 2406.19146",
+    "tokens": "set in the ladder file",
     "constant": "set in the ladder file",
 }
 """Where each hyperparameter rule comes from."""
@@ -73,8 +84,26 @@ def _inline(value: object) -> str:
 def _rule(rule: BaseModel) -> str:
     """A hyperparameter rule as a formula, where it has numbers of its own."""
     match rule:
-        case PowerRate():
+        case PowerRate() | PowerBatch():
             return f"{rule.value:g} × ({rule.of} / {rule.at:g})^({rule.exponent:g})"
+        case Powers() | Forgetting():
+            return " × ".join(
+                [
+                    f"{rule.value:g}",
+                    *(f"({name} / {of.at:g})^({of.exponent:g})" for name, of in rule.of.items()),
+                ]
+            )
+        case PowerLinesBatch():
+            return f"{rule.value:g} × (d / {rule.at:g})^(0.383)"
+        case HalfLife():
+            return f"{rule.value:g}^(batch / {rule.at:g}), {rule.least:g} to {rule.most:g}"
+        case Timescale():
+            power = f" × (d / n / {rule.at:g})^({rule.exponent:g})" if rule.exponent else ""
+            return f"batch / (peak LR × τ × d), τ {rule.value:g}{power}"
+        case ParameterWarmup():
+            return f"{rule.tokens_per_parameter:g} × n tokens"
+        case TokenWarmup():
+            return f"{rule.tokens:g} tokens"
         case ConstantRate():
             return f"{rule.value:g}"
         case ConstantBatch():

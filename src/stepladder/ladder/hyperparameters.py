@@ -1,0 +1,93 @@
+"""What the rules under `optimizer:` come to on one run, and what they were not meant to be mixed with."""
+
+from __future__ import annotations
+
+from stepladder.record.spec import OptimizerSpec, ScheduleSpec
+from stepladder.schema.complete import COMPLETE
+from stepladder.schema.ladder import Ladder
+from stepladder.schema.optimizer import OptimizerSettings
+from stepladder.schema.scale import Scale
+
+
+def resolve_optimizer(o: OptimizerSettings, scale: Scale, learning_rate: float) -> OptimizerSpec:
+    """The optimizer of a run of this size and batch.
+
+    Args:
+        learning_rate: the peak, wherever it comes from: a weight decay may go with it.
+    """
+    return OptimizerSpec(
+        name=o.name,
+        learning_rate=learning_rate,
+        beta1=o.beta1,
+        beta2=o.beta2 if isinstance(o.beta2, float) else o.beta2.beta2(scale),
+        epsilon=o.epsilon if isinstance(o.epsilon, float) else o.epsilon.epsilon(scale),
+        weight_decay=o.weight_decay
+        if isinstance(o.weight_decay, float)
+        else o.weight_decay.weight_decay(scale, learning_rate),
+        clip_norm=o.clip_norm,
+    )
+
+
+def resolve_schedule(o: OptimizerSettings, scale: Scale, learning_rate: float, steps: int) -> ScheduleSpec:
+    """Warmup and decay of a run of `steps` steps.
+
+    Raises:
+        ValueError: they do not fit into the run.
+    """
+    warmup, key = _warmup(o, scale, steps)
+    decay = round(o.decay_fraction * steps)
+    if warmup + decay > steps:
+        raise ValueError(
+            f"warmup of {warmup} and decay of {decay} steps do not fit into {steps} steps: "
+            f"shorten {key} or decay_fraction, or raise the budget"
+        )
+    final = o.final if o.final_rate is None else o.final_rate / learning_rate
+    return ScheduleSpec(warmup_steps=warmup, decay_steps=decay, decay_shape=o.decay_shape, final=final)
+
+
+def _warmup(o: OptimizerSettings, scale: Scale, steps: int) -> tuple[int, str]:
+    """Steps of warmup, and the key of the ladder file that they follow from."""
+    if o.warmup is not None:
+        return round(o.warmup.positions(scale) / scale.batch), "warmup"
+    if o.warmup_steps is not None:
+        return o.warmup_steps, "warmup_steps"
+    return round(o.warmup_fraction * steps), "warmup_steps"
+
+
+def mixed(ladder: Ladder) -> tuple[str, ...]:
+    """Sentences on hyperparameters that were not tuned together: which part of a complete recipe the ladder
+    replaces, or of which it has a part alone; and what the recipe leaves open."""
+    o = ladder.optimizer
+    if o.hyperparameters is None:
+        return tuple(_half(*half) for half in o.halves)
+    name, recipe = o.hyperparameters, COMPLETE[o.hyperparameters]
+    own = [f"optimizer.{part}" for part in o.replaced]
+    own += [
+        f"{field} of rung {rung.label}"
+        for rung in ladder.rungs
+        for field in ("learning_rate", "batch_sequences")
+        if getattr(rung.set, field) is not None
+    ]
+    if ladder.sweep is not None and ladder.sweep.apply != "none":
+        own.append("the learning rates that the sweep finds")
+    told = [f"Hyperparameters are those of {name} ({recipe.source})."]
+    if own:
+        told = [
+            f"Hyperparameters are those of {name} ({recipe.source}) but for {listed(own)}, which the ladder "
+            f"sets itself: the rest was tuned with what {'they replace' if len(own) > 1 else 'it replaces'}."
+        ]
+    return (*told, *([f"Of {name}: {recipe.caveat}."] if recipe.caveat else []))
+
+
+def _half(name: str, taken: tuple[str, ...], rest: tuple[str, ...]) -> str:
+    are, them = ("is", "it") if len(taken) == 1 else ("are", "them")
+    return (
+        f"{listed([f'optimizer.{part}' for part in taken])} {are} of {name}, without the {listed(rest)} that "
+        f"{name} has with {them}: `optimizer: {{hyperparameters: {name}}}` takes all of them."
+    )
+
+
+def listed(parts: list[str] | tuple[str, ...]) -> str:
+    """a, b and c."""
+    *first, last = parts
+    return f"{', '.join(first)} and {last}" if first else last
