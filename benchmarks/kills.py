@@ -5,8 +5,8 @@
 A climb runs in a folder of its own, like a clone. Each kill is SIGKILL for Snakemake and all its descendants
 at a moment drawn at random: while one of the rules that are still to do is at work, or at any time. After a
 kill come `snakemake --unlock` and one start, as README.md says, and that start must go on until it is killed
-in turn or the report is there: one that fails by itself is a problem. Of three climbs one lacks some runs and
-all that is made of them, one lacks only that, and one begins with nothing, so that collecting, fits,
+in turn or the report is there: one that fails by itself is a problem. Of three climbs one begins with nothing, one
+lacks some runs and all that is made of them, and one lacks only that, so that collecting, fits,
 comparison and report are killed as often as preparation and training.
 
 Equal, bit for bit: held-out losses of every run, the loss of every logged step, the manifest of the shards,
@@ -207,8 +207,8 @@ def main() -> None:
     while kills < arguments.kills and time.monotonic() < end:
         climbs += 1
         climb = Climbing(scratch / f"climb-{climbs}", arguments.ladder)
-        if climbs % 3:
-            climb.begin_late(calm, chance, missing=RUNS_MISSING * (climbs % 3 == 1))
+        if climbs % 3 != 1:
+            climb.begin_late(calm, chance, missing=RUNS_MISSING * (climbs % 3 == 2))
         while True:
             process = climb.start()
             if kills < arguments.kills and time.monotonic() < end:
