@@ -73,6 +73,15 @@ def test_what_noise_hides_is_unknown() -> None:
     assert found.verdict == "unknown" and found.because.startswith("not met: every difference of loss")
 
 
+def test_a_rung_that_one_of_them_skipped_is_not_taken_for_equal() -> None:
+    runs = runs_of({"d3": 0.02})
+    skipped = runs[(runs["variant"] != "dense-fast") | (runs["rung"] != "d3")]
+    found = verdict_of(skipped, config_of("0.5 %"))
+    assert found.verdict == "unknown" and found.because == "not both ran d3"
+    top = runs[(runs["variant"] != "dense-fast") | (runs["rung"] != "d5")]
+    assert verdict_of(top, config_of("0.5 %")).verdict == "not equivalent", "d3 is enough against it"
+
+
 def test_without_noise_nothing_is_known() -> None:
     found = verdict_of(runs_of({}, seeds=dict.fromkeys(FLOPS, 1)), config_of(0.001))
     assert found.verdict == "unknown" and "analysis.noise" in found.because

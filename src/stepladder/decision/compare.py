@@ -9,7 +9,7 @@ import pandas as pd
 from stepladder.decision.axis_fit import AxisFit, HeldOutPrediction
 from stepladder.decision.cells import Cells, make_cells
 from stepladder.decision.comparison import Comparison, PairComparison, RankAgreement
-from stepladder.decision.equivalence import decide_equivalent, equivalence
+from stepladder.decision.equivalence import decide_equivalent, equivalence, not_shared
 from stepladder.decision.gain import gain
 from stepladder.decision.interaction import interactions
 from stepladder.decision.next_runs import rank_runs
@@ -122,7 +122,7 @@ def _compare_pair(
     same = None
     if config.verdict.kind == "equivalent":
         same = equivalence(cells, noise, candidate, reference, config.verdict)
-        decision = decide_equivalent(same, len(at_top) == 2)
+        decision = decide_equivalent(same, not_shared(cells, candidate, reference))
     else:
         decision = decide(gains, n_rungs, len(at_top) == 2, test, predicted, config.verdict)
     return PairComparison(

@@ -61,8 +61,21 @@ def equivalence(
     return Equivalence(margin=rule.margin or 0.0, alpha=rule.alpha, rungs=tuple(rows), reason=None)
 
 
-def decide_equivalent(found: Equivalence, both_at_top: bool) -> Decision:
-    """Equivalent: every difference lies within the margin. Not: one surely lies outside. Else unknown."""
+def not_shared(cells: Cells, candidate: str, reference: str) -> tuple[str, ...]:
+    """Places that one of the two ran and the other did not, and the ladder's largest if either lacks it."""
+    labels = cells.table.drop_duplicates("step").set_index("step")["label"].sort_index()
+    ran = [set(cells.of(name)["step"]) for name in (candidate, reference)]
+    missing = (ran[0] ^ ran[1]) | ({int(labels.index[-1])} - (ran[0] & ran[1]))
+    return tuple(labels.loc[sorted(missing)])
+
+
+def decide_equivalent(found: Equivalence, missing: tuple[str, ...]) -> Decision:
+    """Equivalent: every difference lies within the margin. Not: one surely lies outside. Else unknown.
+
+    Args:
+        found: the differences at what both ran.
+        missing: labels of what they did not both run: a rung that is not there hides its difference.
+    """
     margin, rows = math.log1p(found.margin), found.rungs
     worst = max((max(map(abs, row.interval)) for row in rows), default=None)
     inside = bool(rows) and all(-margin < row.interval[0] and row.interval[1] < margin for row in rows)
@@ -71,23 +84,27 @@ def decide_equivalent(found: Equivalence, both_at_top: bool) -> Decision:
     criteria = (
         Criterion(
             name=f"every difference of loss lies within ± {limit} with all of its interval",
-            value=worst,
+            value=None if worst is None else math.expm1(worst),
             threshold=found.margin,
             passed=inside,
         ),
-        Criterion(
-            name="both ran the ladder's largest rung", value=both_at_top, threshold=True, passed=both_at_top
-        ),
+        Criterion(name="both ran every rung", value=not missing, threshold=True, passed=not missing),
     )
     if outside:
         row = max(outside, key=lambda row: abs(row.difference))
-        said = f"at {row.label} the loss differs by {100 * row.difference:+.3g} %, surely more than {limit}"
+        said = f"at {row.label} the loss differs by {100 * math.expm1(row.difference):+.3g} %, surely more than {limit}"
         return Decision(verdict="not equivalent", because=said, criteria=criteria)
-    if inside and both_at_top:
+    if inside and not missing:
         said = f"at all {len(rows)} rungs the loss differs by less than {limit}"
         return Decision(verdict="equivalent", because=said, criteria=criteria)
+    return Decision(verdict="unknown", because=found.reason or _unknown(criteria, missing), criteria=criteria)
+
+
+def _unknown(criteria: tuple[Criterion, ...], missing: tuple[str, ...]) -> str:
     failed = next(criterion.name for criterion in criteria if not criterion.passed)
-    return Decision(verdict="unknown", because=found.reason or f"not met: {failed}", criteria=criteria)
+    if missing:
+        return f"not both ran {', '.join(missing)}"
+    return f"not met: {failed}"
 
 
 def _around(value: float, error: float, quantile: float) -> tuple[float, float]:

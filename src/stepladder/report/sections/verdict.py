@@ -74,8 +74,9 @@ def same_loss(c: PairComparison, found: Equivalence) -> str:
 
 
 def _difference(row: RungDifference) -> str:
-    low, high = (fmt.percent(end, 3, sign=True) for end in row.interval)
-    return f"{fmt.percent(row.difference, 3, sign=True)} [{low}, {high}]"
+    logs = (row.difference, *row.interval)
+    value, low, high = (fmt.percent(math.expm1(log), 3, sign=True) for log in logs)
+    return f"{value} [{low}, {high}]"
 
 
 def equivalence_table(comparison: Comparison) -> Table | None:
@@ -100,7 +101,7 @@ def equivalence_table(comparison: Comparison) -> Table | None:
         ["<Candidate / reference", "<Rung", "n", "Difference of loss", "Degrees of freedom", "Speed"],
         rows,
         title="Equal loss at equal steps",
-        note=f"Of mean log loss, candidate less reference, with {level} intervals (two one-sided tests at "
+        note=f"Candidate's loss over the reference's, less 1 (geometric means), with {level} intervals (two one-sided tests at "
         f"{fmt.percent(comparison.rule.alpha)}); margin ± {fmt.percent(comparison.rule.margin, 3)}. Speed: "
         "accelerator time of the reference over the candidate's.",
     )
