@@ -5,8 +5,8 @@
 A climb runs in a folder of its own, like a clone. Each kill is SIGKILL for Snakemake and all its descendants
 at a moment drawn at random: while one of the rules that are still to do is at work, or at any time. After a
 kill come `snakemake --unlock` and one start, as README.md says, and that start must go on until it is killed
-in turn or the report is there: one that fails by itself is a problem. Of three climbs one begins with nothing, one
-lacks some runs and all that is made of them, and one lacks only that, so that collecting, fits,
+in turn or the report is there: one that fails by itself is a problem. Of three climbs one begins with
+nothing, one lacks some runs and all that is made of them, and one lacks only that, so that collecting, fits,
 comparison and report are killed as often as preparation and training.
 
 Equal, bit for bit: held-out losses of every run, the loss of every logged step, the manifest of the shards,
@@ -170,7 +170,9 @@ def outcome(results: LadderFolder) -> dict[str, Any]:
     found["runs.parquet"] = table[["id", "loss", "flops", "tokens", "planned_flops"]].to_dict("records")
     found["steps.parquet"] = pd.read_parquet(results.steps_table)[["id", "step", "loss"]].to_dict("records")
     for axis in TIMELESS:
-        found[f"fits/{axis}.json"] = json.loads(results.fit(axis).read_text())
+        fit = json.loads(results.fit(axis).read_text())
+        del fit["content_sha256"], fit["made_from"]["rows_sha256"]  # the rows have seconds in them
+        found[f"fits/{axis}.json"] = fit
     compared = json.loads(results.comparison.read_text())
     found["comparison.json"] = {
         "noise": compared["noise"],

@@ -143,7 +143,7 @@ def test_published_tst_scales():
 
 @given(depth=st.integers(1, 64), per_layer=st.integers(8, 128), head=st.sampled_from([8, 16, 64]))
 def test_heads_always_divide_the_width(depth, per_layer, head):
-    from stepladder.ladder.expand import _n_heads
+    from stepladder.ladder.shapes import _n_heads
 
     d_model = depth * per_layer
     if d_model >= head:

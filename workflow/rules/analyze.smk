@@ -29,6 +29,20 @@ rule fit:
         "stepladder fit {input:q} --axis {wildcards.axis:q} --settings {params.settings:q} --out {output:q}"
 
 
+# What a budget is best spent on: of a ladder with several budgets.
+rule laws:
+    input:
+        f"{RESULTS}/runs.parquet",
+    output:
+        f"{RESULTS}/laws.json",
+    localrule: True
+    params:
+        settings=lambda _: CLIMB.analysis,
+        code=lambda _: CLIMB.analysis_code,
+    shell:
+        "stepladder laws {input:q} --settings {params.settings:q} --out {output:q}"
+
+
 # By hand, before the largest rungs run: `snakemake preregister`, then `snakemake`. Training does not wait for
 # it: an input of `train` would hide edited specs (see train.smk).
 rule preregister:

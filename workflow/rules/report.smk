@@ -9,6 +9,7 @@ rule report:
         comparison=f"{RESULTS}/comparison.json",
         plan=f"{RESULTS}/plan.json",
         manifest=f"{RESULTS}/data/manifest.json",
+        laws=f"{RESULTS}/laws.json" if CLIMB.ladder.several_budgets else [],
         rates=CLIMB.learning_rates if CLIMB.sweep else [],
     output:
         report(

@@ -208,6 +208,11 @@ def preregister(ladder: LadderName, results: Folder, out: Out) -> None:
     climb = Climb.open(ladder)
     ready(out)
     held = climb.held_out_runs
+    if climb.ladder.profiles:
+        raise ValueError(
+            f"{climb.path}: predictions are written down for rungs, and this ladder has IsoFLOP profiles: "
+            "laws.json says how well the largest budget was foretold without it"
+        )
     if not held:
         raise ValueError(f"{climb.path}: the ladder holds out no rung: set analysis.holdout_rungs")
     folder = LadderFolder(results)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
@@ -24,6 +25,7 @@ from stepladder.cli.words import (
     AnyUnits,
     Columns,
     Out,
+    Settings,
     Table,
     analysis,
     axes_there,
@@ -112,6 +114,46 @@ def fit(
         result = fit_rows(table, law, columns, any_units, given)
     result.write(out)
     print_fit(result)
+
+
+def size_laws(
+    runs: Table,
+    out: Out,
+    baseline: Annotated[
+        str, typer.Option(help="Variant to compare with.", show_default="that of --settings")
+    ] = "",
+    settings: Settings = "{}",
+    columns: Columns = "",
+    any_units: AnyUnits = False,
+) -> None:
+    """Every law of size and data that a table identifies, for all its variants, and what follows from them.
+
+    Profiles of equal FLOPs (at three or more sizes), Chinchilla's law and the over-training law; of a law
+    that the runs do not identify, why not. Then the best size and tokens at each budget by both ways, how
+    well the largest budget was foretold without it, and gains at best sizes, at equal parameters and at equal
+    tokens.
+
+    Reads RUNS, as `stepladder compare` does; writes the laws as JSON to OUT, and prints them (without a
+    terminal, nothing).
+
+    Example: stepladder laws results/laptop-isoflop/runs.parquet --baseline dense-baseline --out laws.json
+    """
+    given = settings_object(settings)
+    if not (baseline or "baseline" in given):
+        raise Misuse("name the variant to compare with: --baseline V")
+    config = analysis(settings, baseline=baseline or None)
+    ready(out)
+    from stepladder.decision.fit_size_laws import fit_size_laws
+    from stepladder.display.terminal import working
+
+    table = read_runs(runs, columns, any_units)
+    with naming(runs), working("fitting the laws of size and data"):
+        found = fit_size_laws(table, config)
+    found.write(out)
+    if sys.stdout.isatty():
+        from stepladder.report.render.console import print_size_laws
+
+        print_size_laws(found)
 
 
 def predict(

@@ -39,6 +39,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
     },
     "Laws for any table": {
         "fit": laws.fit,
+        "laws": laws.size_laws,
         "predict": laws.predict,
         "compare": decision.compare,
         "next": decision.next_runs,

@@ -220,7 +220,7 @@ class MadeFrom(Part):
     def of(cls, cells: Cells, config: AnalysisConfig) -> MadeFrom:
         """What a fit of these cells by this analysis section is made from."""
         return cls(
-            runs=len(cells.runs),
+            runs=len(cells.made_of),
             rows_sha256=cells.rows_sha256,
             draws=config.bootstrap_draws,
             seed=config.seed,

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from stepladder.decision.minima import LOWEST, take_minima
 from stepladder.laws.forms import Array
 from stepladder.schema.analysis import AXES
 
@@ -30,7 +31,16 @@ class Cells:
     log_loss, loss, and one column per cost axis."""
     variants: list[str]
     runs: pd.DataFrame
-    """The runs behind the cells."""
+    """The runs behind the cells; of an IsoFLOP profile, what stands for it (`minima`)."""
+    made_of: pd.DataFrame
+    """The same, with all runs of profiles."""
+    notes: tuple[str, ...] = ()
+    """What has no cell, and why."""
+
+    @property
+    def has_profiles(self) -> bool:
+        """Whether some cells are IsoFLOP profiles."""
+        return bool((self.table["budget"] == LOWEST).any())
 
     @cached_property
     def variant(self) -> npt.NDArray[np.int64]:
@@ -67,8 +77,8 @@ class Cells:
     @cached_property
     def rows_sha256(self) -> str:
         """Digest of all that laws, gains and verdicts read of the runs, whatever their order."""
-        columns = [name for name in DECISIVE if name in self.runs]
-        rows = sorted(map(repr, self.runs[columns].itertuples(index=False, name=None)))
+        columns = [name for name in DECISIVE if name in self.made_of]
+        rows = sorted(map(repr, self.made_of[columns].itertuples(index=False, name=None)))
         return hashlib.sha256("\n".join([repr(columns), *rows]).encode()).hexdigest()
 
     def of(self, variant: str) -> pd.DataFrame:
@@ -77,7 +87,8 @@ class Cells:
 
 
 def make_cells(runs: pd.DataFrame) -> Cells:
-    """Aggregate runs to cells. In a learning-rate sweep each cell keeps its best factor.
+    """Aggregate runs to cells. In a learning-rate sweep each cell keeps its best factor; an IsoFLOP profile
+    is one cell, at its lowest point.
 
     Raises:
         ValueError: a loss or cost is missing, infinite or not positive, or a run is there twice; the message
@@ -95,7 +106,9 @@ def make_cells(runs: pd.DataFrame) -> Cells:
     if len(repeated):
         # Twice the same run would count as a repeated seed without any noise.
         raise ValueError(f"runs are in the table more than once: {', '.join(repeated['id'].head(5))}")
-    runs = _best_factor(runs).assign(log_loss=lambda t: np.log(t["loss"]))
+    made_of = _best_factor(runs)
+    minima = take_minima(made_of)
+    runs = minima.runs.assign(log_loss=lambda t: np.log(t["loss"]))
     grouped = runs.groupby(["variant", "rung", "budget"], sort=False)
     table = grouped.agg(
         n=("seed", "nunique"),
@@ -111,11 +124,13 @@ def make_cells(runs: pd.DataFrame) -> Cells:
     order = {place: i for i, place in enumerate(places.index)}
     table["step"] = [order[place] for place in zip(table["rung"], table["budget"], strict=True)]
     several = table["budget"].nunique() > 1
-    table["label"] = table["rung"] + (" " + table["budget"] if several else "")
+    table["label"] = table["rung"] + (
+        (" " + table["budget"]).where(table["budget"] != LOWEST, "") if several else ""
+    )
     variants = list(dict.fromkeys(runs["variant"]))
     table["variant_order"] = table["variant"].map({name: i for i, name in enumerate(variants)})
     table = table.sort_values(["variant_order", "step"]).drop(columns="variant_order").reset_index(drop=True)
-    return Cells(table=table, variants=variants, runs=runs)
+    return Cells(table=table, variants=variants, runs=runs, made_of=made_of, notes=minima.notes)
 
 
 def _best_factor(runs: pd.DataFrame) -> pd.DataFrame:

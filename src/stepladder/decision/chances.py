@@ -51,6 +51,10 @@ CLIMBS = 400
 """Climbs that are judged for each gain: a chance of 50 % has a standard error of 2.5 points, one of 5 % of
 1.1."""
 
+BOWL = 0.01
+"""Log loss by which a size e times too small or too large is taken to be worse: any bowl has a lowest
+point."""
+
 Reach = tuple[float, float]
 """How far an interval reaches below and above its estimate, in logs; infinite where an end is."""
 
@@ -88,8 +92,13 @@ class Prospect:
 
 
 def plan_cells(planned: pd.DataFrame) -> Cells:
-    """Cells of runs that have not run: rows as in runs.parquet, without a loss."""
-    return make_cells(planned.assign(loss=1.0))
+    """Cells of runs that have not run: rows as in runs.parquet, without a loss.
+
+    Profiles are taken to be lowest in their middle.
+    """
+    size = np.log(planned["parameters_active_non_embedding"].to_numpy(dtype=float))
+    middle = pd.Series(size, planned.index).groupby([planned["variant"], planned["budget"]]).transform("mean")
+    return make_cells(planned.assign(loss=np.exp(BOWL * (size - middle) ** 2)))
 
 
 @dataclass(frozen=True)

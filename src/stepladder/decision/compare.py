@@ -58,7 +58,7 @@ def compare(runs: pd.DataFrame, fits: Mapping[Axis, AxisFit], config: AnalysisCo
         baseline=config.baseline,
         confidence=config.confidence,
         rule=config.verdict,
-        n_runs=len(cells.runs),
+        n_runs=len(cells.made_of),
         noise=noise_by_variant(cells),
         ranks=ranks,
         comparisons=results,
@@ -153,7 +153,7 @@ def _next_runs(
     planned."""
     if "seconds" not in cells.table or "flops" not in cells.table or fit.axis != "flops":
         return None
-    if fit.reason or not fit.noise.dof:
+    if fit.reason or not fit.noise.dof or cells.has_profiles:
         return None
     hours = float(cells.runs["accelerator_seconds"].sum()) / 3600
     try:
@@ -170,7 +170,7 @@ def _warnings(
     ranks: Sequence[RankAgreement],
 ) -> list[str]:
     """What a reader of the verdict should know before believing it."""
-    warnings = []
+    warnings = [*cells.notes]
     for axis, fit in fits.items():
         if fit.reason:
             warnings.append(f"no laws on {axis}: {fit.reason}")

@@ -92,7 +92,8 @@ def decide_equivalent(found: Equivalence, missing: tuple[str, ...]) -> Decision:
     )
     if outside:
         row = max(outside, key=lambda row: abs(row.difference))
-        said = f"at {row.label} the loss differs by {100 * math.expm1(row.difference):+.3g} %, surely more than {limit}"
+        percent = f"{100 * math.expm1(row.difference):+.3g} %"
+        said = f"at {row.label} the loss differs by {percent}, surely more than {limit}"
         return Decision(verdict="not equivalent", because=said, criteria=criteria)
     if inside and not missing:
         said = f"at all {len(rows)} rungs the loss differs by less than {limit}"

@@ -56,7 +56,7 @@ def fit(runs: pd.DataFrame, axis: Axis, config: AnalysisConfig) -> AxisFit:
         floor=config.floor,
         huber_delta=config.huber_delta,
         confidence=config.confidence,
-        n_runs=len(cells.runs),
+        n_runs=len(cells.made_of),
         made_from=MadeFrom.of(cells, config),
         n_cells=len(cells.table),
         noise=_noise(cells, noise, config),

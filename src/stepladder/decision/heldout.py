@@ -88,7 +88,8 @@ def leave_one_out(cells: Cells, axis: Axis, config: AnalysisConfig) -> list[Held
 
 def by_size(cells: Cells) -> list[str]:
     """Rungs, smallest first."""
-    return list(cells.table.groupby("rung")["n_parameters"].mean().sort_values().index)
+    size = cells.first_cost if cells.has_profiles else cells.table["n_parameters"]
+    return list(size.groupby(cells.table["rung"]).mean().sort_values().index)
 
 
 def predict_rungs(

@@ -173,10 +173,11 @@ def _drops(planned: pd.DataFrame, references: Collection[str]) -> list[Change]:
 def _additions(planned: pd.DataFrame, simulation: Simulation, pair: Pair, goal: float) -> list[Change]:
     """Runs that could be added, from the cheapest on until the pair shows the goal, and its chance then."""
     rungs = list(planned.groupby("rung")["flops"].mean().sort_values().index)
+    whole = simulation.cells.has_profiles  # a seed has a curve of its own, and needs all sizes for it
     tuned = replace(simulation, config=_well_tuned(simulation.config))
     options = [(*_rate_check(planned, rungs[:CHECKED_RUNGS]), tuned)]
     for count in MORE_SEEDS:
-        for words, where in _places(rungs, count):
+        for words, where in _places(rungs, count, whole):
             added = _more_seeds(planned, where, count)
             cells = plan_cells(pd.concat([planned, added], ignore_index=True))
             options.append((words, added, replace(simulation, cells=cells)))
@@ -202,11 +203,11 @@ def _well_tuned(config: AnalysisConfig) -> AnalysisConfig:
     return config.model_copy(update={"misfit": config.misfit.model_copy(update={"by": CHECKED_BY})})
 
 
-def _places(rungs: Sequence[str], count: int) -> list[tuple[str, Sequence[str]]]:
-    """Where seeds could be added, in words."""
+def _places(rungs: Sequence[str], count: int, whole: bool) -> list[tuple[str, Sequence[str]]]:
+    """Where seeds could be added, in words; with `whole` everywhere alone."""
     seeds = "one more seed" if count == 1 else f"{count} more seeds"
     top = rungs[-TESTED_RUNGS:]
-    places = [(f"{seeds} at {' and '.join(top)}", top)] if len(rungs) > len(top) else []
+    places = [(f"{seeds} at {' and '.join(top)}", top)] if len(rungs) > len(top) and not whole else []
     return [*places, (f"{seeds} at every rung", rungs)]
 
 

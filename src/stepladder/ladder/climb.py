@@ -33,6 +33,7 @@ from stepladder.record.paths import LadderFolder
 from stepladder.record.plan import Plan
 from stepladder.record.spec import RunSpec
 from stepladder.schema.accelerators import Accelerator, accelerators
+from stepladder.schema.budget import Flops, budget_label
 from stepladder.schema.data import MAX_EPOCHS
 from stepladder.schema.execution import Execution
 from stepladder.schema.ladder import Ladder
@@ -197,7 +198,13 @@ class Climb:
 
     @cached_property
     def held_out_runs(self) -> list[str]:
-        """Runs of the largest rungs, which the analysis predicts before it uses them."""
+        """Runs of the largest rungs, which the analysis predicts before it uses them; of a ladder with
+        IsoFLOP profiles, those of the largest budgets."""
+        if profiles := self.ladder.profiles:
+            largest = [
+                budget_label(Flops(flops=c)) for c in profiles[::-1][: self.ladder.analysis.holdout_rungs]
+            ]
+            return [name for name, run in self.runs.items() if run.budget in largest]
         sizes = {run.rung: run.model.n_layers for run in self.runs.values()}
         count = self.ladder.analysis.holdout_rungs
         held = sorted(sizes, key=sizes.__getitem__)[-count:] if count else []

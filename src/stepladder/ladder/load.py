@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from stepladder.ladder.isoflop import lay_out
 from stepladder.ladder.kinds import part_settings
 from stepladder.ladder.names import TAKEN, place, same_names
 from stepladder.ladder.read import LadderError, Location, Source, descend, read_source
@@ -51,8 +52,14 @@ def load_ladder(path: str | Path) -> Ladder:
         ladder = Ladder.model_validate_json(json.dumps(source.values))
     except ValidationError as error:
         raise LadderError(_report(source, Ladder, error)) from None
+    problems = _of_parts(source, ladder)
+    if not problems:
+        try:
+            ladder = lay_out(ladder)
+        except ValueError as error:
+            raise LadderError(source.line(("design",), str(error))) from None
     _check_size(source, ladder)
-    if problems := [*_of_parts(source, ladder), *_of_whole(source, ladder)]:
+    if problems := [*problems, *_of_whole(source, ladder)]:
         raise LadderError(shortened(problems))
     return ladder
 
@@ -141,17 +148,18 @@ def _of_whole(source: Source, ladder: Ladder) -> list[str]:
     if ladder.analysis.baseline not in variants:
         where = ("analysis", "baseline")
         complain(where, f"no variant {ladder.analysis.baseline!r}; this ladder has: {listed([*variants])}")
-    if (held := ladder.analysis.holdout_rungs) >= len(labels) > 1:
+    places, what = ladder.places, "budgets" if ladder.profiles else "rungs"
+    if (held := ladder.analysis.holdout_rungs) >= places > 1:
         complain(
             ("analysis", "holdout_rungs"),
-            f"{held} of {len(labels)} rungs leave nothing to predict them from: hold out fewer, or 0",
+            f"{held} of {places} {what} leave nothing to predict them from: hold out fewer, or 0",
         )
     rule = ladder.analysis.verdict
-    if "minimal_rungs" in rule.model_fields_set and rule.minimal_rungs > len(labels):
+    if "minimal_rungs" in rule.model_fields_set and rule.minimal_rungs > places:
         complain(
             ("analysis", "verdict", "minimal_rungs"),
-            f"nothing could be promoted: {rule.minimal_rungs} rungs are asked for, and the ladder has "
-            f"{len(labels)}; add rungs, or ask for fewer",
+            f"nothing could be promoted: {rule.minimal_rungs} {what} are asked for, and the ladder has "
+            f"{places}; add some, or ask for fewer",
         )
     for i, message in _gate_problems(ladder):
         complain(("analysis", "gates", i, "after"), message)
@@ -164,6 +172,9 @@ def _of_whole(source: Source, ladder: Ladder) -> list[str]:
 
 def _gate_problems(ladder: Ladder) -> Iterator[tuple[int, str]]:
     """Gates that nothing can be seen at, by their number."""
+    if ladder.profiles and ladder.analysis.gates:
+        yield 0, "gates look from rung to rung, and IsoFLOP profiles have all sizes at once: remove them"
+        return
     rungs = ladder.ascending
     before = 0
     for i, gate in enumerate(ladder.analysis.gates):

@@ -116,6 +116,11 @@ class LadderFolder:
         """The token shards' manifest."""
         return self.path / "data" / "manifest.json"
 
+    @property
+    def size_laws(self) -> Path:
+        """Laws of size and data, of a ladder with several budgets."""
+        return self.path / "laws.json"
+
     def fit(self, axis: str) -> Path:
         """The laws on one cost axis."""
         return self.path / "fits" / f"{axis}.json"

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from stepladder.display.numbers import level
 from stepladder.record.plan import Plan
 from stepladder.report.figures.laws import gain_figure, loss_figure
+from stepladder.report.figures.profiles import profiles_figure
 from stepladder.report.figures.running import mfu_figure, time_figure, training_figure
 from stepladder.report.figures.style import save_svg, variant_styles
 from stepladder.report.figures.tuning import bowls_figure, rates_figure
@@ -23,6 +24,7 @@ from stepladder.report.sections.gates import gate_sentences, gates_table
 from stepladder.report.sections.hyperparameters import hyperparameters_table
 from stepladder.report.sections.plan import trunk_sentence
 from stepladder.report.sections.rules import rules_table
+from stepladder.report.sections.size_laws import size_laws_context
 from stepladder.report.sections.tuning import off_optimum, sweep_context
 from stepladder.schema.ladder import Ladder
 
@@ -41,7 +43,7 @@ def build_report(results_dir: Path, out: Path, ladder: Ladder, plan: Plan) -> Pa
     Raises:
         FileNotFoundError: a result is missing.
     """
-    results = Results.read(results_dir, sweep=ladder.sweep is not None)
+    results = Results.read(results_dir, ladder.sweep is not None, ladder.several_budgets)
     drawn = draw(results, ladder)
     files = {
         f"{name}.svg": save_svg(figure, results_dir / "figures" / f"{name}.svg")
@@ -58,18 +60,18 @@ def draw(results: Results, ladder: Ladder) -> dict[str, Figure | None]:
     runs, comparison = results.judged, results.comparison
     steps = results.steps[results.steps["id"].isin(runs["id"])]
     figures = {
-        "loss": loss_figure(runs, results.fits["flops"], styles, comparison.baseline),
+        "loss": loss_figure(results.cells.runs, results.fits["flops"], styles, comparison.baseline),
         "gain": gain_figure(comparison.comparisons, styles),
         "training": training_figure(steps, rungs, styles),
         "mfu": mfu_figure(runs, rungs, styles),
         "time": time_figure(runs, rungs, variants),
     }
-    if results.tuning is None:
-        return figures
-    return figures | {
-        "bowls": bowls_figure(results.tuning, styles),
-        "rates": rates_figure(results.tuning, styles),
-    }
+    if results.size_laws is not None:
+        figures["profiles"] = profiles_figure(runs, results.size_laws, styles)
+    if results.tuning is not None:
+        figures["bowls"] = bowls_figure(results.tuning, styles)
+        figures["rates"] = rates_figure(results.tuning, styles)
+    return figures
 
 
 def report_context(
@@ -131,6 +133,8 @@ def report_context(
         "warnings": ledger.warnings_list(runs, list(comparison.warnings))
         + ledger.repetition_warnings(runs)
         + off,
+        "size": size_laws_context(results.size_laws) if results.size_laws else None,
+        "profiled": results.cells.has_profiles,
         "sweep": sweep_context(results.tuning, plan) if results.tuning else None,
         "figures": {name: _figure(name, figure, results) for name, figure in drawn.items()},
     }
@@ -143,5 +147,6 @@ def _figure(name: str, figure: Figure | None, results: Results) -> dict[str, str
         "gain": f"no gain could be computed: {results.fits['flops'].reason}.",
         "mfu": "MFU is not known, because the peak rate of this hardware is not.",
         "rates": "no bowl has its lowest point inside the sweep.",
+        "profiles": "no variant has two budgets of FLOPs with three sizes each.",
     }
     return {"missing": reasons[name]}

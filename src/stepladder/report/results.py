@@ -11,8 +11,9 @@ import pandas as pd
 
 from stepladder.data.manifest import Manifest, parse
 from stepladder.decision.axis_fit import AxisFit
-from stepladder.decision.cells import make_cells
+from stepladder.decision.cells import Cells, make_cells
 from stepladder.decision.comparison import Comparison
+from stepladder.decision.size_laws import SizeLaws
 from stepladder.documents.document import DocumentError
 from stepladder.record.learning_rates import Tuning
 from stepladder.record.paths import LadderFolder
@@ -49,13 +50,16 @@ class Results:
     manifest: Manifest
     tuning: Tuning | None = None
     """learning_rates.json, of a ladder with a sweep."""
+    size_laws: SizeLaws | None = None
+    """laws.json, of a ladder with several budgets."""
 
     @classmethod
-    def read(cls, folder: Path, sweep: bool = False) -> Results:
+    def read(cls, folder: Path, sweep: bool = False, several_budgets: bool = False) -> Results:
         """Read results/<ladder>/.
 
         Args:
             sweep: whether the ladder has one.
+            several_budgets: whether some size trains at more than one.
 
         Raises:
             FileNotFoundError: a file is missing; all of them are made by the workflow.
@@ -66,7 +70,8 @@ class Results:
         runs = read_table(lies.runs_table, RUN_NAMES, RUN_NUMBERS)
         fits = {axis: AxisFit.read(lies.fit(axis)) for axis in AXES}
         comparison = Comparison.read(lies.comparison)
-        check_lineage(lies, runs, fits, comparison)
+        size_laws = SizeLaws.read(lies.size_laws) if several_budgets else None
+        check_lineage(lies, runs, fits, comparison, size_laws)
         return cls(
             runs=runs.sort_values(["parameters_active_non_embedding", "flops", "id"], kind="stable"),
             steps=read_table(lies.steps_table, STEP_NAMES, STEP_NUMBERS),
@@ -74,12 +79,18 @@ class Results:
             comparison=comparison,
             manifest=parse(lies.manifest),
             tuning=Tuning.read(lies.learning_rates) if sweep else None,
+            size_laws=size_laws,
         )
 
     @cached_property
+    def cells(self) -> Cells:
+        """What laws and gains rest on."""
+        return make_cells(self.runs)
+
+    @property
     def judged(self) -> pd.DataFrame:
         """The runs behind the laws: all, but in a learning-rate sweep only each cell's best factor."""
-        return make_cells(self.runs).runs
+        return self.cells.made_of
 
     @cached_property
     def rungs(self) -> list[str]:
@@ -94,14 +105,22 @@ class Results:
 
 
 def check_lineage(
-    lies: LadderFolder, runs: pd.DataFrame, fits: Mapping[Axis, AxisFit], comparison: Comparison
+    lies: LadderFolder,
+    runs: pd.DataFrame,
+    fits: Mapping[Axis, AxisFit],
+    comparison: Comparison,
+    size_laws: SizeLaws | None,
 ) -> None:
-    """The fits are of these runs, and the comparison of these fits, on every axis.
+    """The fits are of these runs, and the comparison of these fits, on every axis; the laws of size and data
+    are of these runs.
 
     Raises:
         DocumentError: one is not; the message names it.
     """
     rows = make_cells(runs).rows_sha256
+    if size_laws is not None and size_laws.rows_sha256 != rows:
+        told = f"made from other runs than {lies.runs_table}"
+        raise DocumentError(f"{lies.size_laws}: {told}: {size_laws.REMEDY}")
     for axis, fit in fits.items():
         if fit.axis != axis:
             raise DocumentError(f"{lies.fit(axis)}: axis = {fit.axis!r}: {fit.REMEDY}")

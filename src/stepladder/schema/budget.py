@@ -22,6 +22,12 @@ class Flops(Settings):
     flops: Annotated[float, ranges.RUN_FLOPS]
 
 
+FLOPS = "flops"
+
+LEAST_SIZES = 3
+"""Sizes that got the same FLOPs are an IsoFLOP profile from so many on: fewer tell no lowest point."""
+
+
 def _kind(value: object) -> str:
     if isinstance(value, Flops) or (isinstance(value, dict) and "flops" in value):
         return "flops"
@@ -38,8 +44,13 @@ Budget = Annotated[
 Budgets = Annotated[tuple[Budget, ...], Field(min_length=1, max_length=ranges.MOST_RUNS)]
 
 
+def is_flops(label: str) -> bool:
+    """Whether a budget's label is one of FLOPs."""
+    return label.endswith(FLOPS) and label.removesuffix(FLOPS)[:1].isdigit()
+
+
 def budget_label(budget: Budget) -> str:
     """A budget in names of runs: 1x, 0.25x, 20000steps, 1e18flops."""
     if isinstance(budget, Flops):
-        return f"{budget.flops:g}flops".replace("e+", "e")
+        return f"{budget.flops:g}{FLOPS}".replace("e+", "e")
     return f"{budget.steps}steps" if isinstance(budget, Steps) else f"{budget:g}x"

@@ -7,14 +7,16 @@ per section; this one puts them together. `stepladder.ladder.load` reads a file 
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections import Counter
+from typing import Annotated, Any, Self
 
-from pydantic import Field, field_serializer
+from pydantic import Field, field_serializer, model_validator
 
 from stepladder.schema import ranges
 from stepladder.schema.analysis import AnalysisConfig
-from stepladder.schema.budget import Budgets
+from stepladder.schema.budget import LEAST_SIZES, Budgets, Flops
 from stepladder.schema.data import Data
+from stepladder.schema.design import Isoflop
 from stepladder.schema.execution import Execution, RunExecution
 from stepladder.schema.optimizer import OptimizerSettings
 from stepladder.schema.plan import PlanSettings
@@ -74,13 +76,16 @@ class Ladder(Settings):
     """Raise it when the ladder's meaning changes; the report prints it."""
     question: Prose
     """What this ladder is to answer, one sentence; the report's subtitle."""
-    rungs: tuple[Rung, ...] = Field(min_length=1, max_length=ranges.MOST_RUNGS)
+    rungs: tuple[Rung, ...] = Field(default=(), max_length=ranges.MOST_RUNGS)
+    """Model sizes. With a `design:` those that it may choose from; every depth, if none are listed."""
     architectures: dict[Name, dict[str, Any]] = Field(min_length=1)
     """Label to settings. The label names the file in `stepladder.architectures`, unless `kind:` does."""
     recipes: dict[Name, dict[str, Any]] = Field(min_length=1)
     """Label to settings. The label names the file in `stepladder.recipes`, unless `kind:` does."""
     budgets: Budgets = (1.0,)
-    """Multiples of 20 tokens per active non-embedding parameter, or `{steps: n}`."""
+    """Multiples of 20 tokens per active non-embedding parameter, `{steps: n}` or `{flops: c}`."""
+    design: Isoflop | None = None
+    """A grid of sizes and budgets that follows from a few numbers, in the place of `budgets`."""
     seeds: Seeds = (0,)
     sweep: Sweep | None = None
     """A learning-rate sweep on some or all rungs. The rates of the others may follow from it."""
@@ -91,6 +96,18 @@ class Ladder(Settings):
     plan: PlanSettings
     analysis: AnalysisConfig
 
+    @model_validator(mode="after")
+    def _has_a_grid(self) -> Self:
+        if self.design is None:
+            if not self.rungs:
+                raise ValueError(
+                    "no rungs: list them, as [{depth: 2}, {depth: 3}], or write a section `design:`"
+                )
+            return self
+        if "budgets" in self.model_fields_set or any(rung.budgets for rung in self.rungs):
+            raise ValueError("design has budgets of its own: remove `budgets`")
+        return self
+
     def execution_of(self, rung: Rung) -> Execution:
         """The ladder's execution section with the rung's own fields.
 
@@ -98,6 +115,28 @@ class Ladder(Settings):
             ValueError: the two do not fit together.
         """
         return self.execution.of_rung(rung.execution)
+
+    @property
+    def several_budgets(self) -> bool:
+        """Whether some size trains at more than one: then laws of size and data may be told."""
+        return any(len(rung.budgets or self.budgets) > 1 for rung in self.rungs) or bool(self.profiles)
+
+    @property
+    def profiles(self) -> list[float]:
+        """FLOP budgets with enough sizes for an IsoFLOP profile, smallest first."""
+        every = [b.flops for rung in self.rungs for b in rung.budgets or self.budgets if isinstance(b, Flops)]
+        return sorted(flops for flops, sizes in Counter(every).items() if sizes >= LEAST_SIZES)
+
+    @property
+    def places(self) -> int:
+        """Rungs that laws of compute stand on: a profile is one, through its lowest point."""
+        profiles = self.profiles
+        others = [
+            rung
+            for rung in self.rungs
+            if any(not isinstance(b, Flops) or b.flops not in profiles for b in rung.budgets or self.budgets)
+        ]
+        return len(profiles) + len(others)
 
     @property
     def ascending(self) -> list[str]:

@@ -109,8 +109,14 @@ BAG_SIZE = Range(1, 2**16)
 TOKENS = Range(1, 1e17)
 """Read in training. The largest published runs read 4e13."""
 BUDGET = Range(1e-6, 1e6)
-RUN_FLOPS = Range(1e6, 1e30)
 """Multiples of 20 tokens per active non-embedding parameter."""
+RUN_FLOPS = Range(1e6, 1e30)
+"""Of a budget that is FLOPs."""
+PROFILE_SIZES = Range(3, 64)
+"""Of an IsoFLOP design at each budget."""
+TOKENS_PER_PARAMETER = Range(0.01, 1e6)
+SIZE_RATIO = Range(1, 100, least_excluded=True)
+"""Between neighbouring sizes of an IsoFLOP design."""
 SEED = Range(0, 2**32 - 1)
 LOSS_WEIGHT = Range(0, 1000)
 """Of a loss beside the main one."""

@@ -11,6 +11,7 @@ from stepladder.decision.axis_fit import AxisFit
 from stepladder.decision.comparison import Comparison
 from stepladder.decision.prediction import Prediction
 from stepladder.decision.run_options import NextRuns
+from stepladder.decision.size_laws import SizeLaws
 from stepladder.display.terminal import plain, show, warn
 from stepladder.record.gates import GateRecord
 from stepladder.record.learning_rates import Tuning
@@ -19,6 +20,10 @@ from stepladder.report.sections.evidence import laws_table, rule_changes_table, 
 from stepladder.report.sections.fits import TableFit, axis_fit_sentence, fit_sentences, parameters_table
 from stepladder.report.sections.gates import gate_sentences
 from stepladder.report.sections.outlook import options_table, predictions_table, spending_sentences
+from stepladder.report.sections.size_laws import forecasts_table, reasons
+from stepladder.report.sections.size_laws import gains_table as size_gains_table
+from stepladder.report.sections.size_laws import laws_table as laws_table_of
+from stepladder.report.sections.size_laws import optima_table as optima_table_of
 from stepladder.report.sections.tuning import law_sentences, optima_table, rates_table
 from stepladder.report.sections.verdict import equivalence_table, trend_sentences
 
@@ -46,6 +51,12 @@ def print_comparison(result: Comparison) -> None:
     if (changes := rule_changes_table(result)) is not None:
         show(changes)
     show(*map(plain, trends), *map(warn, result.warnings))
+
+
+def print_size_laws(found: SizeLaws) -> None:
+    """Every law, what follows from them, and which there are not."""
+    tables = (laws_table_of(found), optima_table_of(found), forecasts_table(found), size_gains_table(found))
+    show(*(one for one in tables if one is not None), *map(plain, reasons(found)), *map(warn, found.warnings))
 
 
 def print_predictions(rows: Sequence[Prediction]) -> None:

@@ -101,9 +101,10 @@ def equivalence_table(comparison: Comparison) -> Table | None:
         ["<Candidate / reference", "<Rung", "n", "Difference of loss", "Degrees of freedom", "Speed"],
         rows,
         title="Equal loss at equal steps",
-        note=f"Candidate's loss over the reference's, less 1 (geometric means), with {level} intervals (two one-sided tests at "
-        f"{fmt.percent(comparison.rule.alpha)}); margin ± {fmt.percent(comparison.rule.margin, 3)}. Speed: "
-        "accelerator time of the reference over the candidate's.",
+        note=f"Candidate's loss over the reference's, less 1 (geometric means), with {level} intervals (two "
+        f"one-sided tests at {fmt.percent(comparison.rule.alpha)}); margin ± "
+        f"{fmt.percent(comparison.rule.margin, 3)}. Speed: accelerator time of the reference over the "
+        "candidate's.",
     )
 
 

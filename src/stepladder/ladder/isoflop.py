@@ -1,0 +1,129 @@
+"""Which sizes an IsoFLOP design trains at which budget: rungs with budgets of their own."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from math import exp, log
+from typing import NamedTuple
+
+from stepladder.ladder.kinds import part_settings
+from stepladder.ladder.shapes import resolve_model
+from stepladder.record.cost import parameters, training_flops_per_position
+from stepladder.schema import ranges
+from stepladder.schema.budget import Flops
+from stepladder.schema.design import Isoflop
+from stepladder.schema.ladder import Ladder, Rung
+
+
+class Size(NamedTuple):
+    """A rung of the baseline's architecture."""
+
+    rung: Rung
+    log_n: float
+    """Log of its active non-embedding parameters."""
+    log_cost: float
+    """Log of the training FLOPs of one token per parameter."""
+
+
+def lay_out(ladder: Ladder) -> Ladder:
+    """The ladder with the rungs that its design asks for, each with the budgets at which it trains.
+
+    Sizes are those of the baseline's architecture; every variant trains the same rungs. Where the file lists
+    rungs, sizes are chosen among them, else among all depths.
+
+    Raises:
+        ValueError: there are too few sizes, or none near the one that is expected to be best.
+    """
+    design = ladder.design
+    if design is None:
+        return ladder
+    sizes = sorted(_sizes(ladder, design), key=lambda size: size.log_n)
+    budgets: defaultdict[str, list[Flops]] = defaultdict(list)
+    for flops in sorted(design.flops):
+        for size in choose(sizes, flops, design):
+            budgets[size.rung.label].append(Flops(flops=flops))
+    rungs = [
+        size.rung.model_copy(update={"budgets": tuple(budgets[size.rung.label])})
+        for size in sizes
+        if size.rung.label in budgets
+    ]
+    return ladder.model_copy(update={"rungs": tuple(rungs)})
+
+
+def choose(sizes: Sequence[Size], flops: float, design: Isoflop) -> list[Size]:
+    """The sizes of one profile, at equal steps of log N about the one with `around` tokens per parameter.
+
+    Args:
+        sizes: what there is, smallest first.
+
+    Raises:
+        ValueError: that one is not between the smallest and the largest, or there are too few.
+    """
+    if len(sizes) < design.sizes:
+        raise ValueError(
+            f"{design.sizes} sizes are asked for at each budget, and the ladder has {len(sizes)}"
+        )
+    middle = _middle(sizes, log(flops) - log(design.around))
+    if middle is None:
+        first, last = sizes[0], sizes[-1]
+        raise ValueError(
+            f"at {flops:g} FLOPs the size with {design.around:g} tokens per parameter is none of those "
+            f"between {first.rung.label} ({exp(log(flops) - first.log_cost):.3g} tokens per parameter) and "
+            f"{last.rung.label} ({exp(log(flops) - last.log_cost):.3g}): add sizes, or change flops or around"
+        )
+    offsets = [k - (design.sizes - 1) / 2 for k in range(design.sizes)]
+    return [
+        sizes[i] for i in nearest([s.log_n for s in sizes], [middle + k * log(design.ratio) for k in offsets])
+    ]
+
+
+def nearest(there: Sequence[float], wanted: Sequence[float]) -> list[int]:
+    """Places in `there` (ascending), a different one for each of `wanted` (ascending): from the middle
+    outwards each the nearest that leaves enough for the others."""
+    half, n = len(wanted) // 2, len(wanted)
+
+    def pick(k: int, low: int, high: int) -> int:
+        return min(range(low, high), key=lambda i: abs(there[i] - wanted[k]))
+
+    chosen = [pick(half, half, len(there) - (n - half - 1))]
+    for k in range(half + 1, n):
+        chosen.append(pick(k, chosen[-1] + 1, len(there) - (n - k - 1)))
+    for k in reversed(range(half)):
+        chosen.insert(0, pick(k, k, chosen[0]))
+    return chosen
+
+
+def _middle(sizes: Sequence[Size], log_cost: float) -> float | None:
+    """Log N, between sizes, at which a token per parameter costs so much; None if that is outside them."""
+    for low, high in pairwise(sizes):
+        if low.log_cost <= log_cost <= high.log_cost:
+            share = (log_cost - low.log_cost) / (high.log_cost - low.log_cost)
+            return low.log_n + share * (high.log_n - low.log_n)
+    return None
+
+
+def _sizes(ladder: Ladder, design: Isoflop) -> Iterator[Size]:
+    """The listed rungs, or every depth that the shape rule allows, up to where no profile reaches."""
+    name = next(
+        (a for a in ladder.architectures for r in ladder.recipes if f"{a}-{r}" == ladder.analysis.baseline),
+        next(iter(ladder.architectures)),
+    )
+    architecture, config = part_settings("architectures", name, ladder.architectures[name])
+    most = log(max(design.flops)) - log(design.around) + 2 * design.sizes * log(design.ratio)
+    listed = ladder.rungs or (Rung(depth=depth) for depth in range(1, int(ranges.DEPTH.most) + 1))
+    larger = 0
+    for rung in listed:
+        try:
+            model = resolve_model(ladder, rung, architecture, config)
+        except ValueError:
+            if ladder.rungs:
+                raise
+            continue  # widths or heads that do not fit together at this depth
+        n = parameters(model).active_non_embedding
+        cost = log(n) + log(training_flops_per_position(model))
+        yield Size(rung, log(n), cost)
+        larger += cost > most
+        if not ladder.rungs and larger > design.sizes:
+            return

@@ -1,0 +1,34 @@
+"""`design:` a grid of runs that follows from a few numbers, instead of being listed."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from stepladder.schema import ranges
+from stepladder.schema.budget import Flops, budget_label
+from stepladder.schema.settings import Settings
+
+
+class Isoflop(Settings):
+    """IsoFLOP profiles: at each of a few FLOP budgets several sizes, smaller and larger than the one that is
+    expected to be best (approach 2 of Hoffmann et al. 2022, arXiv 2203.15556, section 3.2)."""
+
+    kind: Literal["isoflop"]
+    flops: tuple[Annotated[float, ranges.RUN_FLOPS], ...] = Field(min_length=1, max_length=ranges.MOST_RUNGS)
+    """Budgets, training FLOPs of one run (causal count)."""
+    sizes: Annotated[int, ranges.PROFILE_SIZES] = 7
+    """Sizes at each budget: a curve through them needs 3, and its own check 5."""
+    around: Annotated[float, ranges.TOKENS_PER_PARAMETER] = 20.0
+    """Tokens per active non-embedding parameter of the size in the middle: where the optimum is expected."""
+    ratio: Annotated[float, ranges.SIZE_RATIO] = 1.5
+    """Factor between neighbouring sizes, in active non-embedding parameters; where the ladder has no size so
+    near, its next one."""
+
+    @model_validator(mode="after")
+    def _flops_ascend(self) -> Self:
+        labels = [budget_label(Flops(flops=flops)) for flops in self.flops]
+        if list(self.flops) != sorted(self.flops) or len(set(labels)) < len(labels):
+            raise ValueError(f"flops [{', '.join(labels)}]: write each budget once, smallest first")
+        return self
