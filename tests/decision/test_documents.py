@@ -17,6 +17,7 @@ from stepladder.decision.fit import fit
 from stepladder.decision.prediction import predict_points, read_fit
 from stepladder.decision.prediction_record import PredictionRecord
 from stepladder.decision.preregistration import check_record
+from stepladder.decision.size_laws import SizeLaws
 from stepladder.documents.document import DocumentError
 from stepladder.laws.law_fit import LawFit
 from stepladder.schema.analysis import AnalysisConfig
@@ -124,9 +125,10 @@ def test_records_made_before_documents_had_a_version_hold():
     assert None not in [row.observed for row in found.predictions]
 
 
-@pytest.mark.parametrize("document", [AxisFit, Comparison, LawFit])
+@pytest.mark.parametrize("document", [AxisFit, Comparison, LawFit, SizeLaws])
 def test_every_field_is_described_where_users_look(document):
-    told = (DOCS / ("laws.md" if document is LawFit else "analysis.md")).read_text()
+    places = {LawFit: ["laws.md"], SizeLaws: ["analysis.md", "laws.md"]}.get(document, ["analysis.md"])
+    told = "".join((DOCS / name).read_text() for name in places)
     missing = sorted(name for name in fields_of(document) if not re.search(rf"\b{name}\b", told))
     assert not missing, "say in docs/ what these fields are"
 

@@ -188,7 +188,7 @@ def _profiles(table: pd.DataFrame, config: AnalysisConfig, draws: int, targets: 
     if table["budget"].nunique() < 2:
         return Profiles(fit=None, reason="fewer than two budgets of FLOPs with three sizes each")
     try:
-        fit = isoflop(table, draws, config.seed, config.confidence, targets, log_loss=True, check=False)
+        fit = isoflop(table, draws, config.seed, config.confidence, targets, check=False)
     except ValueError as error:
         return Profiles(fit=None, reason=str(error))
     return Profiles(fit=fit, reason=None)
@@ -304,7 +304,7 @@ def _lowest_size(held: pd.DataFrame) -> float | None:
     from stepladder.laws.profiles import Profile
     from stepladder.laws.profiles import Profiles as Curves
 
-    described = Curves.of([Profile.of(held)], log_loss=True).describe(0)
+    described = Curves.of([Profile.of(held)], log_loss=False).describe(0)
     return described.parameters if described.usable else None
 
 

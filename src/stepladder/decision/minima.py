@@ -67,7 +67,7 @@ def _of_variant(variant: str, runs: pd.DataFrame) -> tuple[list[pd.DataFrame], l
     """The runs that stand for one variant's profiles, and what is said of those that have no lowest point."""
     labels = list(runs.groupby("budget", sort=False)["flops"].mean().sort_values().index)
     each = [Profile.of(_columns(runs[runs["budget"] == label])) for label in labels]
-    fitted = Profiles.of(each, log_loss=True)
+    fitted = Profiles.of(each, log_loss=False)
     seeds = np.unique(runs["seed"])
     lowest = _lowest(fitted, labels, seeds, variant)
     rows, notes = [], []
@@ -90,7 +90,7 @@ def _columns(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _lowest(fitted: Profiles, labels: list[str], seeds: Array, variant: str) -> Array:
-    """(S, G) log loss of each seed at the lowest point of each profile; without meaning where it did not run.
+    """(S, G) loss of each seed at the lowest point of each profile; without meaning where it did not run.
 
     Raises:
         ValueError: a seed ran too few sizes near a profile's lowest point to have a curve of its own.
@@ -113,7 +113,7 @@ def _lowest(fitted: Profiles, labels: list[str], seeds: Array, variant: str) -> 
     return np.asarray((curves.coefficients * basis).sum(axis=-1))
 
 
-def _stands_for(ran: pd.DataFrame, label: str, seed: int, at: float, log_loss: float) -> pd.DataFrame:
+def _stands_for(ran: pd.DataFrame, label: str, seed: int, at: float, loss: float) -> pd.DataFrame:
     """One row for the runs of one seed of a profile, whose lowest point is at log N = `at`."""
     ran = ran.sort_values("parameters_active_non_embedding")
     size = np.log(ran["parameters_active_non_embedding"].to_numpy(dtype=float))
@@ -123,7 +123,14 @@ def _stands_for(ran: pd.DataFrame, label: str, seed: int, at: float, log_loss: f
         id=f"{row['variant'].iloc[0]}/{label}/{LOWEST}/seed{seed}",
         rung=label,
         budget=LOWEST,
-        loss=np.exp(log_loss),
+        loss=loss,
         parameters_active_non_embedding=np.exp(at),
-        **{name: np.exp(np.interp(at, size, np.log(ran[name].to_numpy(dtype=float)))) for name in costs},
+        **{name: np.exp(_line(at, size, np.log(ran[name].to_numpy(dtype=float)))) for name in costs},
     )
+
+
+def _line(at: float, x: Array, y: Array) -> float:
+    """On the line through the two of the points (x ascending) that `at` is between, or nearest to."""
+    right = int(np.clip(np.searchsorted(x, at), 1, len(x) - 1))
+    slope = (y[right] - y[right - 1]) / (x[right] - x[right - 1])
+    return float(y[right] + slope * (at - x[right]))

@@ -20,6 +20,7 @@ from stepladder.decision.cells import DECISIVE, make_cells
 from stepladder.decision.comparison import Comparison
 from stepladder.decision.foreign import NAMES, NUMBERS
 from stepladder.decision.rule_record import RuleRecord
+from stepladder.decision.size_laws import SizeLaws
 from stepladder.display.table import Table, table
 from stepladder.documents.document import DocumentError
 from stepladder.record.gates import GateRecord, ended, runs_left
@@ -71,12 +72,13 @@ def walk(path: Path) -> list[Link]:
             *(chain.comparison, chain.fits, chain.rule),
             *(chain.table, chain.results, chain.data),
         ),
+        folder.size_laws: (chain.size_laws, chain.table, chain.results, chain.data),
         folder.runs_table: (chain.table, chain.results, chain.data),
         folder.steps_table: (chain.steps, chain.table, chain.results, chain.data),
         folder.plan: (chain.results, chain.data),
     }
-    report = (chain.report, chain.comparison, chain.fits, chain.rule, chain.decided, chain.table, chain.steps)
-    everything = (*report, chain.results, chain.data)
+    report = (chain.report, chain.comparison, chain.fits, chain.size_laws, chain.rule, chain.decided)
+    everything = (*report, chain.table, chain.steps, chain.results, chain.data)
     return [link for step in steps.get(path, everything) for link in step()]
 
 
@@ -164,6 +166,16 @@ class Chain:
                     raise ValueError("the rows of runs.parquet are others now")
 
             yield Link(self.lies.fit(axis), "runs.parquet", _said(check))
+
+    def size_laws(self) -> Iterator[Link]:
+        """laws.json, of a ladder that has one, from the rows whose digest it holds."""
+
+        def check() -> None:
+            if SizeLaws.read(self.lies.size_laws).rows_sha256 != make_cells(self.runs).rows_sha256:
+                raise ValueError("the rows of runs.parquet are others now")
+
+        if self.lies.size_laws.exists():
+            yield Link(self.lies.size_laws, "runs.parquet", _said(check))
 
     def table(self) -> Iterator[Link]:
         """runs.parquet, from the results that are its rows."""

@@ -1,0 +1,160 @@
+"""laws.json: what is identified, N* and D* by two ways, the forecast of the largest budget, gains."""
+
+import numpy as np
+import pytest
+from grids import ALPHA, BETA, BUDGETS, grid_table, lowest, optimum
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ladders import runs_table
+from scipy.optimize import brentq, minimize_scalar
+
+from stepladder.decision.fit_size_laws import Surface, fit_size_laws
+from stepladder.decision.size_laws import SizeLaws
+from stepladder.report.figures.profiles import curve, profiles_figure
+from stepladder.report.figures.style import variant_styles
+from stepladder.report.sections.size_laws import (
+    forecasts_table,
+    gains_table,
+    laws_table,
+    optima_table,
+    reasons,
+)
+from stepladder.schema.analysis import AnalysisConfig
+
+CONFIG = AnalysisConfig(baseline="dense-baseline", bootstrap_draws=100)
+GAINS = {"dense-baseline": 1.0, "dense-idea": 1.2}
+
+
+@pytest.fixture(scope="module")
+def exact() -> SizeLaws:
+    return fit_size_laws(grid_table(GAINS), CONFIG)
+
+
+def test_both_ways_find_the_optimum(exact: SizeLaws) -> None:
+    mine = [row for row in exact.optima if row.variant == "dense-baseline"]
+    assert [row.trained for row in mine] == [True] * 5 + [False], "and one budget beyond"
+    for row in mine:
+        assert row.parameters_joint.value == pytest.approx(optimum(row.flops), rel=1e-4)
+        assert row.parameters.value == pytest.approx(optimum(row.flops), rel=2e-3)
+        assert row.tokens_joint.value == pytest.approx(row.flops / 6 / optimum(row.flops), rel=1e-4)
+        assert abs(row.difference) < 2e-3
+
+
+def test_the_parameters_are_the_laws_own(exact: SizeLaws) -> None:
+    found = exact.chinchilla.fit.parameters
+    assert found["alpha[dense-idea]"] == pytest.approx(ALPHA, abs=1e-4)
+    assert found["beta[dense-baseline]"] == pytest.approx(BETA, abs=1e-4)
+    assert found["E"] == pytest.approx(1.8, abs=1e-3) and exact.chinchilla.fit.draws is None
+
+
+def test_gains(exact: SizeLaws) -> None:
+    """1.2 at best sizes by construction; at equal N and D by solving for the reference's by hand."""
+    row = exact.gains[0]
+    assert row.flops == BUDGETS[-1] and row.frontier.value == pytest.approx(1.2, rel=1e-4)
+    root, N, D = np.sqrt(1.2), row.parameters, row.tokens
+
+    def loss(n: float, d: float) -> float:
+        return 1.8 + 406 * n**-ALPHA + 410 * d**-BETA
+
+    wanted = loss(root * N, root * D)
+    tokens = brentq(lambda d: loss(N, d) - wanted, D, 10 * D)
+    parameters = brentq(lambda n: loss(n, D) - wanted, N, 10 * N)
+    assert row.at_equal_parameters.value == pytest.approx(tokens / D, rel=1e-3)
+    assert row.at_equal_tokens.value == pytest.approx(parameters / N, rel=1e-3)
+
+
+def test_the_largest_budget_is_foretold(exact: SizeLaws) -> None:
+    rows = {(row.law, row.variant): row for row in exact.forecasts}
+    assert len(rows) == 6
+    for variant in GAINS:
+        chinchilla = rows["chinchilla", variant]
+        assert chinchilla.n == 14 and abs(chinchilla.loss_worst) < 1e-4
+        assert abs(rows["isoflop", variant].parameters_error) < 5e-3
+        assert rows["overtraining", variant].loss_error is not None
+
+
+def test_the_forecast_does_not_see_the_largest_budget() -> None:
+    runs = grid_table({"dense-baseline": 1.0})
+    top = runs["budget"] == "1e19flops"
+    moved = runs.assign(loss=runs["loss"].where(~top, runs["loss"] * 1.1))
+    row = next(row for row in fit_size_laws(moved, CONFIG).forecasts if row.law == "chinchilla")
+    assert row.loss_error == pytest.approx(1 / 1.1 - 1, abs=1e-4)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.floats(0.15, 0.6), st.floats(0.15, 0.6), st.floats(50, 5000), st.floats(50, 5000),
+    st.floats(-0.3, 0.3), st.floats(15, 22),
+)  # fmt: skip
+def test_best_sizes_are_those_of_a_search(
+    alpha: float, beta: float, A: float, B: float, s: float, decades: float
+) -> None:
+    """Against a numerical minimum along C = k N^(1+s) D; and FLOPs for the loss there are C again."""
+    one = np.ones(1)
+    surface = Surface(1.7 * one, A * one, B * one, alpha * one, beta * one, log_k=np.log(7.0), s=s)
+    C = 10.0**decades * one
+    N, D = surface.best(C)
+    assert 7.0 * N ** (1 + s) * D == pytest.approx(C)
+
+    def loss(log_n: float) -> float:
+        return float(surface.loss(np.exp(log_n) * one, C / 7.0 * np.exp(-(1 + s) * log_n))[0])
+
+    at = float(np.log(N)[0])
+    searched = minimize_scalar(loss, bounds=(at - 8, at + 8), method="bounded", options={"xatol": 1e-8})
+    assert loss(at) <= searched.fun + 1e-12
+    assert surface.flops_for(surface.loss(N, D)) == pytest.approx(C, rel=1e-6)
+    assert surface.tokens_for(surface.loss(N, D), N) == pytest.approx(D, rel=1e-6)
+    assert surface.parameters_for(surface.loss(N, D), D) == pytest.approx(N, rel=1e-6)
+    assert np.isinf(surface.flops_for(1.6 * one))[0], "below the floor"
+
+
+def test_intervals_hold_the_truth() -> None:
+    """Of 6 tables with noise few miss: 95 % intervals of N* and gains."""
+    inside = []
+    for seed in range(6):
+        found = fit_size_laws(grid_table(GAINS, sigma=0.002, seed=seed), CONFIG)
+        row = next(row for row in found.optima if row.flops == BUDGETS[-1])
+        for told in (row.parameters, row.parameters_joint):
+            inside.append(told.interval[0] <= optimum(row.flops) <= told.interval[1])
+        low, high = found.gains[0].frontier.interval
+        inside.append(low <= 1.2 <= high)
+    assert np.mean(inside) >= 0.75, "of 18"
+
+
+def test_what_is_not_identified_says_why() -> None:
+    found = fit_size_laws(runs_table(GAINS, sigma=0.001), CONFIG)
+    assert not found.identified and not found.optima and not found.gains
+    told = " ".join(reasons(found))
+    assert "No Chinchilla's law: " in told and "add a budget" in told
+    assert "No IsoFLOP profiles: fewer than two budgets of FLOPs" in told
+    assert laws_table(found) is None and optima_table(found) is None and gains_table(found) is None
+
+
+def test_a_pinned_or_free_floor_is_kept() -> None:
+    pinned = fit_size_laws(grid_table(GAINS), CONFIG.model_copy(update={"floor": 1.75}))
+    assert pinned.chinchilla.fit.pinned == {"E": 1.75} and pinned.gains
+    free = fit_size_laws(grid_table(GAINS), CONFIG.model_copy(update={"floor": "free"}))
+    assert {"E[dense-baseline]", "E[dense-idea]"} <= set(free.chinchilla.fit.parameters)
+
+
+def test_it_is_read_back_as_it_was(exact: SizeLaws, tmp_path) -> None:
+    exact.write(tmp_path / "laws.json")
+    assert SizeLaws.read(tmp_path / "laws.json") == exact
+
+
+def test_tables_say_it(exact: SizeLaws) -> None:
+    assert len(laws_table(exact).rows) == 6 and len(optima_table(exact).rows) == 12
+    assert len(forecasts_table(exact).rows) == 6
+    assert any("1.20 [1.20, 1.20]" in cell for cell in gains_table(exact).rows[0])
+
+
+def test_the_figure_draws_every_profile(exact: SizeLaws) -> None:
+    figure = profiles_figure(grid_table(GAINS), exact, variant_styles(list(GAINS)))
+    assert [axes.get_title(loc="left") for axes in figure.axes[:2]] == list(GAINS)
+    fit = exact.isoflop["dense-baseline"].fit
+    for flops, profile in zip(BUDGETS, fit.profiles, strict=True):
+        assert curve(fit, profile, np.array([profile.parameters])) == pytest.approx(profile.loss)
+        away = np.array([0.6, 1.7]) * optimum(flops)
+        truth = 1.8 + 406 * away**-ALPHA + 410 * (flops / 6 / away) ** -BETA
+        assert curve(fit, profile, away) == pytest.approx(truth, rel=1e-3)
+        assert profile.loss == pytest.approx(lowest(flops), rel=1e-4)
