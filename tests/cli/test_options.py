@@ -104,6 +104,7 @@ ASKED = {
     "start": ("0.25", {"start": 0.25}, None),
     "against": ("dense-tst", {"baseline": "dense-tst"}, None),
     "axis": ("tokens", None, {"axis": "tokens"}),
+    "rates": ("", None, {}),
     "settings": ('{"floor": 1.5, "seed": 3}', None, {"floor": 1.5, "seed": 3}),
 }
 """Option to a value (a switch has none), and what the library of a table's and of a ladder's fit is asked

@@ -1,4 +1,6 @@
 # Results to tables, tables to laws, laws to a verdict.
+# What a sweep found tells how far off rates may be.
+SWEPT = CLIMB.learning_rates if CLIMB.sweep else []
 
 
 rule collect:
@@ -18,7 +20,8 @@ rule collect:
 
 rule fit:
     input:
-        f"{RESULTS}/runs.parquet",
+        runs=f"{RESULTS}/runs.parquet",
+        rates=SWEPT,
     output:
         f"{RESULTS}/fits/{{axis}}.json",
     localrule: True
@@ -26,7 +29,8 @@ rule fit:
         settings=lambda _: CLIMB.analysis,
         code=lambda _: CLIMB.analysis_code,
     shell:
-        "stepladder fit {input:q} --axis {wildcards.axis:q} --settings {params.settings:q} --out {output:q}"
+        "stepladder fit {input.runs:q} --axis {wildcards.axis:q} --settings {params.settings:q}"
+        " --rates={input.rates:q} --out {output:q}"
 
 
 # What a budget is best spent on: of a ladder with several budgets.
@@ -74,6 +78,7 @@ rule compare:
         runs=f"{RESULTS}/runs.parquet",
         fits=expand(f"{RESULTS}/fits/{{axis}}.json", axis=AXES),
         gates=lambda _: gate_files(),
+        rates=SWEPT,
     output:
         report(
             f"{RESULTS}/comparison.json",
@@ -89,4 +94,5 @@ rule compare:
         gates=gate_options,
     shell:
         "stepladder compare {input.runs:q} {input.fits:q} --settings {params.settings:q}"
-        " --record={params.record:q} --rule {RESULTS:q}/rule.json {params.gates} --out {output:q}"
+        " --record={params.record:q} --rule {RESULTS:q}/rule.json {params.gates}"
+        " --rates={input.rates:q} --out {output:q}"

@@ -10,7 +10,7 @@ rule report:
         plan=f"{RESULTS}/plan.json",
         manifest=f"{RESULTS}/data/manifest.json",
         laws=f"{RESULTS}/laws.json" if CLIMB.ladder.several_budgets else [],
-        rates=CLIMB.learning_rates if CLIMB.sweep else [],
+        rates=SWEPT,
     output:
         report(
             f"{RESULTS}/report.pdf", caption="../report/report.rst", category="Verdict"

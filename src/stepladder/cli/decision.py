@@ -24,6 +24,7 @@ from stepladder.cli.words import (
     finite,
     read_runs,
     settings_object,
+    tuned,
 )
 
 if TYPE_CHECKING:
@@ -81,6 +82,13 @@ def compare(
             show_default="none",
         ),
     ] = "",
+    rates: Annotated[
+        str,
+        typer.Option(
+            help="What a sweep of this ladder found, learning_rates.json, as for `fit`; '' for none.",
+            show_default="none",
+        ),
+    ] = "",
     gate: Annotated[
         list[Path] | None,
         typer.Option(
@@ -113,8 +121,9 @@ def compare(
     if not (baseline or "baseline" in given):
         raise Misuse("name the variant to compare with: --baseline V")
     verdict = {"verdict": _with_axes(given, axis)} if axis else {}
-    config = analysis(settings, baseline=baseline or None, target_flops=target, **verdict)
+    stated = analysis(settings, baseline=baseline or None, target_flops=target, **verdict)
     ready(out)
+    config = tuned(stated, rates)
     records = [GateRecord.read(path) for path in gate or ()]
     judging = left_over(config, records)
     table, missing = read_runs(runs, columns, any_units), ""
@@ -142,9 +151,9 @@ def compare(
         kept = tuple(pair for pair in result.comparisons if pair.candidate in candidate)
         result = result.model_copy(update={"comparisons": kept})
     if record:
-        result = result.model_copy(update={"prediction_record": _judged(Path(record), table, config)})
+        result = result.model_copy(update={"prediction_record": _judged(Path(record), table, stated)})
     if rule:
-        result = result.model_copy(update={"rule_check": _kept(Path(rule), table, config)})
+        result = result.model_copy(update={"rule_check": _kept(Path(rule), table, stated)})
     result.write(out)
     if not fits:
         from stepladder.report.render.console import print_comparison
@@ -276,7 +285,7 @@ def gate(
                 done=read_runs(folder, ran, plan, data),
                 planned=planned[~planned["variant"].isin(over)],
                 rungs=tuple(climb.gates[after]),
-                config=climb.ladder.analysis,
+                config=tuned(climb.ladder.analysis, folder.learning_rates if climb.sweep else ""),
                 gate=climb.ladder.analysis.gates[names.index(after)],
                 spent=before[-1].spent if before else 0.0,
             )

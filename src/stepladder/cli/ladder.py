@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stepladder.cli.files import ready, roomy, write_json
-from stepladder.cli.words import AlsoJson, LadderName, Out
+from stepladder.cli.words import AlsoJson, LadderName, Out, tuned
 
 if TYPE_CHECKING:
     from stepladder.decision.power import Power
+    from stepladder.ladder.climb import Climb
     from stepladder.record.plan import Plan
+    from stepladder.schema.analysis import AnalysisConfig
 
 HARDWARE = Path("configs/hardware.yaml")
 """Peaks and prices of accelerators, unless told otherwise."""
@@ -187,10 +189,22 @@ def _power(name: str, plan: Plan, gains: list[float] | None) -> Power:
         return plan_power(
             plan,
             planned_table(plan, climb.runs),
-            climb.ladder.analysis,
+            _checked(climb),
             earlier,
             sorted({*GAINS, *(gains or ())}),
         )
+
+
+def _checked(climb: Climb) -> AnalysisConfig:
+    """The analysis with what the ladder's sweep has shown, or will if it comes out well."""
+    from stepladder.decision.plan_power import well_tuned
+    from stepladder.decision.undertuning import CHECKED_RUNGS
+
+    config = climb.ladder.analysis
+    if climb.learning_rates.exists() and climb.sweep:
+        return tuned(config, climb.learning_rates)
+    sweep = climb.ladder.sweep
+    return well_tuned(config) if sweep and len(sweep.rungs) >= CHECKED_RUNGS else config
 
 
 def _read_power(plan: Path) -> Power | None:

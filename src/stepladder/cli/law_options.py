@@ -140,6 +140,12 @@ OPTIONS: dict[str, LawOption] = {
         ladder="`stepladder compare` has --baseline",
     ),
     "axis": LawOption((LADDER,), "Cost axis: flops, seconds or tokens.", "flops"),
+    "rates": LawOption(
+        (LADDER,),
+        "What a sweep of this ladder found, learning_rates.json: where rates turn out to be near the best, "
+        "cells are taken to be less undertuned (analysis.misfit.by). '' for none.",
+        "none",
+    ),
     "settings": LawOption(
         (LADDER,), "A ladder's analysis section as JSON; options given beside it count instead.", "{}"
     ),

@@ -34,6 +34,7 @@ from stepladder.cli.words import (
     one_of,
     read_runs,
     settings_object,
+    tuned,
 )
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ def fit(
     start: Annotated[float | None, law_option("start")] = None,
     against: Annotated[str | None, law_option("against")] = None,
     axis: Annotated[str | None, law_option("axis")] = None,
+    rates: Annotated[str | None, law_option("rates")] = None,
     settings: Annotated[str | None, law_option("settings")] = None,
 ) -> None:
     """Fit a scaling law to a table of runs: parameters, standard errors, intervals, warnings.
@@ -200,6 +202,7 @@ def _fit_ladder(path: Path, columns: str, any_units: bool, given: Given) -> Axis
     one_of("--axis", given.get("axis", "flops"), get_args(Axis))
     unnamed = {} if "baseline" in settings_object(given.get("settings", "{}")) else {"baseline": ""}
     config = analysis(given.get("settings", "{}"), **unnamed, **as_settings(given))
+    config = tuned(config, given.get("rates", ""))
     runs = read_runs(path, columns, any_units)
     (axis, *_), said = axes_there(runs, path, ["flops"])
     if said and "axis" not in given:

@@ -83,6 +83,16 @@ def analysis(settings: str, **instead: object) -> AnalysisConfig:
         return AnalysisConfig.model_validate_json(json.dumps(given))
 
 
+def tuned(config: AnalysisConfig, rates: str | Path) -> AnalysisConfig:
+    """The analysis after what a sweep showed, learning_rates.json at `rates`; as it is if that is empty."""
+    if not rates:
+        return config
+    from stepladder.decision.undertuning import narrowed
+    from stepladder.record.learning_rates import Tuning
+
+    return narrowed(config, Tuning.read(Path(rates)))
+
+
 def settings_object(settings: str) -> dict[str, Any]:
     """What --settings says, as it is."""
     return json_argument("--settings", settings, '{"confidence": 0.9}')

@@ -14,6 +14,7 @@ from stepladder.decision.chances import CLIMBS, WHOLE, Pair, Prospect, Simulatio
 from stepladder.decision.compare import comparisons
 from stepladder.decision.power import DECISIVE, Chance, Change, PairPower, Power
 from stepladder.decision.seeds import TESTED_RUNGS
+from stepladder.decision.undertuning import CHECKED_RUNGS, LEAST
 from stepladder.laws.numbers import finite
 from stepladder.record.plan import Plan
 from stepladder.record.spec import RunSpec
@@ -27,11 +28,6 @@ MORE_SEEDS = (1, 2, 4, 8)
 
 GAINS = (1.0, 1.1, 1.3)
 """True gains whose verdicts are simulated."""
-
-CHECKED_RUNGS = 2
-CHECKED_BY = 0.001
-"""Rungs at which learning rates could be checked, and by how much of log loss a cell may be undertuned after
-that."""
 
 TRIED_WHOLE = 3
 TRIED_CLIMBS = 200
@@ -174,7 +170,7 @@ def _additions(planned: pd.DataFrame, simulation: Simulation, pair: Pair, goal: 
     """Runs that could be added, from the cheapest on until the pair shows the goal, and its chance then."""
     rungs = list(planned.groupby("rung")["flops"].mean().sort_values().index)
     whole = simulation.cells.has_profiles  # a seed has a curve of its own, and needs all sizes for it
-    tuned = replace(simulation, config=_well_tuned(simulation.config))
+    tuned = replace(simulation, config=well_tuned(simulation.config))
     options = [(*_rate_check(planned, rungs[:CHECKED_RUNGS]), tuned)]
     for count in MORE_SEEDS:
         for words, where in _places(rungs, count, whole):
@@ -194,13 +190,14 @@ def _additions(planned: pd.DataFrame, simulation: Simulation, pair: Pair, goal: 
 def _rate_check(planned: pd.DataFrame, rungs: Sequence[str]) -> tuple[str, pd.DataFrame]:
     """Two further learning rates at the smallest rungs, in words and as runs."""
     one = planned[planned["rung"].isin(rungs)].drop_duplicates(["variant", "rung", "budget"])
-    words = f"three learning rates at {' and '.join(rungs)}, then analysis.misfit.by: {CHECKED_BY:g}"
+    words = f"a sweep of three learning rates at {' and '.join(rungs)}"
     return words, pd.concat([one, one], ignore_index=True)
 
 
-def _well_tuned(config: AnalysisConfig) -> AnalysisConfig:
-    """The analysis with a prior that a check of the learning rates has narrowed."""
-    return config.model_copy(update={"misfit": config.misfit.model_copy(update={"by": CHECKED_BY})})
+def well_tuned(config: AnalysisConfig) -> AnalysisConfig:
+    """The analysis with a prior that a sweep has narrowed as far as one can."""
+    by = min(config.misfit.by, LEAST)
+    return config.model_copy(update={"misfit": config.misfit.model_copy(update={"by": by})})
 
 
 def _places(rungs: Sequence[str], count: int, whole: bool) -> list[tuple[str, Sequence[str]]]:

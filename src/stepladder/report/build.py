@@ -135,7 +135,7 @@ def report_context(
         + off,
         "size": size_laws_context(results.size_laws) if results.size_laws else None,
         "profiled": results.cells.has_profiles,
-        "sweep": sweep_context(results.tuning, plan) if results.tuning else None,
+        "sweep": sweep_context(results.tuning, plan, ladder.analysis) if results.tuning else None,
         "figures": {name: _figure(name, figure, results) for name, figure in drawn.items()},
     }
 

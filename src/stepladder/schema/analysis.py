@@ -88,8 +88,8 @@ class VerdictRule(Settings):
 class MisfitPrior(Settings):
     """How far cells may lie off a smooth law, seed noise apart, before their residuals are seen.
 
-    Sweep learning rates at two rungs and the second kind gets smaller: lower `share` and `by` by what was
-    found.
+    A sweep of learning rates within the ladder, with its best rates inside at two rungs, lowers `by` to what
+    it finds.
     """
 
     scale: Annotated[float, ranges.MISFIT] = Field(default=0.0005, gt=0)

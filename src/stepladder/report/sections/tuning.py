@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from stepladder.decision.undertuning import CHECKED_RUNGS, expected_excess, narrowed
 from stepladder.display import numbers as fmt
 from stepladder.display.table import Table, table
 from stepladder.record.learning_rates import BestRate, SweptBowl, Tuning
 from stepladder.record.plan import Plan
+from stepladder.schema.analysis import AnalysisConfig
 
 QUANTITIES = {
     "n": "active non-embedding parameters N",
@@ -21,11 +23,11 @@ QUANTITIES = {
 SYMBOLS = {"n": "N", "d": "D", "c": "C", "d_model": "d_model"}
 
 
-def sweep_context(tuning: Tuning, plan: Plan) -> dict[str, Any]:
+def sweep_context(tuning: Tuning, plan: Plan, config: AnalysisConfig) -> dict[str, Any]:
     """What the report's section on the sweep prints."""
     return {
         "summary": summary(tuning, plan),
-        "law": [*law_sentences(tuning), *tuning.warnings],
+        "law": [*law_sentences(tuning), undertuning_sentence(tuning, config), *tuning.warnings],
         "optima": optima_table(tuning),
         "rates": rates_table(tuning),
         "confidence": fmt.level(tuning.confidence),
@@ -74,6 +76,24 @@ def law_sentences(tuning: Tuning) -> list[str]:
             f"{', '.join(found.rungs)}."
         )
     return sentences
+
+
+def undertuning_sentence(tuning: Tuning, config: AnalysisConfig) -> str:
+    """What the sweep tells the analysis of undertuned cells."""
+    found, usual = expected_excess(tuning), fmt.percent(config.misfit.by, 2)
+    if not found:
+        return (
+            "Of how far rates are off the best, the sweep says too little (every variant needs its best rate "
+            f"inside the sweep at {CHECKED_RUNGS} rungs): cells may be undertuned by {usual} of the loss, as "
+            "analysis.misfit.by says."
+        )
+    worst = max(found, key=lambda name: found[name])
+    by = fmt.percent(narrowed(config, tuning).misfit.by, 2)
+    return (
+        f"By the sweep the rates that are used cost at most {fmt.percent(found[worst], 2)} of the loss "
+        f"({worst}), n = {len(found)} cells: cells are taken to be undertuned by {by}, where they are, "
+        f"instead of {usual}."
+    )
 
 
 def off_optimum(tuning: Tuning) -> list[str]:
