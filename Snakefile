@@ -73,6 +73,13 @@ if CLIMB.sweep:
 
 
 include: "workflow/rules/gates.smk"
+
+
+if CLIMB.topped:
+
+    include: "workflow/rules/top.smk"
+
+
 include: "workflow/rules/analyze.smk"
 include: "workflow/rules/report.smk"
 

@@ -125,9 +125,18 @@ def test_what_is_not_identified_says_why() -> None:
     found = fit_size_laws(runs_table(GAINS, sigma=0.001), CONFIG)
     assert not found.identified and not found.optima and not found.gains
     told = " ".join(reasons(found))
-    assert "No Chinchilla's law: " in told and "add a budget" in told
-    assert "No IsoFLOP profiles: fewer than two budgets of FLOPs" in told
+    assert "Chinchilla's law: none, because " in told and "add a budget" in told
+    assert "IsoFLOP profiles: none, because fewer than two budgets of FLOPs" in told
     assert laws_table(found) is None and optima_table(found) is None and gains_table(found) is None
+
+
+def test_ways_that_disagree_are_warned_of(exact: SizeLaws) -> None:
+    """Losses that the sizes at one end add to bend profiles and law differently."""
+    assert not exact.warnings
+    runs = grid_table({"dense-baseline": 1.0}, sigma=0.0002)
+    small = runs["parameters_active_non_embedding"] < 0.5 * runs["flops"].map(optimum)
+    bent = runs.assign(loss=runs["loss"].where(~small, runs["loss"] * 1.1))
+    assert any("each outside the other's interval" in text for text in fit_size_laws(bent, CONFIG).warnings)
 
 
 def test_a_pinned_or_free_floor_is_kept() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stepladder.ladder.climb import Climb
-from stepladder.ladder.isoflop import nearest
+from stepladder.ladder.grids import nearest
 from stepladder.ladder.load import load_ladder
 from stepladder.ladder.read import LadderError
 from stepladder.record.cost import parameters, training_flops
@@ -85,7 +85,10 @@ def test_nearest_takes_what_is_there() -> None:
             "design: {kind: isoflop, flops: [1e7]}",
             "at 1e+07 FLOPs the size with 20 tokens per parameter is none",
         ),
-        ("design: {kind: other, flops: [1e14]}", 'design.kind = "other"'),
+        (
+            "design: {kind: other, flops: [1e14]}",
+            "no kind is called 'other'; there are: 'isoflop', 'compute_optimal_top'",
+        ),
         ("budgets: [1]\ndesign: {kind: isoflop, flops: [1e14]}", "design has budgets of its own"),
         ("", "no rungs: list them"),
     ],

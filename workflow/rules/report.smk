@@ -11,6 +11,7 @@ rule report:
         manifest=f"{RESULTS}/data/manifest.json",
         laws=f"{RESULTS}/laws.json" if CLIMB.ladder.several_budgets else [],
         rates=SWEPT,
+        top=CLIMB.top_record if CLIMB.topped else [],
     output:
         report(
             f"{RESULTS}/report.pdf", caption="../report/report.rst", category="Verdict"

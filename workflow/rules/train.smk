@@ -19,6 +19,11 @@ def learning_rates(run):
     return ancient(checkpoints.tune.get().output.rates) if run in CLIMB.tuned else []
 
 
+# Runs of a rung that laws size wait for all others, in the same way.
+def top_size(run):
+    return ancient(checkpoints.top.get().output.top) if run in CLIMB.topped else []
+
+
 # What a branch goes on from: the end of a segment of its trunk. No `ancient` here: a trunk that is trained again
 # has other weights, and takes its branches with it.
 def fork(run):
@@ -48,6 +53,7 @@ rule train:
         manifest=f"{RESULTS}/data/manifest.json",
         machine=MACHINE,
         rates=lambda wildcards: learning_rates(wildcards.run),
+        top=lambda wildcards: top_size(wildcards.run),
         fork=lambda wildcards: fork(wildcards.run),
     output:
         result=f"{RESULTS}/runs/{{run}}/result.json",

@@ -294,6 +294,45 @@ def gate(
     print_gate(record)
 
 
+def top(ladder: LadderName, results: Folder, out: Out) -> None:
+    """Choose the size of the top rung by the law of all other runs, and write down what to expect of it.
+
+    The size is the one nearest to the baseline's best at `design.flops` by Chinchilla's law. A choice that is
+    there already is kept as it was made, time included, as long as it comes out the same.
+
+    Reads the ladder file, which needs `design: {kind: compute_optimal_top, flops: …}`, plan.json and the
+    other runs' results in RESULTS; writes the choice as JSON to OUT, as it was first made also to
+    top.first.json in RESULTS, and prints it.
+
+    Example: stepladder top my-ladder --results results/my-ladder --out results/my-ladder/top.json
+    """
+    from stepladder.data.manifest import parse
+    from stepladder.decision.choose_top import choose_top
+    from stepladder.display.terminal import working
+    from stepladder.ladder.climb import Climb
+    from stepladder.ladder.top import depths, top_design
+    from stepladder.record.gates import GateRecord
+    from stepladder.record.paths import LadderFolder
+    from stepladder.record.plan import Plan
+    from stepladder.record.tables import read_runs
+    from stepladder.report.render.console import print_top
+
+    climb, folder = Climb.open(ladder), LadderFolder(results)
+    with naming(climb.path):
+        flops, sizes = top_design(climb.ladder).flops, depths(climb.ladder)
+    ready(out)
+    gates = [GateRecord.read(path) for path in map(folder.gate, climb.gates) if path.exists()]
+    ran = [run for run in climb.runs_left(gates) if run not in climb.topped]
+    data = parse(folder.manifest).sha256 if folder.manifest.exists() else None
+    done = read_runs(folder, ran, Plan.read(folder.plan), data)
+    with naming(results), working("sizing the top rung"):
+        found = choose_top(done, sizes, flops, climb.ladder.analysis, climb.top_digest)
+    found = found.kept_from(folder.top_first)
+    found.write(folder.top_first)
+    found.write(out)
+    print_top(found)
+
+
 def tune(
     ladder: LadderName,
     results: Folder,

@@ -51,6 +51,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "collect": runs.collect,
         "tune": decision.tune,
         "gate": decision.gate,
+        "top": decision.top,
         "preregister": decision.preregister,
     },
 }

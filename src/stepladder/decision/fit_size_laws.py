@@ -36,6 +36,9 @@ from stepladder.schema.analysis import AnalysisConfig
 DRAWS = 1000
 """Bootstrap draws, at most."""
 
+ALIKE = 0.02
+"""Sizes closer than this are one, however narrow their intervals."""
+
 NAMES = ("E", "A", "B", "alpha", "beta")
 
 
@@ -81,7 +84,11 @@ class Surface:
         with np.errstate(over="ignore"):
             ratio = self.alpha * self.A / (rise * self.B) * (flops * np.exp(-self.log_k)) ** self.beta
             N = ratio ** (1 / (self.alpha + rise))
-            return N, flops * np.exp(-self.log_k) * N ** -(1 + self.s)
+            return N, self.tokens_of(flops, N)
+
+    def tokens_of(self, flops: Array, N: Array) -> Array:
+        """(B,) tokens that a budget buys N parameters."""
+        return np.asarray(flops * np.exp(-self.log_k) * N ** -(1 + self.s))
 
     def flops_for(self, loss: Array) -> Array:
         """(B,) FLOPs at which the best sizes reach a loss; infinite below the floor. At them both terms fall
@@ -130,6 +137,7 @@ def fit_size_laws(runs: pd.DataFrame, config: AnalysisConfig) -> SizeLaws:
     surfaces = {}
     if chinchilla is not None:
         surfaces = {v: Surface.of(chinchilla, v, table[table["variant"] == v]) for v in cells.variants}
+    optima = tuple(_optima(cells, found, surfaces, budgets, beyond, config.confidence))
     return SizeLaws(
         n_runs=len(table),
         rows_sha256=cells.rows_sha256,
@@ -137,10 +145,10 @@ def fit_size_laws(runs: pd.DataFrame, config: AnalysisConfig) -> SizeLaws:
         chinchilla=_without_draws(found.joint["chinchilla"]),
         overtraining=_without_draws(found.joint["overtraining"]),
         isoflop=found.profiles,
-        optima=tuple(_optima(cells, found, surfaces, budgets, beyond, config.confidence)),
+        optima=optima,
         forecasts=tuple(_forecasts(table, config)),
         gains=tuple(_gains(cells, config, surfaces, [*budgets[-1:], *beyond])),
-        warnings=tuple(_warnings(found)),
+        warnings=(*_warnings(found), *_apart(optima)),
     )
 
 
@@ -156,8 +164,8 @@ def _fit(table: pd.DataFrame, config: AnalysisConfig, draws: int, targets: Seque
     profiled = table[table["budget"].isin(profile_budgets(table))]
     return Fitted(
         joint={
-            "chinchilla": _joint(table, "chinchilla", config, draws),
-            "overtraining": _joint(table, "overtraining", config, draws),
+            "chinchilla": fit_joint(table, "chinchilla", config, draws),
+            "overtraining": fit_joint(table, "overtraining", config, draws),
         },
         profiles={
             str(name): _profiles(profiled[profiled["variant"] == name], config, draws, targets)
@@ -166,7 +174,7 @@ def _fit(table: pd.DataFrame, config: AnalysisConfig, draws: int, targets: Seque
     )
 
 
-def _joint(table: pd.DataFrame, name: JointName, config: AnalysisConfig, draws: int) -> JointLaws:
+def fit_joint(table: pd.DataFrame, name: JointName, config: AnalysisConfig, draws: int) -> JointLaws:
     """One law for all variants, which share the floor if the ladder says so; a seed's runs are drawn
     together."""
     options = Options(
@@ -337,6 +345,29 @@ def _gains(
                 at_equal_parameters=tokens,
                 at_equal_tokens=parameters,
             )
+
+
+def _apart(optima: Sequence[Optimum]) -> Iterator[str]:
+    """Variants whose two best sizes at the largest trained budget lie outside each other's interval."""
+    largest = {row.variant: row for row in optima if row.trained}
+    for name, row in largest.items():
+        one, other = row.parameters, row.parameters_joint
+        if one is None or other is None or abs(row.difference or 0.0) < ALIKE:
+            continue
+        if _outside(one, other) and _outside(other, one):
+            yield (
+                f"{name} at {row.flops:.3g} FLOPs: N* = {one.value:.3g} by the profiles, {other.value:.3g} by "
+                "Chinchilla's law, each outside the other's interval: the surface is not of that form, or "
+                "an end of the profiles is undertuned; believe neither before that is found"
+            )
+
+
+def _outside(one: Estimate, other: Estimate) -> bool:
+    """Whether an estimate lies outside the other's interval; False where that is not known."""
+    if one.value is None or other.interval is None:
+        return False
+    low, high = other.interval
+    return (low is not None and one.value < low) or (high is not None and one.value > high)
 
 
 def _warnings(found: Fitted) -> Iterator[str]:

@@ -25,6 +25,7 @@ from stepladder.ladder.sweep import (
     takes_predicted_rate,
     with_rate,
 )
+from stepladder.ladder.top import at_depth, read_depth, top_digest
 from stepladder.ladder.trunk import Trunks, find_trunks
 from stepladder.record.cost import training_flops
 from stepladder.record.fingerprint import analysis_fingerprint, preparation_fingerprint
@@ -106,6 +107,21 @@ class Climb:
         return frozenset(name for name, run in self.runs.items() if run.rung in rungs)
 
     @cached_property
+    def topped(self) -> frozenset[str]:
+        """Runs whose size the laws of all others choose."""
+        return frozenset(name for name, run in self.runs.items() if run.rung == self.ladder.top)
+
+    @cached_property
+    def top_record(self) -> Path:
+        """What `stepladder top` writes."""
+        return LadderFolder.of(self.ladder.name).top
+
+    @cached_property
+    def top_digest(self) -> str:
+        """Changes when the design does, or anything that its choice rests on."""
+        return top_digest(self.ladder, [run for name, run in self.runs.items() if name not in self.topped])
+
+    @cached_property
     def learning_rates(self) -> Path:
         """What `stepladder tune` writes."""
         return LadderFolder.of(self.ladder.name).learning_rates
@@ -116,12 +132,15 @@ class Climb:
         return sweep_digest(self.ladder, list(self.sweep.values()), list(self.runs.values()))
 
     def spec(self, run: str) -> RunSpec:
-        """The final spec of a run, or of a segment of a trunk: a tuned run has the predicted rate.
+        """The final spec of a run, or of a segment of a trunk: a tuned run has the predicted rate, one of the
+        top rung the chosen size.
 
         Raises:
-            FileNotFoundError: the rate is not known, because the sweep is not analysed yet.
+            FileNotFoundError: rate or size is not known yet.
             LadderError: the sweep predicts a rate at which nothing would be learnt.
         """
+        if run in self.topped:
+            return self._at_depth(read_depth(self.top_record, self.top_digest))[run]
         spec = self.every_job[run]
         if run not in self.tuned:
             return spec
@@ -132,6 +151,15 @@ class Climb:
         except ValueError as error:
             raise LadderError(f"{run}, at the rate that {self.learning_rates} predicts: {error}") from None
         return final
+
+    def _at_depth(self, depth: int) -> dict[str, RunSpec]:
+        if depth not in self._tops:
+            self._tops[depth] = at_depth(self.ladder, depth, self.path)
+        return self._tops[depth]
+
+    @cached_property
+    def _tops(self) -> dict[int, dict[str, RunSpec]]:
+        return {}
 
     def price(self, table: dict[str, Accelerator]) -> Plan:
         """The plan of all runs, those of the sweep marked. The rates of tuned runs are not known to it.
@@ -146,6 +174,7 @@ class Climb:
                 trunk=name in self.trunks.segments,
                 sweep=name not in self.runs and name not in self.trunks.segments,
                 tuned=name in self.tuned,
+                topped=name in self.topped,
             )
             for name, spec in self.every_job.items()
         ]

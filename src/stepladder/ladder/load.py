@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from stepladder.ladder.isoflop import lay_out
+from stepladder.ladder.grids import lay_out
 from stepladder.ladder.kinds import part_settings
 from stepladder.ladder.names import TAKEN, place, same_names
 from stepladder.ladder.read import LadderError, Location, Source, descend, read_source
@@ -136,6 +136,8 @@ def _of_whole(source: Source, ladder: Ladder) -> list[str]:
     if ladder.optimizer.trunk and ladder.sweep:
         message = "a trunk has one learning rate: remove this section, or set optimizer.trunk to false"
         complain(("sweep",), message)
+    for message in _top_problems(ladder):
+        complain(("design",), message)
     for name in ladder.optimizer.learning_rate.by_variant:
         if name not in variants:
             where = ("optimizer", "learning_rate", "by_variant", name)
@@ -189,6 +191,18 @@ def _gate_problems(ladder: Ladder) -> Iterator[tuple[int, str]]:
         elif place <= before:
             yield i, "gates stand in the order of rungs, each after another: move or remove this one"
         before = max(before, place)
+
+
+def _top_problems(ladder: Ladder) -> Iterator[str]:
+    """What does not go with a rung that the law of the others sizes."""
+    if ladder.top is None:
+        return
+    if ladder.optimizer.trunk:
+        yield "a trunk is laid out before any law is known: set optimizer.trunk to false"
+    if ladder.sweep and ladder.sweep.apply != "none":
+        yield "the top rung cannot wait for a sweep's rates as well as for its size: set sweep.apply to none"
+    if not any(len(rung.budgets or ladder.budgets) > 1 for rung in ladder.rungs) and not ladder.profiles:
+        yield "one budget at every rung tells no law of size and data: add budgets"
 
 
 def count_runs(ladder: Ladder) -> int:

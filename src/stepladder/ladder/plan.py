@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from stepladder import __version__
@@ -88,8 +88,19 @@ def make_plan(ladder: Ladder, jobs: Sequence[JobCost], table: dict[str, Accelera
             max_accelerator_hours=ladder.plan.max_accelerator_hours,
             max_epochs=ladder.data.max_epochs,
         ),
-        notes=mixed(ladder),
+        notes=(*mixed(ladder), *_top_note(ladder, jobs)),
     )
+
+
+def _top_note(ladder: Ladder, jobs: Sequence[JobCost]) -> Iterator[str]:
+    """What is not known of a rung that the laws of the others size."""
+    tops = [job.spec for job in jobs if job.topped]
+    if tops:
+        layers = tops[0].model.n_layers
+        yield (
+            f"The size of rung {ladder.top} comes from the law of all other runs, when they are there: it is "
+            f"planned with {layers} layers, which its FLOPs and its price do not depend on."
+        )
 
 
 @dataclass(frozen=True)
@@ -105,6 +116,8 @@ class JobCost:
     """Whether it is of the sweep alone, and in no law."""
     tuned: bool = False
     """Whether its learning rate waits for the sweep."""
+    topped: bool = False
+    """Whether its size waits for the laws of the other runs."""
 
 
 def _row(
@@ -122,7 +135,7 @@ def _row(
     hours = seconds * n_accelerators / 3600
     return PlannedRun(
         id=run.id,
-        spec_sha256=None if job.tuned else run.sha256,
+        spec_sha256=None if job.tuned or job.topped else run.sha256,
         variant=run.variant,
         rung=run.rung,
         budget=run.budget,
@@ -132,7 +145,7 @@ def _row(
         parameters_total=count.total,
         parameters_active=count.active,
         parameters_active_non_embedding=count.active_non_embedding,
-        learning_rate=None if job.tuned else run.optimizer.learning_rate,
+        learning_rate=None if job.tuned or job.topped else run.optimizer.learning_rate,
         batch_sequences=run.recipe.phases[-1].sequences,
         steps=run.recipe.steps,
         positions=run.recipe.positions,
@@ -146,12 +159,20 @@ def _row(
         disk_bytes=execution.keep_checkpoints * CHECKPOINT_BYTES_PER_PARAMETER * count.total,
         trunk=job.trunk,
         sweep=job.sweep,
-        beta2=run.optimizer.beta2,
-        epsilon=run.optimizer.epsilon,
-        weight_decay=None if job.tuned and o.decay_follows_rate else run.optimizer.weight_decay,
-        warmup_steps=run.schedule.warmup_steps,
-        final_share=None if job.tuned and o.final_rate is not None else run.schedule.final,
+        **({} if job.topped else _followed(job, o)),
     )
+
+
+def _followed(job: JobCost, o: OptimizerSettings) -> dict[str, float | None]:
+    """Hyperparameters that follow by rule, where what they follow from is known."""
+    run = job.spec
+    return {
+        "beta2": run.optimizer.beta2,
+        "epsilon": run.optimizer.epsilon,
+        "weight_decay": None if job.tuned and o.decay_follows_rate else run.optimizer.weight_decay,
+        "warmup_steps": run.schedule.warmup_steps,
+        "final_share": None if job.tuned and o.final_rate is not None else run.schedule.final,
+    }
 
 
 def _wall_hours(parallel_runs: int, rows: Sequence[PlannedRun]) -> float:

@@ -92,6 +92,16 @@ class LadderFolder:
         return self.path / "learning_rates.json"
 
     @property
+    def top(self) -> Path:
+        """The size of the top rung, of a ladder whose laws choose it: see `stepladder.record.top`."""
+        return self.path / "top.json"
+
+    @property
+    def top_first(self) -> Path:
+        """The same as it was written down first: Snakemake removes a file before its rule makes it again."""
+        return self.path / "top.first.json"
+
+    @property
     def comparison(self) -> Path:
         """Gains, tests and verdicts."""
         return self.path / "comparison.json"

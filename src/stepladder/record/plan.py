@@ -17,7 +17,8 @@ class PlannedRun(Part):
     id: str
     """variant/rung/budget/seed<k>, the run's folder below runs/ (or trunks/)."""
     spec_sha256: str | None
-    """Digest of the run's spec; None where it waits for the rate that the sweep predicts."""
+    """Digest of the run's spec; None where it waits for the rate that the sweep predicts, or for the size
+    that laws choose: then counts and steps are of the size that is expected."""
     variant: str
     """architecture-recipe."""
     rung: str

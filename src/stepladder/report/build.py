@@ -25,6 +25,7 @@ from stepladder.report.sections.hyperparameters import hyperparameters_table
 from stepladder.report.sections.plan import trunk_sentence
 from stepladder.report.sections.rules import rules_table
 from stepladder.report.sections.size_laws import size_laws_context
+from stepladder.report.sections.top import predictions_table, top_sentence, written_before
 from stepladder.report.sections.tuning import off_optimum, sweep_context
 from stepladder.schema.ladder import Ladder
 
@@ -43,7 +44,8 @@ def build_report(results_dir: Path, out: Path, ladder: Ladder, plan: Plan) -> Pa
     Raises:
         FileNotFoundError: a result is missing.
     """
-    results = Results.read(results_dir, ladder.sweep is not None, ladder.several_budgets)
+    parts = (ladder.sweep is not None, ladder.several_budgets, ladder.top is not None)
+    results = Results.read(results_dir, *parts)
     drawn = draw(results, ladder)
     files = {
         f"{name}.svg": save_svg(figure, results_dir / "figures" / f"{name}.svg")
@@ -134,9 +136,19 @@ def report_context(
         + ledger.repetition_warnings(runs)
         + off,
         "size": size_laws_context(results.size_laws) if results.size_laws else None,
+        "top": _top(results),
         "profiled": results.cells.has_profiles,
         "sweep": sweep_context(results.tuning, plan, ladder.analysis) if results.tuning else None,
         "figures": {name: _figure(name, figure, results) for name, figure in drawn.items()},
+    }
+
+
+def _top(results: Results) -> dict[str, Any] | None:
+    if results.top is None:
+        return None
+    return {
+        "sentences": [top_sentence(results.top), written_before(results.top, results.runs)],
+        "predictions": predictions_table(results.top, results.runs),
     }
 
 

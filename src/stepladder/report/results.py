@@ -18,6 +18,7 @@ from stepladder.documents.document import DocumentError
 from stepladder.record.learning_rates import Tuning
 from stepladder.record.paths import LadderFolder
 from stepladder.record.tables import read_table
+from stepladder.record.top import TopRung
 from stepladder.schema.analysis import AXES, Axis
 from stepladder.schema.ladder import Ladder
 
@@ -52,14 +53,19 @@ class Results:
     """learning_rates.json, of a ladder with a sweep."""
     size_laws: SizeLaws | None = None
     """laws.json, of a ladder with several budgets."""
+    top: TopRung | None = None
+    """top.json, of a ladder whose laws size its top rung."""
 
     @classmethod
-    def read(cls, folder: Path, sweep: bool = False, several_budgets: bool = False) -> Results:
+    def read(
+        cls, folder: Path, sweep: bool = False, several_budgets: bool = False, top: bool = False
+    ) -> Results:
         """Read results/<ladder>/.
 
         Args:
             sweep: whether the ladder has one.
             several_budgets: whether some size trains at more than one.
+            top: whether laws size a rung.
 
         Raises:
             FileNotFoundError: a file is missing; all of them are made by the workflow.
@@ -80,6 +86,7 @@ class Results:
             manifest=parse(lies.manifest),
             tuning=Tuning.read(lies.learning_rates) if sweep else None,
             size_laws=size_laws,
+            top=TopRung.read(lies.top) if top else None,
         )
 
     @cached_property

@@ -1,14 +1,14 @@
-"""`design:` a grid of runs that follows from a few numbers, instead of being listed."""
+"""`design:` runs that follow from a few numbers, or from the laws of other runs, instead of being listed."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, model_validator
 
 from stepladder.schema import ranges
 from stepladder.schema.budget import Flops, budget_label
-from stepladder.schema.settings import Settings
+from stepladder.schema.settings import Seeds, Settings
 
 
 class Isoflop(Settings):
@@ -32,3 +32,22 @@ class Isoflop(Settings):
         if list(self.flops) != sorted(self.flops) or len(set(labels)) < len(labels):
             raise ValueError(f"flops [{', '.join(labels)}]: write each budget once, smallest first")
         return self
+
+
+TOP = "top"
+"""Label of the rung whose size the laws choose."""
+
+
+class ComputeOptimalTop(Settings):
+    """A largest rung whose size and tokens come from Chinchilla's law of all other runs."""
+
+    kind: Literal["compute_optimal_top"]
+    flops: Annotated[float, ranges.RUN_FLOPS]
+    """Training FLOPs of one run of that rung (causal count): more than any other run has."""
+    seeds: Seeds | None = None
+    """Default: the ladder's seeds."""
+    around: Annotated[float, ranges.TOKENS_PER_PARAMETER] = 20.0
+    """Tokens per active non-embedding parameter at which it is planned until the law is known."""
+
+
+Design = Annotated[Isoflop | ComputeOptimalTop, Discriminator("kind")]

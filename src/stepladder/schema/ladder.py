@@ -16,7 +16,7 @@ from stepladder.schema import ranges
 from stepladder.schema.analysis import AnalysisConfig
 from stepladder.schema.budget import LEAST_SIZES, Budgets, Flops
 from stepladder.schema.data import Data
-from stepladder.schema.design import Isoflop
+from stepladder.schema.design import TOP, Design, Isoflop
 from stepladder.schema.execution import Execution, RunExecution
 from stepladder.schema.optimizer import OptimizerSettings
 from stepladder.schema.plan import PlanSettings
@@ -84,8 +84,8 @@ class Ladder(Settings):
     """Label to settings. The label names the file in `stepladder.recipes`, unless `kind:` does."""
     budgets: Budgets = (1.0,)
     """Multiples of 20 tokens per active non-embedding parameter, `{steps: n}` or `{flops: c}`."""
-    design: Isoflop | None = None
-    """A grid of sizes and budgets that follows from a few numbers, in the place of `budgets`."""
+    design: Design | None = None
+    """A grid of sizes and budgets in the place of `budgets`, or a top rung that the others' law sizes."""
     seeds: Seeds = (0,)
     sweep: Sweep | None = None
     """A learning-rate sweep on some or all rungs. The rates of the others may follow from it."""
@@ -98,7 +98,7 @@ class Ladder(Settings):
 
     @model_validator(mode="after")
     def _has_a_grid(self) -> Self:
-        if self.design is None:
+        if not isinstance(self.design, Isoflop):
             if not self.rungs:
                 raise ValueError(
                     "no rungs: list them, as [{depth: 2}, {depth: 3}], or write a section `design:`"
@@ -140,8 +140,13 @@ class Ladder(Settings):
 
     @property
     def ascending(self) -> list[str]:
-        """Labels of the rungs, the shallowest first."""
-        return [rung.label for rung in sorted(self.rungs, key=lambda rung: rung.depth)]
+        """Labels of the rungs, the shallowest first; the one that the laws size is the last."""
+        return [rung.label for rung in sorted(self.rungs, key=lambda r: (r.label == self.top, r.depth))]
+
+    @property
+    def top(self) -> str | None:
+        """Label of the rung that the laws of the others size, of a ladder that has one."""
+        return None if self.design is None or isinstance(self.design, Isoflop) else TOP
 
     @property
     def variants(self) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,7 +33,9 @@ def status_of(climb: Climb, plan: Plan) -> Status:
     planned = {run.id: run for run in plan.with_passes(tokens).runs}
     over = ended(gates_passed(climb, results))
     runs = [
-        _judge(spec, planned[spec.id], replace(facts[spec.id], job=jobs.get(spec.id)), now, results)
+        _judge(
+            spec, planned[spec.id], replace(facts[spec.id], job=jobs.get(spec.id)), now, results, climb.topped
+        )
         for spec in specs
     ]
     shown = [replace(_spared(run, over), rung=_shown_rung(climb, run)) for run in runs]
@@ -65,8 +68,8 @@ def _shown_rung(climb: Climb, run: RunStatus) -> str:
 
 
 def specs_of(climb: Climb) -> list[RunSpec]:
-    """What the ladder asks for now. Runs whose rate waits for the sweep are there at rate 0: no result is of
-    that spec, so that an earlier one shows as stale."""
+    """What the ladder asks for now. Runs whose rate or size waits are there at rate 0: no result is of that
+    spec, so that an earlier one shows as stale."""
     specs = []
     for name, unresolved in climb.every_job.items():
         try:
@@ -117,11 +120,23 @@ def jobs_of(
     return {run: with_state(read_job(*place), known) for run, place in unfinished.items()}, problem
 
 
-def _judge(spec: RunSpec, planned: PlannedRun, facts: Facts, now: float, results: LadderFolder) -> RunStatus:
+def _judge(
+    spec: RunSpec,
+    planned: PlannedRun,
+    facts: Facts,
+    now: float,
+    results: LadderFolder,
+    topped: Collection[str],
+) -> RunStatus:
     """Judge a run; logs are read of failed ones only."""
     run = judge(spec, planned, facts, now)
     if run.state == "pending" and spec.optimizer.learning_rate == 0:
-        return replace(run, reason="its learning rate waits for the sweep")
+        waits = (
+            "size waits for the law of all others"
+            if run.id in topped
+            else "learning rate waits for the sweep"
+        )
+        return replace(run, reason=f"its {waits}")
     if run.state != "failed":
         return run
     if facts.job is not None and run.log:

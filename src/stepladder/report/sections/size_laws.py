@@ -12,7 +12,7 @@ from stepladder.laws.law_fit import LawFit
 
 TITLES = {
     "chinchilla": "Chinchilla's law",
-    "overtraining": "over-training law",
+    "overtraining": "Over-training law",
     "isoflop": "IsoFLOP profiles",
 }
 """Laws, in words."""
@@ -35,11 +35,11 @@ def size_laws_context(found: SizeLaws) -> dict[str, Any]:
 def reasons(found: SizeLaws) -> list[str]:
     """Which laws there are not, and why."""
     joint = {"chinchilla": found.chinchilla, "overtraining": found.overtraining}
-    told = [f"No {TITLES[name]}: {laws.reason}." for name, laws in joint.items() if laws.reason]
+    told = [f"{TITLES[name]}: none, because {laws.reason}." for name, laws in joint.items() if laws.reason]
     own = {variant: profiles.reason for variant, profiles in found.isoflop.items() if profiles.reason}
     if len(own) == len(found.isoflop) and len(set(own.values())) == 1:
-        return [*told, f"No {TITLES['isoflop']}: {next(iter(own.values()))}."]
-    return [*told, *(f"No {TITLES['isoflop']} of {name}: {reason}." for name, reason in own.items())]
+        return [*told, f"{TITLES['isoflop']}: none, because {next(iter(own.values()))}."]
+    return [*told, *(f"{TITLES['isoflop']} of {name}: none, because {why}." for name, why in own.items())]
 
 
 def formulas(found: SizeLaws) -> str:

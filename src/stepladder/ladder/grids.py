@@ -1,4 +1,4 @@
-"""Which sizes an IsoFLOP design trains at which budget: rungs with budgets of their own."""
+"""What a design makes of a ladder's rungs: sizes at budgets, and a place for the one that laws will size."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from stepladder.ladder.shapes import resolve_model
 from stepladder.record.cost import parameters, training_flops_per_position
 from stepladder.schema import ranges
 from stepladder.schema.budget import Flops
-from stepladder.schema.design import Isoflop
+from stepladder.schema.design import TOP, ComputeOptimalTop, Isoflop
 from stepladder.schema.ladder import Ladder, Rung
 
 
@@ -39,7 +39,11 @@ def lay_out(ladder: Ladder) -> Ladder:
     design = ladder.design
     if design is None:
         return ladder
-    sizes = sorted(_sizes(ladder, design), key=lambda size: size.log_n)
+    if isinstance(design, ComputeOptimalTop):
+        return _with_top(ladder, design)
+    spread = 2 * design.sizes * log(design.ratio)
+    most = log(max(design.flops)) - log(design.around) + spread
+    sizes = sizes_of(ladder, ladder.rungs, most, design.sizes)
     budgets: defaultdict[str, list[Flops]] = defaultdict(list)
     for flops in sorted(design.flops):
         for size in choose(sizes, flops, design):
@@ -104,26 +108,65 @@ def _middle(sizes: Sequence[Size], log_cost: float) -> float | None:
     return None
 
 
-def _sizes(ladder: Ladder, design: Isoflop) -> Iterator[Size]:
-    """The listed rungs, or every depth that the shape rule allows, up to where no profile reaches."""
+def sizes_of(ladder: Ladder, rungs: Sequence[Rung], most: float, beyond: int) -> list[Size]:
+    """Rungs as sizes of the baseline's architecture, smallest first.
+
+    Args:
+        rungs: those of which; none for every depth that the shape rule allows.
+        most: log cost of a token per parameter up to which depths are wanted...
+        beyond: ...and so many more.
+
+    Raises:
+        ValueError: a listed rung is impossible.
+    """
+    return sorted(_sizes(ladder, rungs, most, beyond), key=lambda size: size.log_n)
+
+
+def _sizes(ladder: Ladder, rungs: Sequence[Rung], most: float, beyond: int) -> Iterator[Size]:
     name = next(
         (a for a in ladder.architectures for r in ladder.recipes if f"{a}-{r}" == ladder.analysis.baseline),
         next(iter(ladder.architectures)),
     )
     architecture, config = part_settings("architectures", name, ladder.architectures[name])
-    most = log(max(design.flops)) - log(design.around) + 2 * design.sizes * log(design.ratio)
-    listed = ladder.rungs or (Rung(depth=depth) for depth in range(1, int(ranges.DEPTH.most) + 1))
     larger = 0
-    for rung in listed:
+    for rung in rungs or (Rung(depth=depth) for depth in range(1, int(ranges.DEPTH.most) + 1)):
         try:
             model = resolve_model(ladder, rung, architecture, config)
         except ValueError:
-            if ladder.rungs:
+            if rungs:
                 raise
             continue  # widths or heads that do not fit together at this depth
         n = parameters(model).active_non_embedding
         cost = log(n) + log(training_flops_per_position(model))
         yield Size(rung, log(n), cost)
         larger += cost > most
-        if not ladder.rungs and larger > design.sizes:
+        if not rungs and larger > beyond:
             return
+
+
+def _with_top(ladder: Ladder, design: ComputeOptimalTop) -> Ladder:
+    """The ladder with a rung as large as is expected until the law is known."""
+    for rung in ladder.rungs:
+        if rung.label.casefold() == TOP:
+            raise ValueError(
+                f"the rung that the law sizes is called {TOP!r}, as one of rungs is: rename that"
+            )
+    sizes = top_sizes(ladder, design)
+    middle = log(design.flops) - log(design.around)
+    expected = min(sizes, key=lambda size: abs(size.log_cost - middle))
+    top = expected.rung.model_copy(
+        update={"name": TOP, "budgets": (Flops(flops=design.flops),), "seeds": design.seeds}
+    )
+    return ladder.model_copy(update={"rungs": (*ladder.rungs, top)})
+
+
+def top_sizes(ladder: Ladder, design: ComputeOptimalTop) -> list[Size]:
+    """Every size that the top rung may have, smallest first: down to one token per parameter.
+
+    Raises:
+        ValueError: the shape rule allows none.
+    """
+    sizes = sizes_of(ladder, (), log(design.flops), 1)
+    if not sizes:
+        raise ValueError("the shape rule allows no depth: change `shape`")
+    return sizes
