@@ -20,6 +20,7 @@ from stepladder.decision.preregistration import check_record
 from stepladder.decision.size_laws import SizeLaws
 from stepladder.documents.document import DocumentError
 from stepladder.laws.law_fit import LawFit
+from stepladder.record.top import TopRung
 from stepladder.schema.analysis import AnalysisConfig
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -125,7 +126,7 @@ def test_records_made_before_documents_had_a_version_hold():
     assert None not in [row.observed for row in found.predictions]
 
 
-@pytest.mark.parametrize("document", [AxisFit, Comparison, LawFit, SizeLaws])
+@pytest.mark.parametrize("document", [AxisFit, Comparison, LawFit, SizeLaws, TopRung])
 def test_every_field_is_described_where_users_look(document):
     places = {LawFit: ["laws.md"], SizeLaws: ["analysis.md", "laws.md"]}.get(document, ["analysis.md"])
     told = "".join((DOCS / name).read_text() for name in places)

@@ -356,9 +356,9 @@ def _apart(optima: Sequence[Optimum]) -> Iterator[str]:
             continue
         if _outside(one, other) and _outside(other, one):
             yield (
-                f"{name} at {row.flops:.3g} FLOPs: N* = {one.value:.3g} by the profiles, {other.value:.3g} by "
-                "Chinchilla's law, each outside the other's interval: the surface is not of that form, or "
-                "an end of the profiles is undertuned; believe neither before that is found"
+                f"{name} at {row.flops:.3g} FLOPs: N* = {one.value:.3g} by the profiles, "
+                f"{other.value:.3g} by Chinchilla's law, each outside the other's interval: the surface is "
+                "not of that form, or profiles are undertuned at an end; believe neither before that is found"
             )
 
 

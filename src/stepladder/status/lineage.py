@@ -28,7 +28,9 @@ from stepladder.record.paths import LadderFolder, RunFolder
 from stepladder.record.plan import Plan, PlannedRun
 from stepladder.record.result import Result
 from stepladder.record.tables import Finished, read_table
+from stepladder.record.top import TopRung
 from stepladder.schema.analysis import AXES, Axis
+from stepladder.schema.design import TOP
 
 AXIS_NAMES: tuple[Axis, ...] = tuple(AXES)
 
@@ -72,13 +74,14 @@ def walk(path: Path) -> list[Link]:
             *(chain.comparison, chain.fits, chain.rule),
             *(chain.table, chain.results, chain.data),
         ),
+        folder.top: (chain.top, chain.table, chain.results, chain.data),
         folder.size_laws: (chain.size_laws, chain.table, chain.results, chain.data),
         folder.runs_table: (chain.table, chain.results, chain.data),
         folder.steps_table: (chain.steps, chain.table, chain.results, chain.data),
         folder.plan: (chain.results, chain.data),
     }
     report = (chain.report, chain.comparison, chain.fits, chain.size_laws, chain.rule, chain.decided)
-    everything = (*report, chain.table, chain.steps, chain.results, chain.data)
+    everything = (*report, chain.top, chain.table, chain.steps, chain.results, chain.data)
     return [link for step in steps.get(path, everything) for link in step()]
 
 
@@ -176,6 +179,17 @@ class Chain:
 
         if self.lies.size_laws.exists():
             yield Link(self.lies.size_laws, "runs.parquet", _said(check))
+
+    def top(self) -> Iterator[Link]:
+        """top.json, of a ladder that has one, from the rows of all other runs."""
+
+        def check() -> None:
+            others = self.runs[self.runs["rung"] != TOP]
+            if TopRung.read(self.lies.top).rows_sha256 != make_cells(others).rows_sha256:
+                raise ValueError("the runs that it rests on are others now")
+
+        if self.lies.top.exists():
+            yield Link(self.lies.top, "results of the other rungs", _said(check))
 
     def table(self) -> Iterator[Link]:
         """runs.parquet, from the results that are its rows."""
