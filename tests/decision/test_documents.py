@@ -20,6 +20,7 @@ from stepladder.decision.preregistration import check_record
 from stepladder.decision.size_laws import SizeLaws
 from stepladder.documents.document import DocumentError
 from stepladder.laws.law_fit import LawFit
+from stepladder.record.coordinates import CoordinateCheck
 from stepladder.record.top import TopRung
 from stepladder.schema.analysis import AnalysisConfig
 
@@ -126,9 +127,9 @@ def test_records_made_before_documents_had_a_version_hold():
     assert None not in [row.observed for row in found.predictions]
 
 
-@pytest.mark.parametrize("document", [AxisFit, Comparison, LawFit, SizeLaws, TopRung])
+@pytest.mark.parametrize("document", [AxisFit, Comparison, LawFit, SizeLaws, TopRung, CoordinateCheck])
 def test_every_field_is_described_where_users_look(document):
-    places = {LawFit: ["laws.md"], SizeLaws: ["analysis.md", "laws.md"]}.get(document, ["analysis.md"])
+    places = {LawFit: ["laws.md"], SizeLaws: ["analysis.md", "laws.md"], CoordinateCheck: ["training.md"]}.get(document, ["analysis.md"])
     told = "".join((DOCS / name).read_text() for name in places)
     missing = sorted(name for name in fields_of(document) if not re.search(rf"\b{name}\b", told))
     assert not missing, "say in docs/ what these fields are"

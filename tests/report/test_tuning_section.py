@@ -85,7 +85,7 @@ def swept(folder: Path, ladder: Ladder, runs: pd.DataFrame, tmp_path: Path):
 
 
 def context(folder: Path, ladder: Ladder, plan: Plan) -> dict:
-    results = Results.read(folder, sweep=True)
+    results = Results.read(folder, ladder)
     return report_context(results, ladder, plan, draw(results, ladder))
 
 
@@ -97,7 +97,7 @@ def test_builds_pages_with_both_figures(swept) -> None:
 
 def test_a_panel_per_bowl(swept) -> None:
     folder, ladder, _ = swept(tuning(batches=(0.5, 1.0)))
-    figure = draw(Results.read(folder, sweep=True), ladder)["bowls"]
+    figure = draw(Results.read(folder, ladder), ladder)["bowls"]
     titles = [axes.get_title(loc="left") for axes in figure.axes if axes.axison]
     assert len(titles) == 2 * 2 * 4 and titles[0] == "d2, dense-baseline, batch 4"
 

@@ -98,7 +98,12 @@ def test_muon_equals_torchs_on_single_matrices(make_run):
     spec = make_run("moe", optimizer="muon")
     model, ordinary = (Transformer(spec.model, seed=0) for _ in range(2))
     optimizer = Optimizer(model, spec.optimizer)
-    assert {name.rsplit(".", 1)[-1] for name in optimizer.groups[0]} == {"qkv", "out", "gate_up", "down"}
+    assert {name.rsplit(".", 1)[-1] for name in optimizer.groups[0].parameters} == {
+        "qkv",
+        "out",
+        "gate_up",
+        "down",
+    }
     gate = torch.nn.Parameter(ordinary.layers[1].feed_forward.gate_up[2].detach().chunk(2)[0].clone())
     muon = torch.optim.Muon([gate], lr=0.01, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
     for step in range(3):

@@ -9,6 +9,7 @@ import sys
 import pandas as pd
 from climbing import Climbed
 
+from stepladder.record.coordinates import CoordinateCheck
 from stepladder.record.top import TopRung
 
 LADDER = """
@@ -22,7 +23,8 @@ budgets: [{flops: 1.0e9}, {flops: 4.0e9}, {flops: 1.6e10}]
 design: {kind: compute_optimal_top, flops: 3.2e10}
 shape: {sequence_length: 32, d_model: {per_layer: 8}, d_head: 8}
 optimizer:
-  learning_rate: {default: {rule: power, of: d_model, at: 32, value: 0.0075, exponent: -1.0}}
+  learning_rate: {default: {rule: constant, value: 0.02}}
+  parametrization: {kind: completep, base_width: 8, base_depth: 1}
   batch: {rule: constant, sequences: 8}
 data:
   source: {kind: python_stdlib}
@@ -60,6 +62,10 @@ def test_the_top_rung_is_sized_by_the_others(climbed: Climbed) -> None:
     assert row["depth"] == chosen.depth and abs(row["flops"] / 3.2e10 - 1) < 0.01
     assert pd.to_datetime(row["lineage_started"], utc=True) >= pd.to_datetime(chosen.made_at, utc=True)
     assert (results / "report.pdf").exists() and (results / "laws.json").exists()
+    assert "activations" in said and CoordinateCheck.read(results / "coordinates.json").kind == "completep"
+    specs = [json.loads(path.read_text()) for path in results.glob("runs/**/spec.json")]
+    wide = {spec["model"]["d_model"]: spec["parametrization"]["width"] for spec in specs}
+    assert wide and all(width == d_model / 8 for d_model, width in wide.items())
     climbed.stepladder("lineage", "results/sized/report.pdf")
     states = json.loads(climbed.stepladder("status", "sized", "--json"))["runs"]
     assert {run["state"] for run in states} == {"done"}

@@ -22,3 +22,15 @@ rule calibrate:
         threads=CLIMB.ladder.execution.threads,
     shell:
         "stepladder calibrate --threads {params.threads} --out {output:q}"
+
+
+# Of a ladder with a parametrization: whether activations keep their scale over width and depth, in a few steps.
+rule coordinates:
+    output:
+        f"{RESULTS}/coordinates.json",
+    localrule: True
+    params:
+        ladder=lambda _: str(CLIMB.path),
+        digest=CLIMB.digest,
+    shell:
+        "stepladder coordinates {params.ladder:q} --out {output:q}"

@@ -11,6 +11,11 @@ rule report:
         manifest=f"{RESULTS}/data/manifest.json",
         laws=f"{RESULTS}/laws.json" if CLIMB.ladder.several_budgets else [],
         rates=SWEPT,
+        coordinates=(
+            f"{RESULTS}/coordinates.json"
+            if CLIMB.ladder.optimizer.parametrization
+            else []
+        ),
         top=CLIMB.top_record if CLIMB.topped else [],
     output:
         report(

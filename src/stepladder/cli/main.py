@@ -48,6 +48,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "power": ladder.power,
         "data": runs.data,
         "calibrate": runs.calibrate,
+        "coordinates": runs.coordinates,
         "collect": runs.collect,
         "tune": decision.tune,
         "gate": decision.gate,

@@ -11,7 +11,7 @@ import typer
 
 from stepladder.cli.errors import Misuse, naming
 from stepladder.cli.files import json_argument, read_object, ready, roomy, write_json
-from stepladder.cli.words import Out, finite, one_of
+from stepladder.cli.words import LadderName, Out, finite, one_of
 from stepladder.documents.files import written_below
 
 DATA_SETTINGS = ("source", "tokenizer", "validation_fraction", "degenerate")
@@ -188,6 +188,39 @@ def train(
             fork=Path(fork) if fork else None,
             max_epochs=MAX_EPOCHS if max_epochs is None else max_epochs,
         )
+
+
+def coordinates(ladder: LadderName, out: Out) -> None:
+    """Check a parametrization: train a few steps at one to four times the base model's width and depth.
+
+    Activations should keep their scale. The models are dense ones with the ladder's optimizer and the peak
+    learning rate of its smallest rung; the text is drawn. Takes seconds to minutes on a CPU, by the base
+    model's size.
+
+    Reads the ladder file, which needs `optimizer.parametrization`; writes the scales as JSON to OUT, and says
+    what came out.
+
+    Example: stepladder coordinates my-ladder --out coordinates.json
+    """
+    from stepladder.display.terminal import working
+    from stepladder.ladder.climb import Climb
+    from stepladder.report.sections.coordinates import coordinate_sentences
+
+    climb = Climb.open(ladder)
+    wanted = climb.ladder.optimizer.parametrization
+    if wanted is None:
+        raise ValueError(f"{climb.path}: no optimizer.parametrization to check; add one")
+    ready(out)
+    specs = [run for run in climb.runs.values() if run.variant == climb.ladder.analysis.baseline]
+    smallest = min(specs, key=lambda run: run.model.d_model)
+    with working("training a few steps of several sizes"):
+        from stepladder.training.coordinates import coordinate_check
+
+        with naming(climb.path):
+            found = coordinate_check(smallest, wanted.kind, wanted.base_width, wanted.base_depth)
+    found.write(out)
+    for sentence in coordinate_sentences(found):
+        typer.echo(sentence, err=True)
 
 
 def collect(

@@ -7,7 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from stepladder.ladder.hyperparameters import resolve_optimizer, resolve_schedule
+from stepladder.ladder.hyperparameters import (
+    resolve_optimizer,
+    resolve_parametrization,
+    resolve_schedule,
+)
 from stepladder.ladder.kinds import part_settings
 from stepladder.ladder.load import error_at
 from stepladder.ladder.read import LadderError, Location
@@ -168,6 +172,7 @@ def _resolve_run(
         data=data,
         precision=_precision(ladder, model),
         learning_rate_factor=factor,
+        parametrization=resolve_parametrization(ladder.optimizer.parametrization, model),
         overrides=tuple(rung.set.model_dump(exclude_none=True)),
         code=run_fingerprint(variant.architecture, variant.recipe),
     )

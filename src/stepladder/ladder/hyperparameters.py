@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from stepladder.record.spec import OptimizerSpec, ScheduleSpec
+from stepladder.record.spec import ModelSpec, OptimizerSpec, ParametrizationSpec, ScheduleSpec
 from stepladder.schema.complete import COMPLETE
 from stepladder.schema.ladder import Ladder
-from stepladder.schema.optimizer import OptimizerSettings
+from stepladder.schema.optimizer import OptimizerSettings, Parametrization
 from stepladder.schema.scale import Scale
 
 
@@ -26,6 +26,20 @@ def resolve_optimizer(o: OptimizerSettings, scale: Scale, learning_rate: float) 
         else o.weight_decay.weight_decay(scale, learning_rate),
         clip_norm=o.clip_norm,
     )
+
+
+def resolve_parametrization(p: Parametrization | None, model: ModelSpec) -> ParametrizationSpec | None:
+    """Width and depth of a model over those of the base model.
+
+    Raises:
+        ValueError: one matrix is both embedding and head, which are scaled in different ways.
+    """
+    if p is None:
+        return None
+    if model.tied_embeddings:
+        raise ValueError("parametrization needs a head of its own: set shape.tied_embeddings to false")
+    depth = model.n_layers / p.base_depth if p.kind == "completep" else 1.0
+    return ParametrizationSpec(width=model.d_model / p.base_width, depth=depth)
 
 
 def resolve_schedule(o: OptimizerSettings, scale: Scale, learning_rate: float, steps: int) -> ScheduleSpec:

@@ -40,6 +40,7 @@ NUMERICS = {
     "stepladder.training.feed": "from tokens to inputs and targets, phase by phase",
     "stepladder.training.objective": "the loss of a batch",
     "stepladder.training.optimizer": "updates and the schedule",
+    "stepladder.training.parametrization": "initial weights and updates over width and depth",
     "stepladder.training.prefetch": "which batch goes with which step",
     "stepladder.training.process": "threads, whose sums differ in their last bits, and denormals",
     "stepladder.training.sharding": "precision and order of reductions over shards",

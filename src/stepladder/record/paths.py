@@ -102,6 +102,11 @@ class LadderFolder:
         return self.path / "top.first.json"
 
     @property
+    def coordinates(self) -> Path:
+        """The coordinate check, of a ladder with a parametrization: see `stepladder.record.coordinates`."""
+        return self.path / "coordinates.json"
+
+    @property
     def comparison(self) -> Path:
         """Gains, tests and verdicts."""
         return self.path / "comparison.json"

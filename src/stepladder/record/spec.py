@@ -11,7 +11,7 @@ import hashlib
 import json
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
 
 class Spec(BaseModel):
@@ -100,6 +100,15 @@ class OptimizerSpec(Spec):
     """Largest global gradient norm; larger gradients are scaled down to it."""
 
 
+class ParametrizationSpec(Spec):
+    """Size over that of the base model, by which weights and updates are scaled."""
+
+    width: float
+    """d_model over the base model's."""
+    depth: float
+    """Layers over the base model's; 1 where only width counts."""
+
+
 class ScheduleSpec(Spec):
     """Warmup-stable-decay. Multiplier of the peak rate: linear up, flat, then down to `final`."""
 
@@ -152,8 +161,18 @@ class RunSpec(Spec):
     """Training compute in multiples of 20 tokens per active non-embedding parameter."""
     overrides: tuple[str, ...]
     """Fields that the ladder file set for this rung instead of its rules; the report lists them."""
+    parametrization: ParametrizationSpec | None = None
+    """None: one rate for all parameters, and initial weights by fan-in alone."""
     code: str
     """Fingerprint of the modules that determine the numbers (see `stepladder.record.fingerprint`)."""
+
+    @model_serializer(mode="wrap")
+    def _without_default(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What has no parametrization is the run that it was before there were any."""
+        found: dict[str, Any] = fields(self)
+        if found["parametrization"] is None:
+            del found["parametrization"]
+        return found
 
     def to_json(self) -> str:
         """Canonical one-line JSON: sorted keys, no spaces; equal specs give equal text."""

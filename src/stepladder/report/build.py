@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from stepladder.display.numbers import level
 from stepladder.record.plan import Plan
+from stepladder.report.figures.coordinates import coordinates_figure
 from stepladder.report.figures.laws import gain_figure, loss_figure
 from stepladder.report.figures.profiles import profiles_figure
 from stepladder.report.figures.running import mfu_figure, time_figure, training_figure
@@ -20,6 +21,7 @@ from stepladder.report.sections import evidence, provenance
 from stepladder.report.sections import outlook as beyond
 from stepladder.report.sections import runs as ledger
 from stepladder.report.sections import verdict as findings
+from stepladder.report.sections.coordinates import coordinate_sentences
 from stepladder.report.sections.gates import gate_sentences, gates_table
 from stepladder.report.sections.hyperparameters import hyperparameters_table
 from stepladder.report.sections.plan import trunk_sentence
@@ -44,8 +46,7 @@ def build_report(results_dir: Path, out: Path, ladder: Ladder, plan: Plan) -> Pa
     Raises:
         FileNotFoundError: a result is missing.
     """
-    parts = (ladder.sweep is not None, ladder.several_budgets, ladder.top is not None)
-    results = Results.read(results_dir, *parts)
+    results = Results.read(results_dir, ladder)
     drawn = draw(results, ladder)
     files = {
         f"{name}.svg": save_svg(figure, results_dir / "figures" / f"{name}.svg")
@@ -70,6 +71,8 @@ def draw(results: Results, ladder: Ladder) -> dict[str, Figure | None]:
     }
     if results.size_laws is not None:
         figures["profiles"] = profiles_figure(runs, results.size_laws, styles)
+    if results.coordinates is not None:
+        figures["coordinates"] = coordinates_figure(results.coordinates)
     if results.tuning is not None:
         figures["bowls"] = bowls_figure(results.tuning, styles)
         figures["rates"] = rates_figure(results.tuning, styles)
@@ -137,6 +140,7 @@ def report_context(
         + off,
         "size": size_laws_context(results.size_laws) if results.size_laws else None,
         "top": _top(results),
+        "coordinates": coordinate_sentences(results.coordinates) if results.coordinates else None,
         "profiled": results.cells.has_profiles,
         "sweep": sweep_context(results.tuning, plan, ladder.analysis) if results.tuning else None,
         "figures": {name: _figure(name, figure, results) for name, figure in drawn.items()},

@@ -15,6 +15,7 @@ from stepladder.decision.cells import Cells, make_cells
 from stepladder.decision.comparison import Comparison
 from stepladder.decision.size_laws import SizeLaws
 from stepladder.documents.document import DocumentError
+from stepladder.record.coordinates import CoordinateCheck
 from stepladder.record.learning_rates import Tuning
 from stepladder.record.paths import LadderFolder
 from stepladder.record.tables import read_table
@@ -55,17 +56,15 @@ class Results:
     """laws.json, of a ladder with several budgets."""
     top: TopRung | None = None
     """top.json, of a ladder whose laws size its top rung."""
+    coordinates: CoordinateCheck | None = None
+    """coordinates.json, of a ladder with a parametrization."""
 
     @classmethod
-    def read(
-        cls, folder: Path, sweep: bool = False, several_budgets: bool = False, top: bool = False
-    ) -> Results:
+    def read(cls, folder: Path, ladder: Ladder | None = None) -> Results:
         """Read results/<ladder>/.
 
         Args:
-            sweep: whether the ladder has one.
-            several_budgets: whether some size trains at more than one.
-            top: whether laws size a rung.
+            ladder: says which files there are beside those of every ladder.
 
         Raises:
             FileNotFoundError: a file is missing; all of them are made by the workflow.
@@ -76,7 +75,7 @@ class Results:
         runs = read_table(lies.runs_table, RUN_NAMES, RUN_NUMBERS)
         fits = {axis: AxisFit.read(lies.fit(axis)) for axis in AXES}
         comparison = Comparison.read(lies.comparison)
-        size_laws = SizeLaws.read(lies.size_laws) if several_budgets else None
+        size_laws = SizeLaws.read(lies.size_laws) if ladder and ladder.several_budgets else None
         check_lineage(lies, runs, fits, comparison, size_laws)
         return cls(
             runs=runs.sort_values(["parameters_active_non_embedding", "flops", "id"], kind="stable"),
@@ -84,9 +83,12 @@ class Results:
             fits=fits,
             comparison=comparison,
             manifest=parse(lies.manifest),
-            tuning=Tuning.read(lies.learning_rates) if sweep else None,
+            tuning=Tuning.read(lies.learning_rates) if ladder and ladder.sweep else None,
             size_laws=size_laws,
-            top=TopRung.read(lies.top) if top else None,
+            top=TopRung.read(lies.top) if ladder and ladder.top else None,
+            coordinates=CoordinateCheck.read(lies.coordinates)
+            if ladder and ladder.optimizer.parametrization
+            else None,
         )
 
     @cached_property

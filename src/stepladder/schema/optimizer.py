@@ -23,6 +23,18 @@ class LearningRate(Settings):
     """Variant name to rule, where a sweep showed that the optimum differs."""
 
 
+class Parametrization(Settings):
+    """How initial weights and updates go with size, so that the best rate of a base model serves all."""
+
+    kind: Literal["mup", "completep"]
+    """mup: over width (Yang et al. 2022, arXiv 2203.03466); completep: over width and depth (Dey et al. 2025,
+    arXiv 2505.01618, alpha = 1)."""
+    base_width: Annotated[int, ranges.WIDTH]
+    """d_model of the model whose learning rate, epsilon and weight decay these are."""
+    base_depth: Annotated[int, ranges.DEPTH] = 1
+    """Its layers; for completep."""
+
+
 class OptimizerSettings(Settings):
     """The optimizer and its schedule.
 
@@ -52,6 +64,9 @@ class OptimizerSettings(Settings):
     decay_fraction: float = Field(default=0.2, ge=0, le=1)
     """Share of all steps, at the end (Hägele et al. 2024, arXiv 2405.18392: 10 to 20 %)."""
     decay_shape: Literal["linear", "one_minus_sqrt"] = "one_minus_sqrt"
+    parametrization: Parametrization | None = None
+    """Rates, initial weights, epsilon and decay of each parameter as factors on those of a base model: with
+    it `learning_rate` is that model's, and is meant to be constant. None: one rate for all parameters."""
     trunk: bool = False
     """Train what the budgets of a (variant, rung, seed) have in common once, and branch each off where it
     begins to decay (Hägele et al. 2024). The warmup is then that of the smallest budget for all."""
@@ -72,6 +87,12 @@ class OptimizerSettings(Settings):
             return given
         # A name that is none is refused below, and nothing else should be said to be missing then.
         return COMPLETE.get(name, OLMO).beside(given)
+
+    @model_validator(mode="after")
+    def _parametrized_adam(self) -> OptimizerSettings:
+        if self.parametrization and self.name == "muon":
+            raise ValueError("parametrization is for adamw: set name to adamw, or remove it")
+        return self
 
     @model_validator(mode="after")
     def _schedule_fits(self) -> OptimizerSettings:

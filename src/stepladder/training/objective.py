@@ -17,6 +17,7 @@ from stepladder.models.feed_forward import MixtureOfExperts
 from stepladder.models.transformer import Transformer, initialise
 from stepladder.record.kinds import load
 from stepladder.record.spec import RunSpec
+from stepladder.training.parametrization import scale_initial
 
 
 class Objective(nn.Module):
@@ -31,6 +32,7 @@ class Objective(nn.Module):
             self.heads = self.recipe.build_heads(spec.recipe.options, spec.model)
             # its own draws, so that the model starts as it would without heads
             initialise(self.heads, torch.Generator().manual_seed(spec.seed + 2**32))
+        scale_initial(self, spec.parametrization)
 
     def forward(self, inputs_BTS: Tensor, targets_BTS: Tensor) -> tuple[Tensor, list[Routing]]:
         """Loss of the recipe in nats per token, and the routings of the model's MoE layers.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
-from stepladder.record.spec import OptimizerSpec, ScheduleSpec
+from stepladder.record.spec import OptimizerSpec, ParametrizationSpec, ScheduleSpec
+from stepladder.training.parametrization import factors
 
 
 def learning_rate_multiplier(step: int, total_steps: int, schedule: ScheduleSpec) -> float:
@@ -25,22 +27,39 @@ def learning_rate_multiplier(step: int, total_steps: int, schedule: ScheduleSpec
     return min(rising, schedule.final + (1 - schedule.final) * falling)
 
 
-def sort_parameters(model: nn.Module, muon: bool) -> tuple[dict[str, nn.Parameter], ...]:
-    """Parameters by how they are updated: by Muon, by AdamW with decay, by AdamW without.
+class Group(NamedTuple):
+    """Parameters that are updated alike, and how: factors are on the optimizer's own numbers."""
+
+    parameters: dict[str, nn.Parameter]
+    decays: bool
+    rate: float = 1.0
+    epsilon: float = 1.0
+
+
+def sort_parameters(
+    model: nn.Module, muon: bool, parametrization: ParametrizationSpec | None = None
+) -> tuple[Group, ...]:
+    """Parameters by how they are updated: by Muon, by AdamW with decay, by AdamW without; the last two also
+    by the factors of their parametrization.
 
     Matrices decay; embeddings, tied or not, norm gains and other vectors do not. Muon takes the matrices
     of layers: not the head, nor routers, whose rows are classes.
     """
-    groups: tuple[dict[str, nn.Parameter], ...] = ({}, {}, {})
+    matrices: dict[str, nn.Parameter] = {}
+    groups: dict[tuple[bool, float, float], dict[str, nn.Parameter]] = {
+        (True, 1.0, 1.0): {},
+        (False, 1.0, 1.0): {},
+    }
     for name, parameter in model.named_parameters():
         last = name.rsplit(".", 1)[-1]
-        if parameter.ndim < 2 or last == "embedding":
-            groups[2][name] = parameter
-        elif muon and last not in ("unembedding", "router"):
-            groups[0][name] = parameter
+        decays = parameter.ndim > 1 and last != "embedding"
+        if muon and decays and last not in ("unembedding", "router"):
+            matrices[name] = parameter
         else:
-            groups[1][name] = parameter
-    return groups
+            found = factors(name, parameter.ndim, parametrization)
+            groups.setdefault((decays, found.rate, found.epsilon), {})[name] = parameter
+    adam = [Group(members, *key) for key, members in groups.items()]
+    return (Group(matrices, True), *sorted(adam, key=lambda group: not group.decays))
 
 
 class Optimizer:
@@ -53,7 +72,11 @@ class Optimizer:
     """
 
     def __init__(
-        self, model: nn.Module, spec: OptimizerSpec, sum_over_shards: Callable[[Tensor], Tensor] | None = None
+        self,
+        model: nn.Module,
+        spec: OptimizerSpec,
+        sum_over_shards: Callable[[Tensor], Tensor] | None = None,
+        parametrization: ParametrizationSpec | None = None,
     ) -> None:
         """Take over the model's parameters.
 
@@ -64,8 +87,8 @@ class Optimizer:
             ValueError: Muon with a sharded model: it needs whole matrices.
         """
         self.spec = spec
-        self.groups = sort_parameters(model, spec.name == "muon")
-        self.parameters = self.groups[0] | self.groups[1] | self.groups[2]
+        self.groups = sort_parameters(model, spec.name == "muon", parametrization)
+        self.parameters = {name: p for group in self.groups for name, p in group.parameters.items()}
         self._sum_over_shards = sum_over_shards
         if sum_over_shards is not None and spec.name == "muon":
             raise ValueError(
@@ -76,7 +99,7 @@ class Optimizer:
             self.gradient = torch.zeros_like(self.flat)
             self.weights, self.gradients = self._by_group(self.flat), self._by_group(self.gradient)
         else:
-            self.weights = [[_local(p.data) for p in group.values()] for group in self.groups]
+            self.weights = [[_local(p.data) for p in group.parameters.values()] for group in self.groups]
             self.gradients = [[torch.zeros_like(t) for t in group] for group in self.weights]
         # torch.optim.AdamW's functional form, because the class would update each parameter by itself
         self.moments = {
@@ -84,7 +107,7 @@ class Optimizer:
             for name in ("exp_avg", "exp_avg_sq")
         }
         self.counts = [[torch.zeros((), device=t.device) for t in group] for group in self.weights[1:]]
-        self.momentum = torch.zeros_like(self.weights[0][0]) if self.groups[0] else None
+        self.momentum = torch.zeros_like(self.weights[0][0]) if self.groups[0].parameters else None
         self.muon = None if self.momentum is None else self._build_muon(self.momentum)
 
     def _flatten(self) -> Tensor:
@@ -96,7 +119,7 @@ class Optimizer:
 
     def _by_group(self, flat: Tensor) -> list[list[Tensor]]:
         """The part of a flat tensor that is each group's; none where the group is empty."""
-        sizes = [sum(p.numel() for p in group.values()) for group in self.groups]
+        sizes = [sum(p.numel() for p in group.parameters.values()) for group in self.groups]
         return [[part] if part.numel() else [] for part in flat.split(sizes)]
 
     @torch.no_grad()
@@ -107,7 +130,7 @@ class Optimizer:
             torch.cat([g.reshape(-1) for g in grads], out=self.gradient)
         else:
             shards = iter(grads)
-            self.gradients = [[_local(next(shards)) for _ in group] for group in self.groups]
+            self.gradients = [[_local(next(shards)) for _ in group.parameters] for group in self.groups]
         self.forget()
 
     def forget(self) -> None:
@@ -128,27 +151,27 @@ class Optimizer:
         norm = self.norm()
         found_inf = torch.isfinite(norm).logical_not_().to(torch.float32)
         scale = (self.spec.clip_norm / (norm + 1e-6)).clamp_(max=1.0)
-        for group in self.gradients:
-            if group:
-                torch._foreach_mul_(group, scale)
+        for tensors in self.gradients:
+            if tensors:
+                torch._foreach_mul_(tensors, scale)
         if self.muon is not None:
             self._step_muon(learning_rate, found_inf)
-        for group, decay in enumerate((self.spec.weight_decay, 0.0)):
-            if self.weights[group + 1]:
+        for number, group in enumerate(self.groups[1:]):
+            if self.weights[number + 1]:
                 adamw(
-                    self.weights[group + 1],
-                    self.gradients[group + 1],
-                    self.moments["exp_avg"][group],
-                    self.moments["exp_avg_sq"][group],
+                    self.weights[number + 1],
+                    self.gradients[number + 1],
+                    self.moments["exp_avg"][number],
+                    self.moments["exp_avg_sq"][number],
                     max_exp_avg_sqs=[],
-                    state_steps=self.counts[group],
+                    state_steps=self.counts[number],
                     fused=True,
                     amsgrad=False,
                     beta1=self.spec.beta1,
                     beta2=self.spec.beta2,
-                    lr=learning_rate,
-                    weight_decay=decay,
-                    eps=self.spec.epsilon,
+                    lr=learning_rate * group.rate,
+                    weight_decay=self.spec.weight_decay / group.rate if group.decays else 0.0,
+                    eps=self.spec.epsilon * group.epsilon,
                     maximize=False,
                     found_inf=found_inf,
                 )
@@ -171,9 +194,9 @@ class Optimizer:
 
     def _split_group(self, flat: Tensor) -> list[Tensor]:
         """The single matrices of the first group: gate and up apart, each expert by itself."""
-        views = self._cut(flat, self.groups[0])
+        views = self._cut(flat, self.groups[0].parameters)
         matrices = []
-        for name, parameter in self.groups[0].items():
+        for name, parameter in self.groups[0].parameters.items():
             halves = 2 if name.endswith("gate_up") else 1
             view = views[name].view(-1, halves, parameter.shape[-2] // halves, parameter.shape[-1])
             matrices += list(view.flatten(0, 1))
@@ -192,11 +215,11 @@ class Optimizer:
         """Moments per parameter as `<parameter>.exp_avg` and so on, and the number of updates."""
         state = {"updates": self.counts[-1][0]}
         for moment, groups in self.moments.items():
-            for names, tensors in zip(self.groups[1:], groups, strict=True):
-                views = self._views(names, tensors)
+            for group, tensors in zip(self.groups[1:], groups, strict=True):
+                views = self._views(group.parameters, tensors)
                 state |= {f"{name}.{moment}": view for name, view in views.items()}
         if self.momentum is not None:
-            views = self._views(self.groups[0], [self.momentum])
+            views = self._views(self.groups[0].parameters, [self.momentum])
             state |= {f"{name}.momentum": view for name, view in views.items()}
         return state
 

@@ -81,9 +81,8 @@ class Trainer:
         self.loads = Loads(ranks.mean_)
         if compiled:
             compile_layers(self.objective, spec.precision)
-        self.optimizer = Optimizer(
-            self.objective, spec.optimizer, shard(self.objective, sharding, device, spec.precision)
-        )
+        shards = shard(self.objective, sharding, device, spec.precision)
+        self.optimizer = Optimizer(self.objective, spec.optimizer, shards, spec.parametrization)
 
     @property
     def model(self) -> Transformer:
