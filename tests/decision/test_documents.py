@@ -129,7 +129,11 @@ def test_records_made_before_documents_had_a_version_hold():
 
 @pytest.mark.parametrize("document", [AxisFit, Comparison, LawFit, SizeLaws, TopRung, CoordinateCheck])
 def test_every_field_is_described_where_users_look(document):
-    places = {LawFit: ["laws.md"], SizeLaws: ["analysis.md", "laws.md"], CoordinateCheck: ["training.md"]}.get(document, ["analysis.md"])
+    places = {
+        LawFit: ["laws.md"],
+        SizeLaws: ["analysis.md", "laws.md"],
+        CoordinateCheck: ["training.md"],
+    }.get(document, ["analysis.md"])
     told = "".join((DOCS / name).read_text() for name in places)
     missing = sorted(name for name in fields_of(document) if not re.search(rf"\b{name}\b", told))
     assert not missing, "say in docs/ what these fields are"
