@@ -266,7 +266,7 @@ def test_the_plan_has_the_numbers(edit):
 def test_the_documented_rules_are_rules(edit):
     """The example of docs/ladders.md that has one of each."""
     blocks = re.findall(r"```yaml\noptimizer:\n(.*?)```", DOCS.read_text(), re.DOTALL)
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     for block in blocks:
         ladder = load_ladder(edit((RATE + BATCH, block)))
         assert not ladder.optimizer.replaced or ladder.optimizer.replaced == ("weight_decay",)

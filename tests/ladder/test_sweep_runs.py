@@ -1,12 +1,16 @@
 """A sweep within a ladder: which runs it takes, which wait for it, and what their specs become."""
 
+from pathlib import Path
+
 import pytest
 
 from stepladder.ladder.climb import Climb, LadderError
 from stepladder.ladder.sweep import quantity, quantity_name, read_rates
+from stepladder.ladder.trunk import prefix
 from stepladder.record.learning_rates import RungRate, Tuning
 from stepladder.schema.accelerators import accelerators
 
+HARDWARE = Path(__file__).parents[2] / "configs" / "hardware.yaml"
 SWEEP = "sweep:\n  rungs: [d2]\n  learning_rate_factors: [0.5, 1, 2]\nshape:"
 
 
@@ -29,12 +33,12 @@ def tuned(climb, tmp_path, monkeypatch):
     return found
 
 
-def write_rates(climb, factor=1.5, made_from=None):
+def write_rates(climb, factor=1.5, made_from=None, budgets=("1x",)):
     rows = [
         RungRate(
             variant=variant,
             rung=rung,
-            budget="1x",
+            budget=budget,
             quantity=32.0,
             rule_rate=0.01,
             ruled_rate=0.01,
@@ -48,6 +52,7 @@ def write_rates(climb, factor=1.5, made_from=None):
         )
         for variant in climb.ladder.variants
         for rung in ("d2", "d3")
+        for budget in budgets
     ]
     tuning = Tuning(
         made_from=made_from or climb.sweep_digest,
@@ -216,3 +221,37 @@ def test_a_predicted_rate_out_of_range_is_not_trained(tuned):
         LadderError, match=r"learning_rates.json predicts: factor on the ruled rate comes to 1e-09"
     ):
         tuned.spec("dense-tst/d3/1x/seed0")
+
+
+TRUNK = ("optimizer:", "optimizer:\n  trunk: true")
+BUDGETS = ("budgets: [1]", "budgets: [1, 2]")
+
+
+def test_a_trunk_trains_at_the_predicted_rate(climb, tmp_path, monkeypatch):
+    """Segments wait as their branches do, and are the beginning of each of them."""
+    monkeypatch.chdir(tmp_path)
+    found = climb(TRUNK, BUDGETS)
+    waiting = [name for name in found.trunks.segments if name in found.tuned]
+    assert {found.trunks.segments[name].spec.rung for name in waiting} == {"d3"}
+    with pytest.raises(FileNotFoundError):
+        found.spec(waiting[0])
+    write_rates(found, budgets=("1x", "2x"))
+    for name in waiting:
+        segment = found.spec(name)
+        ruled = found.trunks.segments[name].spec
+        assert segment.optimizer.learning_rate == pytest.approx(1.5 * ruled.optimizer.learning_rate)
+        assert segment.id == ruled.id and segment.schedule == ruled.schedule
+        for run in found.trunks.branches(name):
+            assert prefix(found.spec(run), segment.recipe.steps) == segment
+    swept = [run.spec for run in found.sweep.values()]
+    assert all("/lr" in spec.id for spec in swept), "no run of the sweep is a branch"
+    assert not {spec.id for spec in swept} & set(found.runs)
+    plan = found.price(accelerators(HARDWARE))
+    assert all(run.spec_sha256 is None for run in plan.runs if run.trunk and run.rung == "d3")
+
+
+def test_rates_that_go_with_the_budget_do_not_go_with_a_trunk(climb):
+    rule = "{rule: power, of: d_model, at: 32, value: 1e-2, exponent: -1}"
+    by_tokens = (rule, "{rule: power, of: d, at: 1e6, value: 1e-2, exponent: -0.1}")
+    with pytest.raises(LadderError, match="go with d, which is another at each budget"):
+        climb(TRUNK, BUDGETS, by_tokens)

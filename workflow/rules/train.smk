@@ -72,6 +72,7 @@ rule trunk:
     input:
         manifest=f"{RESULTS}/data/manifest.json",
         machine=MACHINE,
+        rates=lambda wildcards: learning_rates(wildcards.run),
         fork=lambda wildcards: fork(wildcards.run),
     output:
         result=f"{RESULTS}/trunks/{{run}}/result.json",

@@ -19,6 +19,7 @@ from stepladder.ladder.read import LadderError
 from stepladder.ladder.resolved import check_run
 from stepladder.ladder.sweep import (
     SweepRun,
+    check_trunk,
     read_rates,
     sweep_digest,
     sweep_runs,
@@ -26,7 +27,7 @@ from stepladder.ladder.sweep import (
     with_rate,
 )
 from stepladder.ladder.top import at_depth, read_depth, top_digest
-from stepladder.ladder.trunk import Trunks, find_trunks
+from stepladder.ladder.trunk import Trunks, find_trunks, prefix
 from stepladder.record.cost import training_flops
 from stepladder.record.fingerprint import analysis_fingerprint, preparation_fingerprint
 from stepladder.record.gates import GateRecord, runs_left
@@ -68,6 +69,7 @@ class Climb:
         """
         path = find_ladder(str(name))
         ladder = load_ladder(path)
+        check_trunk(ladder, path)
         runs, sweep = expand(ladder, path), sweep_runs(ladder, path)
         try:
             check_ids(runs, [run.spec for run in sweep])
@@ -102,9 +104,10 @@ class Climb:
 
     @cached_property
     def tuned(self) -> frozenset[str]:
-        """Runs whose learning rate the sweep predicts."""
+        """Runs and segments of trunks whose learning rate the sweep predicts."""
         rungs = {rung.label for rung in self.ladder.rungs if takes_predicted_rate(self.ladder, rung)}
-        return frozenset(name for name, run in self.runs.items() if run.rung in rungs)
+        jobs = self.runs | {name: segment.spec for name, segment in self.trunks.segments.items()}
+        return frozenset(name for name, run in jobs.items() if run.rung in rungs)
 
     @cached_property
     def topped(self) -> frozenset[str]:
@@ -144,6 +147,8 @@ class Climb:
         spec = self.every_job[run]
         if run not in self.tuned:
             return spec
+        if run in self.trunks.segments:
+            return prefix(self.spec(self.trunks.branches(run)[0]), spec.recipe.steps)
         rates = read_rates(self.learning_rates, self.sweep_digest)
         final = with_rate(self.ladder, spec, rates[spec.variant, spec.rung, spec.budget])
         try:

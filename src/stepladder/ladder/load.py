@@ -133,9 +133,6 @@ def _of_whole(source: Source, ladder: Ladder) -> list[str]:
             complain(("sweep", "rungs", i), f"no such rung; this ladder has: {listed(labels)}")
         if name in swept[:i]:
             complain(("sweep", "rungs", i), "a rung is swept once: remove the repetition")
-    if ladder.optimizer.trunk and ladder.sweep:
-        message = "a trunk has one learning rate: remove this section, or set optimizer.trunk to false"
-        complain(("sweep",), message)
     for message in _top_problems(ladder):
         complain(("design",), message)
     for name in ladder.optimizer.learning_rate.by_variant:
@@ -161,7 +158,7 @@ def _of_whole(source: Source, ladder: Ladder) -> list[str]:
         complain(
             ("analysis", "verdict", "minimal_rungs"),
             f"nothing could be promoted: {rule.minimal_rungs} {what} are asked for, and the ladder has "
-            f"{places}; add some, or ask for fewer",
+            f"{places}; add {what}, or ask for fewer",
         )
     for i, message in _gate_problems(ladder):
         complain(("analysis", "gates", i, "after"), message)

@@ -73,7 +73,8 @@ def sweep_runs(ladder: Ladder, path: Path) -> list[SweepRun]:
 
 
 def _narrow(ladder: Ladder, sweep: Sweep, rung: Rung, architecture: str, recipe: str) -> Ladder:
-    """The ladder of one rung and one variant, with the sweep's budget and seeds."""
+    """The ladder of one rung and one variant, with the sweep's budget and seeds, and no trunk: runs of
+    different rates have no step in common."""
     axes = {
         "budgets": (sweep.budget if sweep.budget is not None else ladder.budgets[0],),
         "seeds": sweep.seeds or ladder.seeds,
@@ -83,6 +84,7 @@ def _narrow(ladder: Ladder, sweep: Sweep, rung: Rung, architecture: str, recipe:
             "rungs": (rung.model_copy(update=axes),),
             "architectures": {architecture: ladder.architectures[architecture]},
             "recipes": {recipe: ladder.recipes[recipe]},
+            "optimizer": ladder.optimizer.model_copy(update={"trunk": False}),
         }
     )
 
@@ -105,8 +107,8 @@ def _at_batch(
         head = f"{spec.variant}/{spec.rung}/{spec.budget}/"
         if batch_factor != 1:
             name = f"lr{factor:g}-batch{batch_factor:g}/"
-        elif factor != 1 or takes_predicted_rate(ladder, rung):
-            name = f"lr{factor:g}/"
+        elif factor != 1 or takes_predicted_rate(ladder, rung) or ladder.optimizer.trunk:
+            name = f"lr{factor:g}/"  # a branch has another warmup
         else:
             name = ""  # the ladder's own run
         spec = spec.model_copy(update={"id": f"{head}{name}seed{spec.seed}"})
@@ -137,6 +139,21 @@ def quantity_name(ladder: Ladder) -> Literal["n", "d", "c", "d_model"]:
         case DelphiRate():
             return "d"
     return "n"
+
+
+def check_trunk(ladder: Ladder, path: Path) -> None:
+    """A trunk has one rate for all budgets, so the sweep's rates must not go with the budget.
+
+    Raises:
+        LadderError: they would.
+    """
+    name = quantity_name(ladder)
+    if ladder.sweep and ladder.sweep.apply != "none" and ladder.optimizer.trunk and name in ("d", "c"):
+        message = (
+            f"rates that the sweep predicts go with {name}, which is another at each budget, and a trunk has "
+            "one rate: use a rule of n or d_model, set sweep.apply to none, or optimizer.trunk to false"
+        )
+        raise error_at(path, ("sweep",), message)
 
 
 def quantity(spec: RunSpec, name: str) -> float:
@@ -207,10 +224,11 @@ def with_rate(ladder: Ladder, spec: RunSpec, factor: float) -> RunSpec:
     """The spec at `factor` times its ruled learning rate, with what follows from the rate: a weight decay of
     constant timescale, a last rate as a share of the peak."""
     rate, scale = spec.optimizer.learning_rate * factor, size_of(spec)
+    final = resolve_schedule(ladder.optimizer, scale, rate, spec.recipe.steps).final
     return spec.model_copy(
         update={
             "optimizer": resolve_optimizer(ladder.optimizer, scale, rate),
-            "schedule": resolve_schedule(ladder.optimizer, scale, rate, spec.recipe.steps),
+            "schedule": spec.schedule.model_copy(update={"final": final}),
             "learning_rate_factor": factor,
         }
     )

@@ -42,6 +42,14 @@ class Trunks:
         start = self.segments[name].start if name in self.segments else self.parents.get(name)
         return None if start is None else self.segments[start].spec
 
+    def branches(self, segment: str) -> list[str]:
+        """Runs that go through the end of a segment."""
+        through = {segment}
+        for name, other in self.segments.items():  # from the foot upwards
+            if other.start in through:
+                through.add(name)
+        return [run for run, parent in self.parents.items() if parent in through]
+
     def flops_trained(self, spec: RunSpec) -> float:
         """Model FLOPs of the steps that a run or a segment trains itself."""
         parent = self.parent(spec.id)

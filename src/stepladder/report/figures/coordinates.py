@@ -30,6 +30,7 @@ def coordinates_figure(found: CoordinateCheck) -> Figure:
                 )
                 panel.plot(x, [row.after for _, row in rows], color=colour, marker="o", markersize=4)
             log_axis(panel, "x", *padded(sizes, 0.08))
+            panel.set_xticks(sorted(set(sizes)), [str(size) for size in sorted(set(sizes))])
             panel.set_xlabel(LABELS[axis])
             panel.set_ylim(0, 1.15 * max(row.after for row in found.rows))
         grid[0, 0].set_ylabel("Root mean square of activations")
