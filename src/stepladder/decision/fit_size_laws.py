@@ -146,7 +146,7 @@ def fit_size_laws(runs: pd.DataFrame, config: AnalysisConfig) -> SizeLaws:
         overtraining=_without_draws(found.joint["overtraining"]),
         isoflop=found.profiles,
         optima=optima,
-        forecasts=tuple(_forecasts(table, config)),
+        forecasts=tuple(_forecasts(table, config, found)),
         gains=tuple(_gains(cells, config, surfaces, [*budgets[-1:], *beyond])),
         warnings=(*_warnings(found), *_apart(optima)),
     )
@@ -189,7 +189,8 @@ def fit_joint(table: pd.DataFrame, name: JointName, config: AnalysisConfig, draw
     try:
         return JointLaws(fit=fit_table(table, LAWS[name](), options), reason=None)
     except ValueError as error:
-        return JointLaws(fit=None, reason=str(error))
+        told = str(error).replace("--pin E=1.7", "analysis.floor: 1.7").replace("--share E", "floor: shared")
+        return JointLaws(fit=None, reason=told)
 
 
 def _profiles(table: pd.DataFrame, config: AnalysisConfig, draws: int, targets: Sequence[float]) -> Profiles:
@@ -249,8 +250,9 @@ def _estimate(values: Array, confidence: float) -> Estimate:
     return Estimate(value=finite(values[0]), interval=interval)
 
 
-def _forecasts(table: pd.DataFrame, config: AnalysisConfig) -> Iterator[Forecast]:
-    """Of the largest budget with a profile, or where there are none of the largest rung."""
+def _forecasts(table: pd.DataFrame, config: AnalysisConfig, found: Fitted) -> Iterator[Forecast]:
+    """Of the largest budget with a profile, or where there are none of the largest rung, by the laws that
+    there are of all runs."""
     labels = profile_budgets(table)
     column = "budget" if labels else "rung"
     there = table[table["budget"].isin(labels)] if labels else table
@@ -261,10 +263,13 @@ def _forecasts(table: pd.DataFrame, config: AnalysisConfig) -> Iterator[Forecast
         return
     fitted = _fit(rest, config, 0, [float(held["flops"].mean())])
     for name, laws in fitted.joint.items():
+        if found.joint[name].fit is None:
+            continue
         for variant, mine in held.groupby("variant", sort=False):
             yield _loss_forecast(str(variant), name, laws, mine)
     for variant, mine in held.groupby("variant", sort=False):
-        if labels and (profiles := fitted.profiles.get(str(variant))) is not None:
+        profiles = fitted.profiles.get(str(variant))
+        if profiles is not None and found.profiles[str(variant)].fit is not None:
             yield _size_forecast(str(variant), profiles, mine)
 
 
