@@ -96,3 +96,22 @@ def test_a_seed_with_too_few_sizes_is_refused() -> None:
         ValueError, match=r"dense-baseline at 1e17flops, seed 1: 2 sizes near the lowest loss"
     ):
         make_cells(few)
+
+
+@pytest.mark.parametrize(
+    ("missing", "said"),
+    [
+        ("tokens", "the table has no tokens: name the columns"),
+        ("flops", "the table has no flops: name the columns"),
+    ],
+)
+def test_profiles_without_sizes_or_costs_are_refused(missing: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        make_cells(grid_table({"dense-baseline": 1.0}).drop(columns=missing))
+
+
+def test_costs_are_not_taken_for_sizes() -> None:
+    """A table of other tools without parameters has its cost in their place."""
+    runs = grid_table({"dense-baseline": 1.0})
+    with pytest.raises(ValueError, match="its rungs have 1 different parameters, and a profile needs 3"):
+        make_cells(runs.assign(parameters_active_non_embedding=runs["flops"]))

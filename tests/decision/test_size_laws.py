@@ -139,6 +139,23 @@ def test_ways_that_disagree_are_warned_of(exact: SizeLaws) -> None:
     assert any("each outside the other's interval" in text for text in fit_size_laws(bent, CONFIG).warnings)
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"drop": ["tokens"]}, "the table has no tokens: name the columns with --columns tokens=NAME"),
+        ({"size": "flops"}, "the table has no parameters: name the columns"),
+        ({"baseline": "dense-other"}, "no runs of dense-other; there are: dense-baseline, dense-idea"),
+    ],
+)
+def test_what_cannot_be_fitted_is_refused(changes: dict, said: str) -> None:
+    runs = grid_table(GAINS).drop(columns=changes.get("drop", []))
+    if "size" in changes:
+        runs = runs.assign(parameters_active_non_embedding=runs[changes["size"]])
+    config = CONFIG.model_copy(update={"baseline": changes.get("baseline", "dense-baseline")})
+    with pytest.raises(ValueError, match=said):
+        fit_size_laws(runs, config)
+
+
 def test_a_pinned_or_free_floor_is_kept() -> None:
     pinned = fit_size_laws(grid_table(GAINS), CONFIG.model_copy(update={"floor": 1.75}))
     assert pinned.chinchilla.fit.pinned == {"E": 1.75} and pinned.gains

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from stepladder.ladder.climb import Climb
+from stepladder.ladder.expand import expand
 from stepladder.ladder.hyperparameters import mixed
 from stepladder.ladder.load import load_ladder
 from stepladder.ladder.read import LadderError
@@ -292,3 +293,44 @@ def test_the_documented_rules_are_rules(edit):
 def test_a_sweeps_law_goes_with_what_the_rule_goes_with(edit, default, quantity):
     path = edit((RATE, f"  learning_rate:\n    default: {default}\n"))
     assert quantity_name(load_ladder(path)) == quantity
+
+
+def test_a_rate_that_goes_with_size_is_told_of_beside_a_parametrization(edit):
+    parametrized = ("optimizer:", "optimizer:\n  parametrization: {kind: mup, base_width: 32}")
+    assert any("scales rates with size as well" in told for told in mixed(load_ladder(edit(parametrized))))
+    constant = (
+        "{rule: power, of: d_model, at: 32, value: 1e-2, exponent: -1}",
+        "{rule: constant, value: 1e-2}",
+    )
+    assert not any("parametrization" in told for told in mixed(load_ladder(edit(parametrized, constant))))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            [("optimizer:", "optimizer:\n  name: muon\n  parametrization: {kind: mup, base_width: 32}")],
+            "for adamw",
+        ),
+        (
+            [("optimizer:", "optimizer:\n  parametrization: {kind: sp, base_width: 32}")],
+            "'mup' or 'completep'",
+        ),
+    ],
+)
+def test_what_does_not_go_with_a_parametrization_is_refused(edit, changes, said):
+    with pytest.raises(LadderError, match=said):
+        load_ladder(edit(*changes))
+
+
+def test_a_parametrization_is_of_every_run_and_of_none_without(edit):
+    line = ("optimizer:", "optimizer:\n  parametrization: {kind: completep, base_width: 16, base_depth: 1}")
+    path = edit(line)
+    for run in expand(load_ladder(path), path):
+        assert run.parametrization.width == run.model.d_model / 16
+        assert run.parametrization.depth == run.model.n_layers
+    path = edit()
+    assert all("parametrization" not in run.to_json() for run in expand(load_ladder(path), path))
+    tied = edit(line, ("shape:", "shape:\n  tied_embeddings: true"))
+    with pytest.raises(LadderError, match="parametrization needs a head of its own"):
+        expand(load_ladder(tied), tied)

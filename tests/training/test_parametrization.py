@@ -111,6 +111,12 @@ def test_activations_keep_their_scale_over_width_and_depth() -> None:
     assert [axes.get_xlabel() for axes in figure.axes] == ["Width d_model (features)", "Layers"]
 
 
+def test_large_base_models_are_checked_in_small() -> None:
+    spec = sized(1, None, 5e-4, base_width=64, layers=1)
+    rows = coordinate_check(spec, "mup", 4096, 1, steps=1).rows
+    assert max(row.d_model for row in rows) == 4 * 256
+
+
 def test_without_depth_in_it_they_grow_with_depth() -> None:
     """muP leaves depth alone, and its check says nothing of it; without any, width alone makes them grow."""
     assert {row.axis for row in check("mup").rows} == {"width"}

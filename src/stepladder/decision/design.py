@@ -47,9 +47,10 @@ def designs(climb: Climb, table: Mapping[str, Accelerator], decide: float, hours
     Raises:
         ValueError: nothing fits into the budget, or there is nothing to compare.
     """
-    if climb.ladder.profiles:
+    if climb.ladder.profiles or climb.ladder.design:
         raise ValueError(
-            f"{climb.path}: what is proposed are rungs of one size each, and this ladder has IsoFLOP profiles"
+            f"{climb.path}: what is proposed are rungs of one size and budget each, and this ladder has a "
+            "design or profiles of its own"
         )
     found = [_judged(option, table, decide) for option in affordable(climb, table, hours)]
     if not found:

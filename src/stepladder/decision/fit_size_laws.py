@@ -31,7 +31,7 @@ from stepladder.laws.isoflop import isoflop
 from stepladder.laws.law_fit import LawFit
 from stepladder.laws.numbers import finite, percentile_interval
 from stepladder.laws.table_fit import Options, fit_table, inputs_of
-from stepladder.schema.analysis import AnalysisConfig
+from stepladder.schema.analysis import AXES, AnalysisConfig
 
 DRAWS = 1000
 """Bootstrap draws, at most."""
@@ -125,8 +125,15 @@ def fit_size_laws(runs: pd.DataFrame, config: AnalysisConfig) -> SizeLaws:
 
     Args:
         runs: as in runs.parquet.
+
+    Raises:
+        ValueError: the table does not say sizes, tokens or FLOPs, or has no runs of the baseline.
     """
+    _refuse_columns(runs)
     cells = make_cells(runs)
+    if unknown := {config.baseline, *config.references} - set(cells.variants):
+        there = ", ".join(cells.variants)
+        raise ValueError(f"no runs of {', '.join(sorted(unknown))}; there are: {there}")
     table = cells.made_of.assign(parameters=cells.made_of["parameters_active_non_embedding"])
     target = config.target_flops or one_rung_up(cells)
     budgets = _budgets(table)
@@ -150,6 +157,19 @@ def fit_size_laws(runs: pd.DataFrame, config: AnalysisConfig) -> SizeLaws:
         gains=tuple(_gains(cells, config, surfaces, [*budgets[-1:], *beyond])),
         warnings=(*_warnings(found), *_apart(optima)),
     )
+
+
+def _refuse_columns(runs: pd.DataFrame) -> None:
+    missing = [name for name in ("flops", "tokens") if name not in runs]
+    cost = next((axis.column for axis in AXES.values() if axis.column in runs), None)
+    # what a table of other tools does not say of sizes, its cost stands for
+    if cost is not None and (runs["parameters_active_non_embedding"] == runs[cost]).all():
+        missing.append("parameters")
+    if missing:
+        raise ValueError(
+            f"laws of size and data need flops, parameters and tokens, and the table has no "
+            f"{' and no '.join(missing)}: name the columns with --columns {missing[0]}=NAME"
+        )
 
 
 def _budgets(table: pd.DataFrame) -> list[float]:

@@ -54,6 +54,11 @@ def take_minima(runs: pd.DataFrame) -> Minima:
     budgets = profile_budgets(runs)
     if not budgets:
         return Minima(runs, ())
+    if missing := [name for name in ("flops", "tokens") if name not in runs]:
+        raise ValueError(
+            f"budgets of FLOPs ({', '.join(budgets[:3])}) at several sizes are IsoFLOP profiles, and the "
+            f"table has no {' and no '.join(missing)}: name the columns, or rename the budgets"
+        )
     there = runs["budget"].isin(budgets)
     parts, notes = [runs[~there]], []
     for variant, mine in runs[there].groupby("variant", sort=False):
@@ -67,6 +72,12 @@ def _of_variant(variant: str, runs: pd.DataFrame) -> tuple[list[pd.DataFrame], l
     """The runs that stand for one variant's profiles, and what is said of those that have no lowest point."""
     labels = list(runs.groupby("budget", sort=False)["flops"].mean().sort_values().index)
     each = [Profile.of(_columns(runs[runs["budget"] == label])) for label in labels]
+    for label, profile in zip(labels, each, strict=True):
+        if profile.sizes < LEAST_SIZES:  # rungs differ, and what is taken for their parameters does not
+            raise ValueError(
+                f"{variant} at {label}: its rungs have {profile.sizes} different parameters, and a profile "
+                f"needs {LEAST_SIZES}: say what they are, with --columns parameters=NAME"
+            )
     fitted = Profiles.of(each, log_loss=False)
     seeds = np.unique(runs["seed"])
     lowest = _lowest(fitted, labels, seeds, variant)

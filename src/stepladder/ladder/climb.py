@@ -239,9 +239,8 @@ class Climb:
                 budget_label(Flops(flops=c)) for c in profiles[::-1][: self.ladder.analysis.holdout_rungs]
             ]
             return [name for name, run in self.runs.items() if run.budget in largest]
-        sizes = {run.rung: run.model.n_layers for run in self.runs.values()}
         count = self.ladder.analysis.holdout_rungs
-        held = sorted(sizes, key=sizes.__getitem__)[-count:] if count else []
+        held = self.ladder.ascending[-count:] if count else []
         return [name for name, run in self.runs.items() if run.rung in held]
 
     @cached_property

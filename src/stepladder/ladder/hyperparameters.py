@@ -73,7 +73,7 @@ def mixed(ladder: Ladder) -> tuple[str, ...]:
     replaces, or of which it has a part alone; and what the recipe leaves open."""
     o = ladder.optimizer
     if o.hyperparameters is None:
-        return tuple(_half(*half) for half in o.halves)
+        return (*(_half(*half) for half in o.halves), *_scaled_twice(o))
     name, recipe = o.hyperparameters, COMPLETE[o.hyperparameters]
     own = [f"optimizer.{part}" for part in o.replaced]
     own += [
@@ -90,7 +90,23 @@ def mixed(ladder: Ladder) -> tuple[str, ...]:
             f"Hyperparameters are those of {name} ({recipe.source}) but for {listed(own)}, which the ladder "
             f"sets itself: the rest was tuned with what {'they replace' if len(own) > 1 else 'it replaces'}."
         ]
-    return (*told, *([f"Of {name}: {recipe.caveat}."] if recipe.caveat else []))
+    return (*told, *([f"Of {name}: {recipe.caveat}."] if recipe.caveat else []), *_scaled_twice(o))
+
+
+SMALL = Scale(n=1e6, d=1e9, c=1e16, d_model=64, batch=1e5)
+LARGE = Scale(n=1e8, d=1e9, c=1e16, d_model=640, batch=1e5)
+
+
+def _scaled_twice(o: OptimizerSettings) -> list[str]:
+    """What is wrong with a rate that goes with size beside a parametrization."""
+    rates = [o.learning_rate.default, *o.learning_rate.by_variant.values()]
+    goes = any(rate.learning_rate(SMALL) != rate.learning_rate(LARGE) for rate in rates)
+    if o.parametrization is None or not goes:
+        return []
+    return [
+        f"optimizer.learning_rate goes with size, and optimizer.parametrization ({o.parametrization.kind}) "
+        "scales rates with size as well: give the base model's rate, `rule: constant`."
+    ]
 
 
 def _half(name: str, taken: tuple[str, ...], rest: tuple[str, ...]) -> str:

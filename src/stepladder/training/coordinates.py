@@ -25,6 +25,10 @@ STEPS = 10
 SEQUENCES, POSITIONS, VOCABULARY = 8, 64, 256
 """Of each step; vocabularies are cut to this size, since they do not matter here."""
 
+WIDEST, DEEPEST = 256, 8
+"""Of the base model here, so that the check takes minutes at most: what keeps its scale from a small model on
+does so from a larger one."""
+
 FOLLOWS = 0.7
 """Share of tokens that follow from the one before."""
 
@@ -41,6 +45,7 @@ def coordinate_check(
     Raises:
         ValueError: no head fits into the base model's width.
     """
+    base_width, base_depth = min(base_width, WIDEST), min(base_depth, DEEPEST)
     rows = [
         row
         for axis in ("width", "depth")[: 2 if kind == "completep" else 1]

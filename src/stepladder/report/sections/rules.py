@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from stepladder.display.table import Table, table
 from stepladder.schema.adam import Forgetting, HalfLife, ParameterWarmup, Timescale, TokenWarmup
+from stepladder.schema.budget import budget_label
 from stepladder.schema.ladder import Ladder, Overrides
 from stepladder.schema.rules import ConstantBatch, ConstantRate, PowerBatch, PowerLinesBatch, PowerRate
 from stepladder.schema.scale import Powers
@@ -49,7 +50,8 @@ def _rules(ladder: Ladder) -> list[tuple[str, object]]:
         ("Rungs (depth)", ", ".join(rung.name or str(rung.depth) for rung in ladder.rungs)),
         ("Architectures", ladder.architectures),
         ("Recipes", ladder.recipes),
-        ("Budgets", f"{_inline(ladder.budgets)} × 20 tokens per N, matched in FLOPs"),
+        ("Budgets", _budgets(ladder)),
+        ("Design", ladder.design),
         ("Shape", ladder.shape),
         ("Learning rate", rates.default),
         *((f"Learning rate, {variant}", rule) for variant, rule in rates.by_variant.items()),
@@ -57,6 +59,14 @@ def _rules(ladder: Ladder) -> list[tuple[str, object]]:
         ("Optimizer", rest),
         ("Analysis", ladder.analysis),
     ]
+
+
+def _budgets(ladder: Ladder) -> str:
+    """Every budget of the ladder's, in order of rungs."""
+    every = [budget for rung in ladder.rungs for budget in rung.budgets or ladder.budgets]
+    labels = dict.fromkeys(budget_label(budget) for budget in every)
+    multiples = any(isinstance(budget, float) for budget in every)
+    return ", ".join(labels) + (" (x: times 20 tokens per N)" if multiples else "") + ", matched in FLOPs"
 
 
 def _inline(value: object) -> str:
