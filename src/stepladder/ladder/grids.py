@@ -129,7 +129,7 @@ def _sizes(ladder: Ladder, rungs: Sequence[Rung], most: float, beyond: int) -> I
     )
     architecture, config = part_settings("architectures", name, ladder.architectures[name])
     larger = 0
-    for rung in rungs or (Rung(depth=depth) for depth in range(1, int(ranges.DEPTH.most) + 1)):
+    for rung in rungs or map(_of_depth, _depths()):
         try:
             model = resolve_model(ladder, rung, architecture, config)
         except ValueError:
@@ -142,6 +142,18 @@ def _sizes(ladder: Ladder, rungs: Sequence[Rung], most: float, beyond: int) -> I
         larger += cost > most
         if not rungs and larger > beyond:
             return
+
+
+def _depths() -> Iterator[int]:
+    """Every depth up to 50, from there on at steps of 2 %: nearer ones are one size."""
+    depth = 1
+    while depth in ranges.DEPTH:
+        yield depth
+        depth = max(depth + 1, round(1.02 * depth))
+
+
+def _of_depth(depth: int) -> Rung:
+    return Rung(depth=depth)
 
 
 def _with_top(ladder: Ladder, design: ComputeOptimalTop) -> Ladder:
