@@ -7,7 +7,8 @@ import pytest
 from stepladder.ladder.climb import Climb, LadderError
 from stepladder.ladder.sweep import quantity, quantity_name, read_rates
 from stepladder.ladder.trunk import prefix
-from stepladder.record.learning_rates import RungRate, Tuning
+from stepladder.record.cost import training_flops
+from stepladder.record.learning_rates import BatchChoice, RungRate, Tuning
 from stepladder.schema.accelerators import accelerators
 
 HARDWARE = Path(__file__).parents[2] / "configs" / "hardware.yaml"
@@ -33,7 +34,7 @@ def tuned(climb, tmp_path, monkeypatch):
     return found
 
 
-def write_rates(climb, factor=1.5, made_from=None, budgets=("1x",)):
+def write_rates(climb, factor=1.5, made_from=None, budgets=("1x",), batch=None):
     rows = [
         RungRate(
             variant=variant,
@@ -42,7 +43,7 @@ def write_rates(climb, factor=1.5, made_from=None, budgets=("1x",)):
             quantity=32.0,
             rule_rate=0.01,
             ruled_rate=0.01,
-            applied=rung == "d3",
+            applied=rung == "d3" or batch is not None,
             factor=factor,
             learning_rate=0.01 * factor,
             interval=None,
@@ -63,6 +64,7 @@ def write_rates(climb, factor=1.5, made_from=None, budgets=("1x",)):
         bowls=(),
         law=None,
         rates=tuple(rows),
+        batch=batch and BatchChoice(each=(), fitted=batch, spread=None, applied=batch),
         warnings=(),
         problems=(),
     )
@@ -159,7 +161,7 @@ def test_a_file_of_another_version_is_as_good_as_none(tuned):
 
 
 def test_rates_are_read_for_what_they_are_applied_to(tuned):
-    rates = read_rates(tuned.learning_rates, tuned.sweep_digest)
+    rates = read_rates(tuned.learning_rates, tuned.sweep_digest).factors
     assert set(rates) == {(variant, "d3", "1x") for variant in tuned.ladder.variants}
 
 
@@ -255,3 +257,47 @@ def test_rates_that_go_with_the_budget_do_not_go_with_a_trunk(climb):
     by_tokens = (rule, "{rule: power, of: d, at: 1e6, value: 1e-2, exponent: -0.1}")
     with pytest.raises(LadderError, match="go with d, which is another at each budget"):
         climb(TRUNK, BUDGETS, by_tokens)
+
+
+BATCHES = (
+    "learning_rate_factors: [0.5, 1, 2]",
+    "learning_rate_factors: [0.5, 1, 2]\n  batch_factors: [0.5, 1, 2]\n  apply: all\n  apply_batch: true",
+)
+
+
+def test_every_rung_trains_with_the_batch_that_is_applied(climb, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = climb(BATCHES)
+    assert set(found.tuned) == set(found.runs)
+    write_rates(found, batch=2.0)
+    for name, ruled in found.runs.items():
+        final = found.spec(name)
+        assert final.id == name and final.overrides == ruled.overrides
+        assert final.recipe.phases[-1].sequences == 2 * ruled.recipe.phases[-1].sequences
+        assert final.optimizer.learning_rate == pytest.approx(1.5 * ruled.optimizer.learning_rate)
+        step = training_flops(final.model, final.recipe) / final.recipe.steps
+        gap = training_flops(final.model, final.recipe) - training_flops(ruled.model, ruled.recipe)
+        assert abs(gap) <= step
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ([TRUNK], "a trunk is laid out with the ruled batch"),
+        ([("{depth: 3}", "{depth: 3, set: {batch_sequences: 4}}")], "a rung has a batch of its own"),
+        ([("apply: all", "apply: unswept")], "apply_batch needs apply: all"),
+        ([("batch_factors: [0.5, 1, 2]", "batch_factors: [1, 2]")], "three batch_factors or more"),
+        (
+            [
+                (
+                    "{rule: power, of: d_model, at: 32, value: 1e-2, exponent: -1}",
+                    "{rule: powers, value: 1e-2, of: {batch: {at: 1024, exponent: 0.5}}}",
+                )
+            ],
+            "the rate's rule goes with the batch",
+        ),
+    ],
+)
+def test_what_does_not_go_with_an_applied_batch_is_refused(climb, changes, said):
+    with pytest.raises(LadderError, match=said):
+        climb(BATCHES, *changes)

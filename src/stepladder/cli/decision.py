@@ -373,6 +373,7 @@ def tune(
         climb.ladder.analysis.confidence,
         climb.ladder.sweep.max_uncertainty,
         climb.sweep_digest,
+        climb.ladder.sweep.apply_batch,
     )
     print_tuning(found)
     if found.problems:

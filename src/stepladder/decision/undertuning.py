@@ -25,10 +25,11 @@ def expected_excess(tuning: Tuning) -> dict[str, float]:
 
     Empty where the sweep is no evidence: some variant lacks `CHECKED_RUNGS` optima, or a rate's interval.
     """
+    batch = tuning.batch.applied if tuning.batch else None
     bowls: dict[str, list[SweptBowl]] = {}
     for bowl in tuning.bowls:
         bowls.setdefault(bowl.variant, [])
-        if bowl.batch_factor == 1 and bowl.optimum is not None:
+        if bowl.batch_factor == (batch or 1) and bowl.optimum is not None:
             bowls[bowl.variant].append(bowl)
     if min((len({bowl.rung for bowl in mine}) for mine in bowls.values()), default=0) < CHECKED_RUNGS:
         return {}

@@ -19,11 +19,13 @@ from stepladder.ladder.read import LadderError
 from stepladder.ladder.resolved import check_run
 from stepladder.ladder.sweep import (
     SweepRun,
+    check_batch,
     check_trunk,
     read_rates,
     sweep_digest,
     sweep_runs,
     takes_predicted_rate,
+    with_batch,
     with_rate,
 )
 from stepladder.ladder.top import at_depth, read_depth, top_digest
@@ -70,6 +72,7 @@ class Climb:
         path = find_ladder(str(name))
         ladder = load_ladder(path)
         check_trunk(ladder, path)
+        check_batch(ladder, path)
         runs, sweep = expand(ladder, path), sweep_runs(ladder, path)
         try:
             check_ids(runs, [run.spec for run in sweep])
@@ -150,7 +153,8 @@ class Climb:
         if run in self.trunks.segments:
             return prefix(self.spec(self.trunks.branches(run)[0]), spec.recipe.steps)
         rates = read_rates(self.learning_rates, self.sweep_digest)
-        final = with_rate(self.ladder, spec, rates[spec.variant, spec.rung, spec.budget])
+        factor = rates.factors[spec.variant, spec.rung, spec.budget]
+        final = with_rate(self.ladder, with_batch(self.ladder, spec, rates.batch, self.path), factor)
         try:
             check_run(final)
         except ValueError as error:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import product
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from stepladder.documents.document import DocumentError
 from stepladder.ladder.expand import TOKENS_PER_PARAMETER, expand
@@ -28,8 +28,14 @@ from stepladder.schema.rules import DeepSeekRate, DelphiRate, PowerRate
 from stepladder.schema.scale import Powers, Scale
 from stepladder.schema.sweep import Sweep
 
-Rates = dict[tuple[str, str, str], float]
-"""(variant, rung, budget) to the factor on the ruled rate."""
+
+class Rates(NamedTuple):
+    """What the sweep's runs taught."""
+
+    factors: dict[tuple[str, str, str], float]
+    """(variant, rung, budget) to the factor on the ruled rate."""
+    batch: float
+    """Factor on the ruled batch; 1 unless the sweep applies another."""
 
 
 @dataclass(frozen=True)
@@ -141,6 +147,48 @@ def quantity_name(ladder: Ladder) -> Literal["n", "d", "c", "d_model"]:
     return "n"
 
 
+def with_batch(ladder: Ladder, spec: RunSpec, factor: float, path: Path) -> RunSpec:
+    """The spec at `factor` times its ruled batch, with all that follows from it but the learning rate: steps,
+    warmup, beta2 and so on.
+
+    Raises:
+        LadderError: the recipe or the batch is impossible.
+    """
+    if factor == 1:
+        return spec
+    (rung,) = (rung for rung in ladder.rungs if rung.label == spec.rung)
+    sequences = max(1, round(factor * spec.recipe.phases[-1].sequences))
+    own = rung.set.model_copy(update={"batch_sequences": sequences})
+    alone = ladder.model_copy(update={"rungs": (rung.model_copy(update={"set": own}),)})
+    (found,) = (run for run in expand(alone, path, ("sweep",)) if run.id == spec.id)
+    return found.model_copy(update={"overrides": spec.overrides})
+
+
+def check_batch(ladder: Ladder, path: Path) -> None:
+    """A batch that the sweep applies must leave the ruled rate alone, which its rates are factors on.
+
+    Raises:
+        LadderError: it does not, or rungs and trunks have batches of their own.
+    """
+    if not (ladder.sweep and ladder.sweep.apply_batch):
+        return
+    rates = ladder.optimizer.learning_rate
+    one, other = (Scale(n=1e6, d=1e9, c=1e16, d_model=64, batch=batch) for batch in (1e5, 2e5))
+    if any(
+        r.learning_rate(one) != r.learning_rate(other) for r in (rates.default, *rates.by_variant.values())
+    ):
+        message = (
+            "the rate's rule goes with the batch: give one that does not, as the sweep finds both together"
+        )
+    elif ladder.optimizer.trunk:
+        message = "a trunk is laid out with the ruled batch: set optimizer.trunk to false, or apply_batch"
+    elif any(rung.set.batch_sequences for rung in ladder.rungs):
+        message = "a rung has a batch of its own (set.batch_sequences): remove it, or apply_batch"
+    else:
+        return
+    raise error_at(path, ("sweep", "apply_batch"), message)
+
+
 def check_trunk(ladder: Ladder, path: Path) -> None:
     """A trunk has one rate for all budgets, so the sweep's rates must not go with the budget.
 
@@ -208,11 +256,11 @@ def _read_rates(path: Path, _mtime_ns: int, _size: int) -> tuple[str, Rates]:
     try:
         found = Tuning.read(path)
     except DocumentError:
-        return "", {}  # of another version: made from nothing that is known
+        return "", Rates({}, 1.0)  # of another version: made from nothing that is known
     rows = [row for row in found.rates if row.applied]
-    return found.made_from, {
-        (row.variant, row.rung, row.budget): row.factor for row in rows if row.factor is not None
-    }
+    factors = {(row.variant, row.rung, row.budget): row.factor for row in rows if row.factor is not None}
+    applied = found.batch.applied if found.batch is not None else None
+    return found.made_from, Rates(factors, applied or 1.0)
 
 
 def _not_there(path: Path) -> FileNotFoundError:

@@ -163,6 +163,32 @@ class RungRate(Part):
     """None at budgets that were not swept."""
 
 
+class BestBatch(Part):
+    """Where the lowest losses of a variant and rung are lowest over the batch."""
+
+    variant: str
+    """architecture-recipe."""
+    rung: str
+    """Label of the rung."""
+    factor: float | None
+    """On the ruled batch; None where it is not inside the sweep."""
+    reason: str | None
+    """Why not, and what to add."""
+
+
+class BatchChoice(Part):
+    """One factor on the ruled batch for the whole ladder."""
+
+    each: tuple[BestBatch, ...]
+    """Of every variant and rung that was swept."""
+    fitted: float | None
+    """Geometric mean of them; None where one has none."""
+    spread: float | None
+    """Standard deviation of the single ones, as a factor; None for one."""
+    applied: float | None
+    """The tried factor nearest to `fitted`."""
+
+
 class Tuning(Document):
     """What a ladder's sweep found: learning_rates.json."""
 
@@ -186,5 +212,7 @@ class Tuning(Document):
     """Of every variant, rung and budget of the ladder."""
     warnings: tuple[str, ...]
     """Bowls without an optimum."""
+    batch: BatchChoice | None = None
+    """None unless the sweep is to apply a batch."""
     problems: tuple[str, ...]
     """What forbids to train at the rates; empty in a file that the workflow wrote."""

@@ -22,6 +22,7 @@ from stepladder.record.learning_rates import (
     SweptBowl,
     Tuning,
 )
+from stepladder.tuning.batch import choose_batch, problems
 from stepladder.tuning.law import METHODS, OptimumLaw, fit_law
 from stepladder.tuning.swept import Swept, fit_bowls
 
@@ -36,6 +37,7 @@ def tune(
     confidence: float,
     max_uncertainty: float,
     made_from: str = "",
+    apply_batch: bool = False,
 ) -> Tuning:
     """From the runs of a sweep to learning rates.
 
@@ -47,6 +49,7 @@ def tune(
         confidence: coverage of the intervals.
         max_uncertainty: factor that the interval of an applied rate may reach from it.
         made_from: digest of the sweep.
+        apply_batch: whether the ladder is to train with the batch that is found best: rates are of that one.
 
     Returns:
         The document; its `problems` list what forbids to train at the predicted rates.
@@ -55,7 +58,9 @@ def tune(
         ValueError: a bowl lacks runs.
     """
     swept = fit_bowls(runs, confidence)
-    ruled = [one for one in swept if one.batch_factor == 1]
+    choice = choose_batch(swept) if apply_batch else None
+    batch = choice.applied if choice is not None and choice.applied is not None else 1.0
+    ruled = [one for one in swept if one.batch_factor == batch]
     usable = [one for one in ruled if one.optimum]
     law = fit_law(usable, confidence)
     budget = swept[0].budget
@@ -70,7 +75,8 @@ def tune(
         law=law and _law(law, ruled, rates, budget),
         rates=tuple(rates),
         warnings=tuple(_refused(one) for one in swept if one.reason),
-        problems=tuple(_problems(ruled, rates, max_uncertainty)),
+        batch=choice,
+        problems=(*(problems(choice) if choice else ()), *_problems(ruled, rates, max_uncertainty)),
     )
 
 

@@ -26,7 +26,7 @@ from stepladder.report.sections.size_laws import gains_table as size_gains_table
 from stepladder.report.sections.size_laws import laws_table as laws_table_of
 from stepladder.report.sections.size_laws import optima_table as optima_table_of
 from stepladder.report.sections.top import top_sentence
-from stepladder.report.sections.tuning import law_sentences, optima_table, rates_table
+from stepladder.report.sections.tuning import batch_sentences, law_sentences, optima_table, rates_table
 from stepladder.report.sections.verdict import equivalence_table, trend_sentences
 
 
@@ -86,4 +86,4 @@ def print_next(found: NextRuns, rows: int = 12) -> None:
 def print_tuning(found: Tuning) -> None:
     """Every bowl's optimum, then the rate of every rung, then what to know."""
     show(optima_table(found), rates_table(found), *map(plain, law_sentences(found)))
-    show(*map(warn, found.warnings))
+    show(*map(plain, batch_sentences(found)), *map(warn, found.warnings))

@@ -27,7 +27,12 @@ def sweep_context(tuning: Tuning, plan: Plan, config: AnalysisConfig) -> dict[st
     """What the report's section on the sweep prints."""
     return {
         "summary": summary(tuning, plan),
-        "law": [*law_sentences(tuning), undertuning_sentence(tuning, config), *tuning.warnings],
+        "law": [
+            *law_sentences(tuning),
+            *batch_sentences(tuning),
+            undertuning_sentence(tuning, config),
+            *tuning.warnings,
+        ],
         "optima": optima_table(tuning),
         "rates": rates_table(tuning),
         "confidence": fmt.level(tuning.confidence),
@@ -76,6 +81,27 @@ def law_sentences(tuning: Tuning) -> list[str]:
             f"{', '.join(found.rungs)}."
         )
     return sentences
+
+
+def batch_sentences(tuning: Tuning) -> list[str]:
+    """Which batch the sweep finds best, where it is to be applied."""
+    choice = tuning.batch
+    if choice is None:
+        return []
+    single = "; ".join(
+        f"{best.variant} at {best.rung} × {fmt.significant(best.factor)}"
+        if best.factor
+        else f"{best.variant} at {best.rung}: {best.reason}"
+        for best in choice.each
+    )
+    if choice.fitted is None:
+        return [f"No best batch for the whole ladder: {single}."]
+    spread = f", × or ÷ {fmt.significant(choice.spread)} between them" if choice.spread else ""
+    return [
+        f"Best batch: × {fmt.significant(choice.fitted)} the ruled one (geometric mean of "
+        f"n = {len(choice.each)}{spread}: {single}); × {choice.applied:g}, the nearest that was tried, is "
+        "applied at every rung."
+    ]
 
 
 def undertuning_sentence(tuning: Tuning, config: AnalysisConfig) -> str:
