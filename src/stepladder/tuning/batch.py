@@ -1,7 +1,7 @@
 """The batch that a sweep finds best: one factor on the ruled batch for the whole ladder.
 
 A batch that differed between variants, or went another way over scale than the rule, would be another ladder.
-So every bowl's lowest loss is held against ln(batch factor), and a parabola through them gives the best factor
+Every bowl's lowest loss is held against ln(batch factor), and a parabola through them gives the best factor
 of each variant and rung. Their geometric mean is the fitted one. The tried factor nearest to it is applied,
 because rates were swept at that one.
 """
