@@ -23,7 +23,12 @@ HEAVY = ("torch", "pandas", "scipy", "matplotlib", "numpy", "pyarrow", "typst")
 
 def test_commands_stand_under_headings():
     shown = CliRunner().invoke(app, ["--help"]).output
-    places = [shown.index(f" {name} ") for heading, names in COMMANDS.items() for name in (heading, *names)]
+    wanted = [
+        text
+        for heading, names in COMMANDS.items()
+        for text in (f" {heading} ", *(f"│ {name} " for name in names))
+    ]
+    places = [shown.index(text) for text in wanted]
     assert places == sorted(places)
 
 

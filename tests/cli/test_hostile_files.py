@@ -89,6 +89,9 @@ def clone(tmp_path_factory, make_run, small_corpus) -> Path:
     ladder = REPOSITORY / "configs" / "ladders" / "smoke.yaml"
     hardware = REPOSITORY / "configs" / "hardware.yaml"
     assert stepladder("price", ladder, "--hardware", hardware, "--out", folder / "good.json").exit_code == 0
+    sized = ladder.read_text().replace("budgets: [0.25]", "budgets: [0.25, 1]")
+    assert "budgets: [0.25, 1]" in sized
+    (folder / "sized.yaml").write_text(sized + "\ndesign: {kind: compute_optimal_top, flops: 1e13}\n")
     shutil.copytree(small_corpus.parent, folder / "data")
     return folder
 
@@ -139,6 +142,17 @@ ROLES = {
     "fit of a frontier": ("hostile.tsv", ("fit", "hostile.tsv", "--law", "isoflop", "--out", "o.json")),
     "predict": ("hostile.json", ("predict", "hostile.json", "--at", "flops=1e21")),
     "compare": ("hostile.csv", ("compare", "hostile.csv", *VARIANTS, "--out", "o.json")),
+    "compare, a sweep": (
+        "hostile.json",
+        ("compare", "runs.parquet", *VARIANTS, "--rates", "hostile.json", "--out", "o.json"),
+    ),
+    "fit, a sweep": ("hostile.json", ("fit", "runs.parquet", "--rates", "hostile.json", "--out", "o.json")),
+    "laws": ("hostile.csv", ("laws", "hostile.csv", "--baseline", "dense-baseline", "--out", "o.json")),
+    "top, the plan": (
+        "results/z/plan.json",
+        ("top", "sized.yaml", "--results", "results/z", "--out", "o.json"),
+    ),
+    "coordinates": ("hostile.yaml", ("coordinates", "hostile.yaml", "--out", "o.json")),
     "compare, a fit": (
         "hostile.json",
         ("compare", "runs.parquet", "hostile.json", "--settings", SETTINGS, "--out", "o.json"),
@@ -175,6 +189,15 @@ def test_every_command_is_met():
 def test_json_too_deep_to_read(clone):
     (clone / "deep.json").write_text("[" * 100_000)
     assert_a_sentence(stepladder("plan", "deep.json"), "deep.json")
+
+
+@pytest.mark.parametrize("name", ["smoke", "laptop"])
+def test_what_a_ladder_does_not_have(name):
+    """No rung to size, no parametrization to check: a sentence that says what to add."""
+    sized = ("top", name, "--results", f"results/{name}", "--out", "o.json")
+    assert_a_sentence(stepladder(*sized), f"{name}.yaml", "compute_optimal_top")
+    checked = ("coordinates", name, "--out", "o.json")
+    assert_a_sentence(stepladder(*checked), f"{name}.yaml", "optimizer.parametrization")
 
 
 @pytest.mark.parametrize("kind", KINDS)
