@@ -30,6 +30,8 @@ from stepladder.laws.forms import LAWS, Array
 from stepladder.laws.isoflop import isoflop
 from stepladder.laws.law_fit import LawFit
 from stepladder.laws.numbers import finite, percentile_interval
+from stepladder.laws.profiles import Profile
+from stepladder.laws.profiles import Profiles as Curves
 from stepladder.laws.table_fit import Options, fit_table, inputs_of
 from stepladder.schema.analysis import AXES, AnalysisConfig
 
@@ -334,9 +336,6 @@ def _size_forecast(variant: str, profiles: Profiles, held: pd.DataFrame) -> Fore
 
 def _lowest_size(held: pd.DataFrame) -> float | None:
     """N at the lowest point of one profile; None if it has none."""
-    from stepladder.laws.profiles import Profile
-    from stepladder.laws.profiles import Profiles as Curves
-
     described = Curves.of([Profile.of(held)], log_loss=False).describe(0)
     return described.parameters if described.usable else None
 

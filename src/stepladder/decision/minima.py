@@ -36,7 +36,7 @@ class Minima(NamedTuple):
 
 def profile_budgets(runs: pd.DataFrame) -> list[str]:
     """Budgets that are FLOPs, and that every variant that has runs there ran at enough sizes."""
-    sizes = runs[runs["budget"].map(is_flops)].groupby(["budget", "variant"])["rung"].nunique()
+    sizes = runs[runs["budget"].map(is_flops).astype(bool)].groupby(["budget", "variant"])["rung"].nunique()
     if sizes.empty:
         return []
     fewest = sizes.groupby(level="budget").min()

@@ -19,13 +19,13 @@ from stepladder.ladder.read import LadderError
 from stepladder.ladder.resolved import check_run
 from stepladder.ladder.sweep import (
     SweepRun,
+    at_batch,
     check_batch,
     check_trunk,
     read_rates,
     sweep_digest,
     sweep_runs,
     takes_predicted_rate,
-    with_batch,
     with_rate,
 )
 from stepladder.ladder.top import at_depth, read_depth, top_digest
@@ -154,7 +154,9 @@ class Climb:
             return prefix(self.spec(self.trunks.branches(run)[0]), spec.recipe.steps)
         rates = read_rates(self.learning_rates, self.sweep_digest)
         factor = rates.factors[spec.variant, spec.rung, spec.budget]
-        final = with_rate(self.ladder, with_batch(self.ladder, spec, rates.batch, self.path), factor)
+        if rates.batch != 1:
+            spec = self._at_batch(spec.rung, rates.batch)[run]
+        final = with_rate(self.ladder, spec, factor)
         try:
             check_run(final)
         except ValueError as error:
@@ -162,12 +164,19 @@ class Climb:
         return final
 
     def _at_depth(self, depth: int) -> dict[str, RunSpec]:
-        if depth not in self._tops:
-            self._tops[depth] = at_depth(self.ladder, depth, self.path)
-        return self._tops[depth]
+        if ("top", depth) not in self._resized:
+            self._resized["top", depth] = at_depth(self.ladder, depth, self.path)
+        return self._resized["top", depth]
+
+    def _at_batch(self, rung: str, factor: float) -> dict[str, RunSpec]:
+        if (rung, factor) not in self._resized:
+            ruled = [run for run in self.runs.values() if run.rung == rung]
+            self._resized[rung, factor] = at_batch(self.ladder, rung, ruled, factor, self.path)
+        return self._resized[rung, factor]
 
     @cached_property
-    def _tops(self) -> dict[int, dict[str, RunSpec]]:
+    def _resized(self) -> dict[tuple[str, float], dict[str, RunSpec]]:
+        """Expanded rungs, each once: the top one by its depth, others by the factor on their batch."""
         return {}
 
     def price(self, table: dict[str, Accelerator]) -> Plan:

@@ -7,19 +7,17 @@ analysed, and how, is in `stepladder.tuning.tune`.
 
 from __future__ import annotations
 
-import errno
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from stepladder.documents.document import DocumentError
 from stepladder.ladder.expand import TOKENS_PER_PARAMETER, expand
 from stepladder.ladder.hyperparameters import resolve_optimizer, resolve_schedule
 from stepladder.ladder.load import error_at
+from stepladder.ladder.outcome import read_outcome
 from stepladder.record.cost import parameters, training_flops_per_position
 from stepladder.record.learning_rates import Tuning
 from stepladder.record.spec import RunSpec
@@ -147,21 +145,26 @@ def quantity_name(ladder: Ladder) -> Literal["n", "d", "c", "d_model"]:
     return "n"
 
 
-def with_batch(ladder: Ladder, spec: RunSpec, factor: float, path: Path) -> RunSpec:
-    """The spec at `factor` times its ruled batch, with all that follows from it but the learning rate: steps,
-    warmup, beta2 and so on.
+def at_batch(
+    ladder: Ladder, label: str, ruled: Iterable[RunSpec], factor: float, path: Path
+) -> dict[str, RunSpec]:
+    """Runs of one rung, by id, at `factor` times their ruled batch, with all that follows from it but the
+    learning rate: steps, warmup, beta2 and so on.
 
     Raises:
         LadderError: the recipe or the batch is impossible.
     """
-    if factor == 1:
-        return spec
-    (rung,) = (rung for rung in ladder.rungs if rung.label == spec.rung)
-    sequences = max(1, round(factor * spec.recipe.phases[-1].sequences))
-    own = rung.set.model_copy(update={"batch_sequences": sequences})
-    alone = ladder.model_copy(update={"rungs": (rung.model_copy(update={"set": own}),)})
-    (found,) = (run for run in expand(alone, path, ("sweep",)) if run.id == spec.id)
-    return found.model_copy(update={"overrides": spec.overrides})
+    (rung,) = (rung for rung in ladder.rungs if rung.label == label)
+    found: dict[str, RunSpec] = {}
+    by_batch: dict[int, list[RunSpec]] = {}
+    for run in ruled:  # the rule may give each budget or variant a batch of its own
+        by_batch.setdefault(run.recipe.phases[-1].sequences, []).append(run)
+    for sequences, runs in by_batch.items():
+        own = rung.set.model_copy(update={"batch_sequences": max(1, round(factor * sequences))})
+        alone = ladder.model_copy(update={"rungs": (rung.model_copy(update={"set": own}),)})
+        made = {run.id: run for run in expand(alone, path, ("sweep",))}
+        found |= {run.id: made[run.id].model_copy(update={"overrides": run.overrides}) for run in runs}
+    return found
 
 
 def check_batch(ladder: Ladder, path: Path) -> None:
@@ -240,32 +243,15 @@ def read_rates(path: Path, digest: str) -> Rates:
     Raises:
         FileNotFoundError: the sweep is not analysed yet; what there is may be of another one.
     """
-    try:
-        stat = path.stat()
-    except FileNotFoundError:
-        raise _not_there(path) from None
-    made_from, rates = _read_rates(path, stat.st_mtime_ns, stat.st_size)
-    if made_from != digest:
-        raise _not_there(path)
-    return rates
+    return read_outcome(path, digest, _read_rates, "the ladder's sweep is not analysed yet")
 
 
-# The unnamed arguments tell versions of the file apart: it is asked for once per run.
-@cache
-def _read_rates(path: Path, _mtime_ns: int, _size: int) -> tuple[str, Rates]:
-    try:
-        found = Tuning.read(path)
-    except DocumentError:
-        return "", Rates({}, 1.0)  # of another version: made from nothing that is known
+def _read_rates(path: Path) -> tuple[str, Rates]:
+    found = Tuning.read(path)
     rows = [row for row in found.rates if row.applied]
     factors = {(row.variant, row.rung, row.budget): row.factor for row in rows if row.factor is not None}
     applied = found.batch.applied if found.batch is not None else None
     return found.made_from, Rates(factors, applied or 1.0)
-
-
-def _not_there(path: Path) -> FileNotFoundError:
-    # Snakemake recognises the path, and resolves the spec later, when `tune` has run.
-    return FileNotFoundError(errno.ENOENT, "the ladder's sweep is not analysed yet", str(path))
 
 
 def with_rate(ladder: Ladder, spec: RunSpec, factor: float) -> RunSpec:

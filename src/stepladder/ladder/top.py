@@ -6,16 +6,14 @@ chosen is in `stepladder.decision.choose_top`.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 from collections.abc import Iterable
-from functools import cache
 from math import exp
 from pathlib import Path
 
-from stepladder.documents.document import DocumentError
 from stepladder.ladder.expand import expand
 from stepladder.ladder.grids import top_sizes
+from stepladder.ladder.outcome import read_outcome
 from stepladder.record.spec import RunSpec
 from stepladder.record.top import TopRung
 from stepladder.schema.design import ComputeOptimalTop
@@ -58,29 +56,12 @@ def read_depth(path: Path, digest: str) -> int:
     Raises:
         FileNotFoundError: it is not chosen yet; what there is may be of another ladder.
     """
-    try:
-        stat = path.stat()
-    except FileNotFoundError:
-        raise _not_there(path) from None
-    made_from, depth = _read_depth(path, stat.st_mtime_ns, stat.st_size)
-    if made_from != digest:
-        raise _not_there(path)
-    return depth
+    return read_outcome(path, digest, _read_depth, "the top rung's size is not chosen yet")
 
 
-# The unnamed arguments tell versions of the file apart: it is asked for once per run.
-@cache
-def _read_depth(path: Path, _mtime_ns: int, _size: int) -> tuple[str, int]:
-    try:
-        found = TopRung.read(path)
-    except DocumentError:
-        return "", 0  # of another version, or changed: made from nothing that is known
+def _read_depth(path: Path) -> tuple[str, int]:
+    found = TopRung.read(path)
     return found.made_from, found.depth
-
-
-def _not_there(path: Path) -> FileNotFoundError:
-    # Snakemake recognises the path, and resolves the spec later, when `top` has run.
-    return FileNotFoundError(errno.ENOENT, "the top rung's size is not chosen yet", str(path))
 
 
 def at_depth(ladder: Ladder, depth: int, path: Path) -> dict[str, RunSpec]:

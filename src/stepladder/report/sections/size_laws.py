@@ -22,6 +22,7 @@ def size_laws_context(found: SizeLaws) -> dict[str, Any]:
     """What the report's section on them prints."""
     return {
         "confidence": fmt.level(found.confidence),
+        "n": str(found.n_runs),
         "reasons": reasons(found),
         "formulas": formulas(found),
         "laws": laws_table(found),
@@ -51,6 +52,8 @@ def formulas(found: SizeLaws) -> str:
 
 def laws_table(found: SizeLaws) -> Table | None:
     """Every law's parameters by variant; None where there is no law."""
+    if not found.identified:
+        return None
     rows = [
         [TITLES[name], variant, _parameters(laws.fit, variant), str(laws.fit.n), _sd(laws.fit)]
         for name, laws in (("chinchilla", found.chinchilla), ("overtraining", found.overtraining))
@@ -62,8 +65,6 @@ def laws_table(found: SizeLaws) -> Table | None:
         for variant, profiles in found.isoflop.items()
         if profiles.fit is not None
     ]
-    if not rows:
-        return None
     titles = [
         "<Law",
         "<Variant",
