@@ -99,5 +99,5 @@ def test_train_refuses_what_the_ladder_does_not_allow(here: Path, make_run) -> N
     assert "stepladder: dense-baseline/d2/1x/seed0: it would read its training text" in told
     assert "data.max_epochs is 4: bring more text" in told
     assert "data.max_epochs is 0.5" in " ".join(say(*train, "--max-epochs", 0.5).split())
-    assert "is not a finite number" in say(*train, "--max-epochs", "nan")
+    assert "is neither a number nor JSON" in say(*train, "--max-epochs", "nan")
     assert not (here / "run").exists()

@@ -14,7 +14,7 @@ from stepladder.data.manifest import training_tokens
 from stepladder.data.prepare import prepare
 from stepladder.ladder.climb import Climb
 from stepladder.ladder.load import LadderError
-from stepladder.record.passes import passes, repeats, too_often
+from stepladder.record.passes import passes_over, repeats, too_often
 from stepladder.record.plan import Plan
 from stepladder.report.sections.plan import passes_sentence, rungs_table
 from stepladder.schema.accelerators import accelerators
@@ -31,9 +31,10 @@ def plan_of(path: Path) -> Plan:
 def test_the_warning_begins_above_once_and_the_refusal_above_the_limit(
     tokens: int, corpus: int, limit: float
 ) -> None:
-    n = passes(tokens, corpus)
-    assert (repeats(n) is not None) == (tokens > corpus)
-    assert (too_often(n, limit) is not None) == (n > limit)
+    read = passes_over(tokens, None, {"web": corpus // 3, "code": corpus - corpus // 3})
+    assert read.most == tokens / corpus
+    assert (repeats(read) is not None) == (tokens > corpus)
+    assert (too_often(read, limit) is not None) == (read.most > limit)
 
 
 def test_a_superposed_arm_repeats_first(edit: Edit) -> None:
@@ -41,7 +42,7 @@ def test_a_superposed_arm_repeats_first(edit: Edit) -> None:
     baseline, superposed = (
         next(r for r in plan.runs if r.variant == f"dense-{a}") for a in ("baseline", "tst")
     )
-    known = plan.with_passes(2 * baseline.tokens)
+    known = plan.with_passes({"code": 2 * baseline.tokens - 5, "prose": 5})
     by_id = {run.id: run.passes for run in known.runs}
     assert by_id[baseline.id] == 0.5
     assert by_id[superposed.id] == superposed.tokens / (2 * baseline.tokens) > 0.8
@@ -52,10 +53,13 @@ def test_a_superposed_arm_repeats_first(edit: Edit) -> None:
 def test_what_is_not_known_is_said_to_be(edit: Edit) -> None:
     plan = plan_of(edit())
     assert {run.passes for run in plan.runs} == {None}
-    assert plan.with_passes(10).with_passes(None) == plan
+    assert plan.with_passes({"code": 10}).with_passes(None) == plan
     assert (plan.repeats, plan.over_epochs) == (None, None)
     assert "when the data are prepared" in passes_sentence(plan)
-    columns = [[column.title for column in rungs_table(one).columns] for one in (plan, plan.with_passes(10))]
+    columns = [
+        [column.title for column in rungs_table(one).columns]
+        for one in (plan, plan.with_passes({"code": 10}))
+    ]
     assert ["Passes" in titles for titles in columns] == [False, True]
 
 
@@ -65,11 +69,13 @@ def test_the_limit_is_four_unless_the_ladder_says_another(edit: Edit, limit: flo
     plan = plan_of(edit((line, line + (f"  max_epochs: {limit}\n" if limit else ""))))
     most = max(run.tokens for run in plan.runs)
     allowed = limit or MAX_EPOCHS
-    assert plan.with_passes(int(most / allowed) + 1).over_epochs is None
-    refused = plan.with_passes(int(most / allowed) - 1)
+    assert plan.with_passes({"code": int(most / allowed) + 1}).over_epochs is None
+    refused = plan.with_passes({"code": int(most / allowed) - 1})
     assert refused.over_epochs is not None and f"data.max_epochs is {allowed:g}" in refused.over_epochs
-    assert passes_sentence(plan.with_passes(most)) == "No run reads its training text more than once."
-    assert "read their training text more than once" in passes_sentence(plan.with_passes(most - 1))
+    assert (
+        passes_sentence(plan.with_passes({"code": most})) == "No run reads its training text more than once."
+    )
+    assert "read their training text more than once" in passes_sentence(plan.with_passes({"code": most - 1}))
 
 
 @pytest.mark.parametrize("value", ["0", "-1", ".inf", ".nan", "many"])
@@ -102,7 +108,9 @@ def test_tokens_count_only_of_data_of_these_settings(edit: Edit, tmp_path: Path)
     data = ladder.data
     prepare(data.source.model_dump(mode="json"), data.tokenizer.model_dump(mode="json"), 0.4, manifest.parent)
     shards = [json.loads(manifest.read_text())["domains"][name]["train"] for name in ("code", "prose")]
-    assert training_tokens(manifest, data) == sum(shard["tokens"] for shard in shards)
+    assert training_tokens(manifest, data) == {
+        name: shard["tokens"] for name, shard in zip(("code", "prose"), shards, strict=True)
+    }
     for change in ({"validation_fraction": 0.3}, {"degenerate": "drop"}):
         assert training_tokens(manifest, data.model_copy(update=change)) is None
     manifest.write_text("{")

@@ -18,7 +18,7 @@ CPU = torch.device("cpu")
 
 def test_targets_are_the_next_tokens(make_run, small_corpus):
     corpus, spec = Corpus.open(small_corpus, 500), make_run(recipe="multi_token")
-    place = next(iter(places(spec, corpus.order)))
+    place = next(iter(places(spec, corpus.orders)))
     inputs, targets = read_batch(corpus, spec, place, CPU)
     assert targets.shape == (4, 16, 3)
     for further in range(3):

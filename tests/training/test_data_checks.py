@@ -34,7 +34,7 @@ def test_shards_that_were_touched_are_not_trained_on(
 
 def test_a_result_says_how_often_the_text_was_read(make_run: MakeRun, tmp_path: Path) -> None:
     manifest = tiny_corpus(tmp_path)
-    corpus = parse(manifest).training_tokens
+    corpus = sum(parse(manifest).training_tokens.values())
     steps = 2 * corpus // (4 * 16) + 1
     spec = make_run(steps=steps)
     path = train(spec, manifest, tmp_path / "run", device="cpu", max_epochs=2.5)

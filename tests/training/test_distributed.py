@@ -255,7 +255,7 @@ def test_shares_are_the_rows_of_the_whole_batch(make_run, small_corpus):
     spec = make_run(recipe="tst")
     corpus = Corpus.open(small_corpus, 500)
     cpu = torch.device("cpu")
-    for place in places(spec, corpus.order):
+    for place in places(spec, corpus.orders):
         shares = [read_batch(corpus, spec, place, cpu, World(rank, 2, rank)) for rank in (0, 1)]
         for whole, *parts in zip(read_batch(corpus, spec, place, cpu), *shares, strict=True):
             assert torch.equal(whole, torch.cat(parts))

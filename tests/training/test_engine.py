@@ -21,7 +21,7 @@ def train_some(spec, manifest, steps=6, change=lambda trainer: None):
     corpus, trainer = Corpus.open(manifest, 500), Trainer(spec, CPU)
     change(trainer)
     rows = []
-    for place in list(places(spec, corpus.order))[:steps]:
+    for place in list(places(spec, corpus.orders))[:steps]:
         batch = read_batch(corpus, spec, place, CPU)
         metrics = trainer.update(trainer.gradients(*batch), place.step)
         rows.append((metrics.loss.item(), metrics.gradient_norm.item()))
@@ -132,7 +132,7 @@ def test_reading_ahead_gives_the_same_batches(make_run, small_corpus):
     ahead = Prefetch(corpus, spec, torch.device("meta"), World(), 3)
     ahead._device = CPU  # read by a thread as for a GPU, and kept here
     found = [(place, ahead.batch(place)) for place in ahead]
-    assert [place for place, _ in found] == list(places(spec, corpus.order, 3))
+    assert [place for place, _ in found] == list(places(spec, corpus.orders, 3))
     for place, batch in found:
         for tensor, expected in zip(batch, read_batch(corpus, spec, place, CPU), strict=True):
             assert torch.equal(tensor, expected)

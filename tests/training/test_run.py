@@ -89,14 +89,14 @@ def test_batches_are_consecutive_bags(make_run, small_corpus):
     """Targets are the inputs one bag further on; positions and tokens add up over the phases."""
     spec = make_run(recipe="tst", steps=8, bag_size=4)
     corpus = Corpus.open(small_corpus, 500)
-    found = list(places(spec, corpus.order))
+    found = list(places(spec, corpus.orders))
     for place in found:
         inputs, targets = read_batch(corpus, spec, place, torch.device("cpu"))
         assert inputs.shape == targets.shape == (4, 16, place.phase.bag_size)
         assert torch.equal(inputs[:, 1:], targets[:, :-1])
     assert [place.first for place in found] == [True, False, True] + 5 * [False]
     assert (found[-1].tokens, found[-1].positions) == (spec.recipe.tokens, spec.recipe.positions)
-    assert list(places(spec, corpus.order, start=3)) == found[3:]
+    assert list(places(spec, corpus.orders, start=3)) == found[3:]
 
 
 def in_background(spec: RunSpec, manifest: Path, folder: Path) -> multiprocessing.Process:

@@ -39,7 +39,7 @@ TRAIN = (
     f" --device {'cpu' if CLIMB.ladder.execution.accelerator == 'cpu' else 'cuda'}"
     " --threads {threads} --ranks {resources.tasks} --engine={resources.engine:q}"
     " --compile-cache {RESULTS:q}/compiled"
-    f" --max-epochs {CLIMB.ladder.data.max_epochs:g}"
+    " --max-epochs {CLIMB.max_epochs:q}"
 )
 MACHINE = (
     ancient("results/machine.json")

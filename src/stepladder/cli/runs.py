@@ -11,7 +11,7 @@ import typer
 
 from stepladder.cli.errors import Misuse, naming
 from stepladder.cli.files import json_argument, read_object, ready, roomy, write_json
-from stepladder.cli.words import LadderName, Out, finite, one_of
+from stepladder.cli.words import LadderName, Out, one_of
 from stepladder.documents.files import written_below
 
 DATA_SETTINGS = ("source", "tokenizer", "validation_fraction", "degenerate")
@@ -118,13 +118,13 @@ def train(
         ),
     ] = "",
     max_epochs: Annotated[
-        float | None,
+        str,
         typer.Option(
-            callback=finite,
-            help="Passes over the training text above which the run is refused: a ladder's data.max_epochs.",
+            help="Passes over the training text above which the run is refused: a ladder's data.max_epochs, "
+            '4, or by domain as JSON, \'{"web": 2, "code": 8}\'.',
             show_default="4",
         ),
-    ] = None,
+    ] = "",
     checkpoint_seconds: Annotated[
         str, typer.Option(hidden=True, help="Now in --engine, which says how to write it.")
     ] = "",
@@ -141,7 +141,7 @@ def train(
     """
     from stepladder.record.fingerprint import run_fingerprint
     from stepladder.record.spec import RunSpec
-    from stepladder.schema.data import MAX_EPOCHS
+    from stepladder.schema.data import MAX_EPOCHS, read_max_epochs
     from stepladder.schema.execution import EngineOptions
 
     if checkpoint_seconds:
@@ -154,6 +154,8 @@ def train(
     ready(out)
     with naming("--engine"):
         options = EngineOptions.from_text(engine)
+    with naming("--max-epochs"):
+        limit = read_max_epochs(max_epochs) if max_epochs else MAX_EPOCHS
     given = spec.lstrip().startswith("{")
     text = spec if given else _text(Path(spec))
     with naming("SPEC" if given else spec):
@@ -186,7 +188,7 @@ def train(
             options=options,
             compile_cache=compile_cache,
             fork=Path(fork) if fork else None,
-            max_epochs=MAX_EPOCHS if max_epochs is None else max_epochs,
+            max_epochs=limit,
         )
 
 

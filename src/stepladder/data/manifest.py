@@ -98,9 +98,9 @@ class Manifest(Stored):
     """sha256 of all other fields, as `sealed` makes it; None in manifests of older versions."""
 
     @property
-    def training_tokens(self) -> int:
-        """Tokens of all domains that runs read: one pass over the data."""
-        return sum(splits["train"].tokens for splits in self.domains.values())
+    def training_tokens(self) -> dict[str, int]:
+        """Tokens of each domain that runs read: one pass over the data."""
+        return {domain: splits["train"].tokens for domain, splits in self.domains.items()}
 
     @property
     def files(self) -> list[File]:
@@ -169,8 +169,9 @@ def read(path: Path) -> Manifest:
     return manifest
 
 
-def training_tokens(path: Path, data: Data) -> int | None:
-    """Training tokens of the shards of these settings; None if they are not prepared, or by other settings.
+def training_tokens(path: Path, data: Data) -> dict[str, int] | None:
+    """Training tokens of each domain of the shards of these settings; None if they are not prepared, or by
+    other settings.
 
     Args:
         path: of the manifest.

@@ -213,6 +213,11 @@ class Climb:
         )
 
     @cached_property
+    def max_epochs(self) -> str:
+        """Passes over the training text above which runs are refused, as JSON."""
+        return _json(self.ladder.data.max_epochs)
+
+    @cached_property
     def analysis(self) -> str:
         """The ladder's analysis section, defaults filled in, as canonical JSON."""
         return _json(self.ladder.analysis.model_dump(mode="json"))

@@ -14,6 +14,7 @@ from stepladder.ladder.hyperparameters import (
 )
 from stepladder.ladder.kinds import part_settings
 from stepladder.ladder.load import error_at
+from stepladder.ladder.mixture import resolve_mixture
 from stepladder.ladder.read import LadderError, Location
 from stepladder.ladder.resolved import check_model, check_run
 from stepladder.ladder.shapes import resolve_model
@@ -70,7 +71,7 @@ def expand(
     data = DataSpec(
         source=ladder.data.source.model_dump(mode="json"),
         tokenizer=ladder.data.tokenizer.model_dump(mode="json"),
-        **ladder.data.model_dump(exclude={"source", "tokenizer", "degenerate", "max_epochs"}),
+        **ladder.data.model_dump(include={"validation_fraction", "max_validation_tokens", "domain_weights"}),
     )
     runs: list[RunSpec] = []
     for index, rung in enumerate(ladder.rungs):
@@ -150,6 +151,7 @@ def _resolve_run(
     recipe = load("recipes", variant.recipe)
     shapes = recipe.phases(variant.recipe_config, model.sequence_length, sequences)
     options = variant.recipe_config.model_dump(mode="json")
+    stages, domains = ladder.data.mixture, ladder.data.source.domain_names
     phases = resolve_phases(shapes, model, size.c, sequences, variant.recipe, options)
     steps = sum(phase.steps for phase in phases)
 
@@ -158,6 +160,7 @@ def _resolve_run(
     multiple = positions / (TOKENS_PER_PARAMETER * n)
     label = budget_label(budget)
     sweep = "" if factor == 1 else f"lr{factor:g}/"
+    schedule = resolve_schedule(ladder.optimizer, scale, rate * factor, steps)
     return RunSpec(
         id=f"{variant.name}/{rung.label}/{label}/{sweep}seed{seed}",
         variant=variant.name,
@@ -168,11 +171,12 @@ def _resolve_run(
         model=model,
         recipe=RecipeSpec(name=variant.recipe, options=options, phases=phases),
         optimizer=resolve_optimizer(ladder.optimizer, scale, rate * factor),
-        schedule=resolve_schedule(ladder.optimizer, scale, rate * factor, steps),
+        schedule=schedule,
         data=data,
         precision=_precision(ladder, model),
         learning_rate_factor=factor,
         parametrization=resolve_parametrization(ladder.optimizer.parametrization, model),
+        mixture=resolve_mixture(stages, domains, steps, schedule) if stages else None,
         overrides=tuple(rung.set.model_dump(exclude_none=True)),
         code=run_fingerprint(variant.architecture, variant.recipe),
     )

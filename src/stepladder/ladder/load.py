@@ -144,6 +144,18 @@ def _of_whole(source: Source, ladder: Ladder) -> list[str]:
         if name not in domains:
             where = ("data", "domain_weights", name)
             complain(where, f"the source has no domain {name!r}; it has: {listed(domains)}")
+    for i, stage in enumerate(ladder.data.mixture or ()):
+        for name in stage.weights:
+            if name not in domains:
+                complain(
+                    ("data", "mixture", i, name),
+                    f"the source has no domain {name!r}; it has: {listed(domains)}",
+                )
+    limits = ladder.data.max_epochs
+    for name in limits if isinstance(limits, dict) else ():
+        if name not in domains:
+            where = ("data", "max_epochs", name)
+            complain(where, f"the source has no domain {name!r}; it has: {listed(domains)}")
     if ladder.analysis.baseline not in variants:
         where = ("analysis", "baseline")
         complain(where, f"no variant {ladder.analysis.baseline!r}; this ladder has: {listed([*variants])}")

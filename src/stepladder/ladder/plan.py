@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 from stepladder import __version__
 from stepladder.ladder.hyperparameters import mixed
+from stepladder.ladder.mixture import in_words
 from stepladder.record.cost import FLOPS_FORMULA, parameters, training_flops
+from stepladder.record.passes import tokens_by_domain
 from stepladder.record.plan import Assumptions, Plan, PlannedRun, Totals
 from stepladder.record.spec import TRUNK, RunSpec
 from stepladder.schema.accelerators import Accelerator
@@ -88,7 +90,7 @@ def make_plan(ladder: Ladder, jobs: Sequence[JobCost], table: dict[str, Accelera
             max_accelerator_hours=ladder.plan.max_accelerator_hours,
             max_epochs=ladder.data.max_epochs,
         ),
-        notes=(*mixed(ladder), *_top_note(ladder, jobs)),
+        notes=(*mixed(ladder), *_top_note(ladder, jobs), *_mixture_note(ladder)),
     )
 
 
@@ -101,6 +103,14 @@ def _top_note(ladder: Ladder, jobs: Sequence[JobCost]) -> Iterator[str]:
             f"The size of rung {ladder.top} comes from the law of all other runs, when they are there: it is "
             f"planned with {layers} layers, which its FLOPs and its price do not depend on."
         )
+
+
+def _mixture_note(ladder: Ladder) -> Iterator[str]:
+    """In which proportion domains are read, and which are not."""
+    if stages := ladder.data.mixture:
+        left = [n for n in ladder.data.source.domain_names if not any(s.weights.get(n) for s in stages)]
+        not_read = f" Not read: {', '.join(left)}." if left else ""
+        yield f"Training text is mixed: {in_words(stages)}.{not_read}"
 
 
 @dataclass(frozen=True)
@@ -150,6 +160,7 @@ def _row(
         steps=run.recipe.steps,
         positions=run.recipe.positions,
         tokens=run.recipe.tokens,
+        tokens_by_domain=tokens_by_domain(run),
         flops=training_flops(run.model, run.recipe),
         flops_trained=job.flops_trained,
         accelerators=n_accelerators,

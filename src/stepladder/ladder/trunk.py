@@ -11,11 +11,14 @@ A branch computes exactly what the whole run would have.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from stepladder.record.cost import flops_until
-from stepladder.record.spec import TRUNK, RunSpec
+from stepladder.record.spec import TRUNK, MixtureStage, PhaseSpec, RunSpec
+
+Part = TypeVar("Part", PhaseSpec, MixtureStage)
 
 
 @dataclass(frozen=True)
@@ -60,33 +63,49 @@ class Trunks:
 
 def prefix(spec: RunSpec, steps: int) -> RunSpec:
     """The first `steps` steps of a run, before its decay, as a run of its own that names no budget."""
-    phases, left = [], steps
-    for phase in spec.recipe.phases:
-        if left:
-            phases.append(phase.model_copy(update={"steps": min(phase.steps, left)}))
-            left -= phases[-1].steps
     return spec.model_copy(
         update={
             "id": f"{spec.variant}/{spec.rung}/seed{spec.seed}/step{steps}",
             "budget": TRUNK,
             "budget_multiple": 0.0,
-            "recipe": spec.recipe.model_copy(update={"phases": tuple(phases)}),
+            "recipe": spec.recipe.model_copy(update={"phases": _first_steps(spec.recipe.phases, steps)}),
             "schedule": spec.schedule.model_copy(update={"decay_steps": 0}),
+            "mixture": _first_steps(spec.mixture, steps) if spec.mixture else None,
         }
     )
 
 
+def _first_steps(parts: Sequence[Part], steps: int) -> tuple[Part, ...]:
+    """What of the parts falls into the first `steps` steps."""
+    found: list[Part] = []
+    for part in parts:
+        if steps:
+            found.append(part.model_copy(update={"steps": min(part.steps, steps)}))
+            steps -= found[-1].steps
+    return tuple(found)
+
+
 def common_steps(a: RunSpec, b: RunSpec) -> int:
     """Steps from the first on that two runs do exactly alike, neither having begun to decay."""
+    steps = min(
+        _alike(a.recipe.phases, b.recipe.phases),
+        *(run.recipe.steps - run.schedule.decay_steps for run in (a, b)),
+    )
+    if a.mixture and b.mixture:
+        steps = min(steps, _alike(a.mixture, b.mixture))
+    return steps if prefix(a, steps) == prefix(b, steps) else 0
+
+
+def _alike(parts: Sequence[Part], others: Sequence[Part]) -> int:
+    """Steps from the first on in which two lists of phases, or of stages, are the same."""
     steps = 0
-    for one, other in zip(a.recipe.phases, b.recipe.phases, strict=False):
+    for one, other in zip(parts, others, strict=False):
         if one.model_copy(update={"steps": 0}) != other.model_copy(update={"steps": 0}):
             break
         steps += min(one.steps, other.steps)
         if one.steps != other.steps:
             break
-    steps = min(steps, *(run.recipe.steps - run.schedule.decay_steps for run in (a, b)))
-    return steps if prefix(a, steps) == prefix(b, steps) else 0
+    return steps
 
 
 def find_trunks(runs: Iterable[RunSpec]) -> Trunks:
@@ -120,11 +139,13 @@ def _climb(family: list[RunSpec], found: Trunks) -> None:
 def _longer(run: RunSpec) -> RunSpec:
     """The same run with twice the steps."""
     phases = tuple(p.model_copy(update={"steps": 2 * p.steps}) for p in run.recipe.phases)
+    stages = tuple(s.model_copy(update={"steps": 2 * s.steps}) for s in run.mixture or ())
     decay = {"decay_steps": 2 * run.schedule.decay_steps}
     return run.model_copy(
         update={
             "recipe": run.recipe.model_copy(update={"phases": phases}),
             "schedule": run.schedule.model_copy(update=decay),
+            "mixture": stages or None,
         }
     )
 

@@ -23,7 +23,6 @@ from stepladder.record.cost import (
 )
 from stepladder.record.events import Record, StepRecord, history, restarts, steps_of
 from stepladder.record.pace import lost_phase, mfu_spread, told_steps, typical_pace
-from stepladder.record.passes import passes
 from stepladder.record.paths import RunFolder
 from stepladder.record.plan import PlannedRun
 from stepladder.record.result import ParameterCounts, Result
@@ -194,8 +193,11 @@ def _costs(result: Result, spec: RunSpec) -> Iterator[tuple[str, object, object,
     trained = flops_until(spec, spec.recipe.steps) - before
     yield "flops_trained", result.flops_trained, trained, "its spec.json"
     if result.training_tokens:
-        read = passes(result.tokens, result.training_tokens)
-        yield "passes", result.passes, read, "tokens over training_tokens"
+        mixed = result.passes_by_domain
+        read = max(mixed.values()) if mixed else result.tokens / result.training_tokens
+        yield "passes", result.passes, read, "passes_by_domain" if mixed else "tokens over training_tokens"
+        domains = sorted(spec.mixture[0].shares) if spec.mixture else []
+        yield "passes_by_domain", sorted(mixed or ()), domains, "the mixture of its spec.json"
 
 
 def _ended(result: Result, records: Sequence[Record]) -> Iterator[tuple[str, object, object, str]]:

@@ -22,7 +22,9 @@ PACKAGE = Path(__file__).resolve().parents[1]
 """Folder of the package `stepladder`."""
 
 NUMERICS = {
-    "stepladder.data.batches": "which tokens a step reads, and in which order",
+    "stepladder.data.batches": "which tokens a step reads",
+    "stepladder.data.mixing": "of which domains, in which proportion",
+    "stepladder.data.order": "in which order",
     "stepladder.models.by_hand": "forward and backward passes on CPU",
     "stepladder.models.cross_entropy": "the loss of the head, and its gradient",
     "stepladder.models.experts": "routing, and the products of experts",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Mapping
 from pathlib import Path
 
 from stepladder.documents.document import Document, Part
 from stepladder.documents.files import write_atomically
-from stepladder.record.passes import in_words, passes, too_often
+from stepladder.record.passes import Passes, passes_over, too_often
 
 
 class PlannedRun(Part):
@@ -76,7 +77,24 @@ class PlannedRun(Part):
     final_share: float | None = None
     """Last learning rate over the peak; also None where the peak waits for the sweep."""
     passes: float | None = None
-    """Passes over the training text that it makes; None where the data were not prepared yet."""
+    """Passes over the training text that it makes, with a mixture over the domain that is read most often;
+    None where the data were not prepared yet."""
+    tokens_by_domain: dict[str, float] | None = None
+    """Raw tokens read of each domain; None in natural proportion."""
+    passes_by_domain: dict[str, float] | None = None
+    """Passes over each domain of a mixture; None without one, or where the data were not prepared yet."""
+
+    def with_passes(self, training_tokens: Mapping[str, int] | None) -> PlannedRun:
+        """The run with the passes that it makes over a corpus of so many training tokens, if known."""
+        if training_tokens is None:
+            return self.model_copy(update={"passes": None, "passes_by_domain": None})
+        read = passes_over(self.tokens, self.tokens_by_domain, training_tokens)
+        return self.model_copy(update={"passes": read.most, "passes_by_domain": read.by_domain or None})
+
+    @property
+    def read(self) -> Passes | None:
+        """Its passes; None where the data were not prepared yet."""
+        return None if self.passes is None else Passes(self.passes_by_domain or {}, self.passes)
 
 
 class Totals(Part):
@@ -121,8 +139,9 @@ class Assumptions(Part):
     """USD; None if unset."""
     max_accelerator_hours: float
     """The owner's limit: a dearer ladder is not started."""
-    max_epochs: float | None = None
-    """Passes over the data above which a run is refused; None in plans of older versions."""
+    max_epochs: float | dict[str, float] | None = None
+    """Passes over the data, or over each domain, above which a run is refused; None in plans of older
+    versions."""
 
 
 class Plan(Document):
@@ -163,38 +182,30 @@ class Plan(Document):
             f"{limit:g}: make it smaller (rungs, budgets, seeds), or raise plan.max_accelerator_hours"
         )
 
-    def with_passes(self, training_tokens: int | None) -> Plan:
+    def with_passes(self, training_tokens: Mapping[str, int] | None) -> Plan:
         """The plan with the passes that its runs make over a corpus of so many training tokens.
 
         Args:
-            training_tokens: of all domains; None if the data are not prepared yet.
+            training_tokens: of each domain; None if the data are not prepared yet.
         """
-        runs = tuple(
-            run.model_copy(
-                update={"passes": None if training_tokens is None else passes(run.tokens, training_tokens)}
-            )
-            for run in self.runs
-        )
+        runs = tuple(run.with_passes(training_tokens) for run in self.runs)
         return self.model_copy(update={"runs": runs})
 
     @property
     def repeats(self) -> str | None:
         """What to say of runs that read their text more than once; None if none does, or it is not known."""
-        often = [run for run in self.runs if run.passes is not None and run.passes > 1]
+        often = [(run.read, run.id) for run in self.runs if run.read is not None and run.read.most > 1]
         if not often:
             return None
-        most = max(often, key=lambda run: run.passes or 0.0)
-        return (
-            f"{len(often)} of {len(self.runs)} runs read their training text more than once; "
-            f"{most.id} {in_words(most.passes or 0.0)}"
-        )
+        most, name = max(often, key=lambda one: one[0].most)
+        return f"{len(often)} of {len(self.runs)} runs read their training text more than once; {name} {most}"
 
     @property
     def over_epochs(self) -> str | None:
         """The guard: which run would read its text more often than allowed, and what to do; else None."""
         limit = self.assumptions.max_epochs
         for run in self.runs:
-            if limit is not None and run.passes is not None and (why := too_often(run.passes, limit)):
+            if limit is not None and run.read is not None and (why := too_often(run.read, limit)):
                 return f"{run.id}: {why}"
         return None
 

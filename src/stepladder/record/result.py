@@ -290,8 +290,10 @@ class Result(Document):
     training_tokens: int | None = None
     """tokens of the corpus that runs read, all domains; not in results of older versions"""
     passes: float | None = None
-    """`tokens` ÷ `training_tokens`: how often the run read its text, each domain alike; above 1 text was
-    repeated; not in results of older versions"""
+    """how often the run read its text: `tokens` ÷ `training_tokens`, each domain alike, or with a mixture
+    those of the domain that it read most often; above 1 text was repeated; not in older results"""
+    passes_by_domain: dict[str, float] | None = None
+    """the same of each domain of a mixture"""
     flops: Flops
     """model training FLOPs with the causal attention count"""
     flops_palm: Flops
@@ -337,7 +339,7 @@ class Result(Document):
     @model_serializer(mode="wrap")
     def _leave_out(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         scores = ("bits_per_byte", "losses", "bits_per_byte_by_domain", "validation")
-        return _without_none(serialize(self), *scores, "training_tokens", "passes")
+        return _without_none(serialize(self), *scores, "training_tokens", "passes", "passes_by_domain")
 
     def row(self) -> dict[str, Cell]:
         """The run's row of runs.parquet: nested names joined by `_`; what is null stays one null column."""

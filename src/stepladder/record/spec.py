@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
@@ -135,6 +136,14 @@ class DataSpec(Spec):
     """Weight of each domain's held-out loss in the target loss; they sum to 1."""
 
 
+class MixtureStage(Spec):
+    """A stretch of training steps that read the domains in one proportion."""
+
+    steps: int
+    shares: dict[str, float]
+    """Of the domains in the sequences; they sum to 1. All stages name the same domains."""
+
+
 TRUNK = "trunk"
 """In place of a budget: a segment of a trunk, which is trained and not evaluated."""
 
@@ -163,16 +172,32 @@ class RunSpec(Spec):
     """Fields that the ladder file set for this rung instead of its rules; the report lists them."""
     parametrization: ParametrizationSpec | None = None
     """None: one rate for all parameters, and initial weights by fan-in alone."""
+    mixture: tuple[MixtureStage, ...] | None = None
+    """In order, over all steps. None: all domains in natural proportion."""
     code: str
     """Fingerprint of the modules that determine the numbers (see `stepladder.record.fingerprint`)."""
 
     @model_serializer(mode="wrap")
     def _without_default(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """What has no parametrization is the run that it was before there were any."""
+        """What has no parametrization or mixture is the run that it was before there were any."""
         found: dict[str, Any] = fields(self)
-        if found["parametrization"] is None:
-            del found["parametrization"]
+        for field in ("parametrization", "mixture"):
+            if found[field] is None:
+                del found[field]
         return found
+
+    def pieces(self) -> Iterator[tuple[PhaseSpec, MixtureStage | None, int]]:
+        """The phases, cut where the mixture changes, with the steps of each piece, in order."""
+        stages = [(stage, stage.steps) for stage in self.mixture or ()]
+        for phase in self.recipe.phases:
+            todo = phase.steps
+            while todo:
+                stage, left = stages.pop(0) if stages else (None, todo)
+                steps = min(todo, left)
+                yield phase, stage, steps
+                todo -= steps
+                if stage is not None and left > steps:
+                    stages.insert(0, (stage, left - steps))
 
     def to_json(self) -> str:
         """Canonical one-line JSON: sorted keys, no spaces; equal specs give equal text."""

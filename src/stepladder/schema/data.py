@@ -6,17 +6,46 @@ Relative paths count from the directory that the command runs in.
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import (
+    Discriminator,
+    Field,
+    SerializerFunctionWrapHandler,
+    Tag,
+    TypeAdapter,
+    model_serializer,
+    model_validator,
+)
 
 from stepladder.schema import ranges
-from stepladder.schema.settings import DOMAIN, Name, Settings
+from stepladder.schema.mixture import DomainName, Mixture
+from stepladder.schema.settings import Name, Settings
 
 MAX_EPOCHS = 4.0
 """Up to four passes, repeated text is about as good as new (Muennighoff et al. 2023, arXiv 2305.16264)."""
 
-DomainName = Annotated[str, Field(pattern=DOMAIN)]
+Epochs = Annotated[float, ranges.EPOCHS]
+MaxEpochs = Annotated[
+    Annotated[Epochs, Tag("passes")] | Annotated[dict[DomainName, Epochs], Tag("by_domain")],
+    Discriminator(lambda value: "by_domain" if isinstance(value, dict) else "passes"),
+]
+
+
+def read_max_epochs(text: str) -> MaxEpochs:
+    """`max_epochs` from JSON.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        value = json.loads(text)
+    except ValueError:
+        raise ValueError(f'{text!r} is neither a number nor JSON such as {{"web": 2}}') from None
+    return TypeAdapter[MaxEpochs](MaxEpochs).validate_python(value)
+
+
 Pattern = Annotated[str, Field(min_length=1)]
 Patterns = Annotated[tuple[Pattern, ...], Field(min_length=1)]
 
@@ -140,9 +169,12 @@ class Data(Settings):
     degenerate: Literal["count", "drop"] = "count"
     """What becomes of documents of one character, repetitive ones and ones that are no text: the manifest and
     the report count them; `drop` also leaves them out. Limits: src/stepladder/data/quality.py."""
-    max_epochs: Annotated[float, ranges.EPOCHS] = MAX_EPOCHS
-    """Passes over the training text above which a run is refused: raw tokens read over training tokens. Above
-    one pass there is a warning."""
+    mixture: Mixture | None = None
+    """In which proportion training reads the domains, and where that changes: `stepladder.schema.mixture`.
+    Default: natural proportion, each as large as it is."""
+    max_epochs: MaxEpochs = MAX_EPOCHS
+    """Passes over the training text above which a run is refused: raw tokens read over training tokens, of
+    every domain or `{domain: passes}`. Above one pass there is a warning."""
     max_validation_tokens: Annotated[int, ranges.HELD_OUT_TOKENS] = 200_000
     """Held-out tokens scored per domain."""
     domain_weights: dict[Name, Annotated[float, ranges.DOMAIN_WEIGHT]] = Field(min_length=1)

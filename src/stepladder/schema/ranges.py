@@ -91,6 +91,8 @@ BETA = Range(0, 0.999999)
 EPSILON = Range(1e-30, 1)
 """Above fp32's smallest normal number (1e-38); AdamW with 1 is momentum SGD."""
 WEIGHT_DECAY = Range(0, 10)
+PART = Range(0, 1, least_excluded=True)
+"""Of the steps."""
 SHARE = Range(0, 1)
 """Of the steps, or of the peak rate."""
 DECAY_PER_STEP = Range(0, 0.5)
@@ -132,6 +134,10 @@ HELD_OUT_SHARE = Range(1e-6, 0.9)
 HELD_OUT_TOKENS = Range(2, 10**12)
 """Per domain; the first is only read, so one would score nothing."""
 DOMAIN_WEIGHT = Range(1e-6, 1)
+MIXTURE_WEIGHT = Range(0, 1e6)
+"""A domain's part of what is read, against the others'."""
+MOST_STAGES = 64
+"""Of a mixture."""
 TRAINING_BYTES = Range(1, 10**12)
 EPOCHS = Range(1e-3, 10**4)
 

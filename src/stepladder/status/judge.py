@@ -36,6 +36,7 @@ def judge(spec: RunSpec, planned: PlannedRun, facts: Facts, now: float) -> RunSt
         accelerators=planned.accelerators,
         steps=spec.recipe.steps,
         passes=planned.passes,
+        passes_by_domain=planned.passes_by_domain,
     )
     if facts.result is not None and state == "done":
         return _with_result(run, facts.result)
@@ -159,6 +160,7 @@ def _with_result(run: RunStatus, result: Result) -> RunStatus:
         mfu=result.mfu.median if result.mfu else None,
         loss=result.loss,
         passes=result.passes if result.passes is not None else run.passes,
+        passes_by_domain=result.passes_by_domain or run.passes_by_domain,
         restarts=result.restarts,
     )
 

@@ -90,7 +90,10 @@ class RunStatus:
     eta_seconds: float | None = None
     loss: float | None = None
     passes: float | None = None
-    """Over the training text, of the whole run; None before the data are prepared."""
+    """Over the training text, of the whole run; None before the data are prepared. With a mixture, over the
+    domain that is read most often."""
+    passes_by_domain: dict[str, float] | None = None
+    """Over each domain of a mixture."""
     restarts: int = 0
     last_event: float | None = None
     node: str = ""

@@ -84,7 +84,9 @@ def details(run: RunStatus, now: float) -> list[str]:
     if run.loss is not None:
         said.append(f"loss {fmt.fixed(run.loss, 4)}")
     if run.passes is not None and run.passes > 1:
-        said.append(f"{fmt.significant(run.passes)} passes over its text")
+        read = run.passes_by_domain or {}
+        most = max(read, key=read.__getitem__, default="")
+        said.append(f"{fmt.significant(run.passes)} passes over its text" + (f" ({most})" if most else ""))
     if run.reason:
         said.append(run.reason)
     if run.exit_status:

@@ -12,7 +12,7 @@ from stepladder.data.errors import DataError
 from stepladder.data.manifest import Manifest
 from stepladder.data.verification import Checked
 from stepladder.record.folder import Taken, take_folder
-from stepladder.record.passes import passes, repeats, too_often
+from stepladder.record.passes import Limit, passes, repeats, too_often
 from stepladder.record.paths import RunFolder
 from stepladder.record.spec import RunSpec
 from stepladder.schema.execution import EngineOptions
@@ -69,7 +69,7 @@ def prepare(
     checked: Checked,
 ) -> Attempt:
     """Open the corpus, take the run's folder, build the trainer with its first weights; see `train`."""
-    corpus = Corpus.open(manifest, spec.data.max_validation_tokens)
+    corpus = Corpus.open(manifest, spec.data.max_validation_tokens, mixed_domains(spec))
     identity = {"spec_sha256": spec.sha256, "data_sha256": corpus.manifest.sha256}
     taken = take_folder(run_dir, spec, identity) if ranks.leads else Taken(None, [])
     journal = Journal(run_dir, spec.id, silent=not ranks.leads)
@@ -78,7 +78,7 @@ def prepare(
     if checked.bytes:
         journal.say(f"checked {checked.bytes:,} bytes of data in {checked.seconds:.1f} s")
     warnings = list(taken.warnings)
-    if repeated := repeats(passes(spec.recipe.tokens, corpus.manifest.training_tokens)):
+    if repeated := repeats(passes(spec, corpus.manifest.training_tokens)):
         warnings.append(repeated)
     if taken.aside:
         warnings.append(f"the spec or the data changed: earlier files are in {taken.aside.name}/")
@@ -113,7 +113,12 @@ def prepare(
     )
 
 
-def check_data(spec: RunSpec, manifest: Manifest, path: Path, max_epochs: float) -> None:
+def mixed_domains(spec: RunSpec) -> tuple[str, ...]:
+    """The domains of a run's mixture; none where all are read in natural proportion."""
+    return tuple(spec.mixture[0].shares) if spec.mixture else ()
+
+
+def check_data(spec: RunSpec, manifest: Manifest, path: Path, max_epochs: Limit) -> None:
     """Refuse data that a run cannot be trained or scored on, before it costs anything.
 
     Args:
@@ -132,5 +137,10 @@ def check_data(spec: RunSpec, manifest: Manifest, path: Path, max_epochs: float)
             f"{path}: no domain {missing[0]!r}, on which {spec.id} is scored; there are: "
             f"{', '.join(manifest.domains)}: name the manifest of the run's own ladder"
         )
-    if why := too_often(passes(spec.recipe.tokens, manifest.training_tokens), max_epochs):
+    if missing := [domain for domain in mixed_domains(spec) if domain not in manifest.domains]:
+        raise DataError(
+            f"{path}: no domain {missing[0]!r}, which {spec.id} mixes in; there are: "
+            f"{', '.join(manifest.domains)}: name the manifest of the run's own ladder"
+        )
+    if why := too_often(passes(spec, manifest.training_tokens), max_epochs):
         raise DataError(f"{spec.id}: {why}")

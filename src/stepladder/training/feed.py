@@ -5,13 +5,15 @@ Shapes: B sequences of this rank, T positions, S tokens per bag, L targets per p
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from stepladder.data.batches import Corpus, Order
+from stepladder.data.batches import Corpus
+from stepladder.data.mixing import Stretch, Windows
+from stepladder.data.order import Order
 from stepladder.record.spec import PhaseSpec, RunSpec
 from stepladder.training.distributed import ALONE, World
 
@@ -21,8 +23,8 @@ class Place(NamedTuple):
 
     step: int
     phase: PhaseSpec
-    position: int
-    """Where in the corpus's order the step reads."""
+    windows: Windows
+    """What the step reads, over all ranks."""
     tokens: int
     """Raw tokens read up to the end of this step."""
     positions: int
@@ -31,33 +33,33 @@ class Place(NamedTuple):
     """Whether it is the first step of its phase."""
 
 
-def places(spec: RunSpec, order: Order, start: int = 0) -> Iterator[Place]:
+def places(spec: RunSpec, orders: Sequence[Order], start: int = 0) -> Iterator[Place]:
     """All steps of the run in order, from step `start`.
 
-    Where the length of the windows changes, reading goes on at the next round of the corpus's readers.
+    Args:
+        orders: of the corpus's rings.
     """
-    step = position = tokens = positions = 0
-    window = None
-    for phase in spec.recipe.phases:
-        before, window = window, phase.positions * phase.bag_size
-        if before not in (None, window):
-            position = order.next_round(position, before)
-        for index in range(phase.steps):
-            tokens += phase.sequences * window
+    step = tokens = positions = 0
+    windows, phase = None, None
+    for piece, stage, steps in spec.pieces():
+        first, phase = piece is not phase, piece
+        length = phase.positions * phase.bag_size
+        shares = (1.0,) if stage is None else tuple(stage.shares.values())
+        begin = Stretch(length, shares, (0,) * len(orders))
+        stretch = begin if windows is None else windows.then(length, shares, orders)
+        for index in range(steps):
+            tokens += phase.sequences * length
             positions += phase.sequences * phase.positions
+            windows = Windows(stretch, index * phase.sequences, phase.sequences)
             if step >= start:
-                yield Place(step, phase, position, tokens, positions, index == 0)
-            position += phase.sequences * window
+                yield Place(step, phase, windows, tokens, positions, first and index == 0)
             step += 1
 
 
 def read_text(corpus: Corpus, spec: RunSpec, place: Place, world: World = ALONE.world) -> Tensor:
     """This rank's windows (B, T * S + L) of a step, on the host."""
-    phase = place.phase
-    length = phase.positions * phase.bag_size
-    rows = world.share(phase.sequences)
-    position = place.position + rows.start * length
-    return torch.from_numpy(corpus.window(spec.seed, position, len(rows), length, phase.targets))
+    rows = world.share(place.phase.sequences)
+    return torch.from_numpy(corpus.window(spec.seed, place.windows.part(rows), place.phase.targets))
 
 
 def split(text_BW: Tensor, phase: PhaseSpec) -> tuple[Tensor, Tensor]:

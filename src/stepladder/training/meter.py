@@ -264,9 +264,7 @@ class Meter:
 
     def documents(self, place: Place) -> list[str]:
         """Where the text of a step's batch came from."""
-        phase = place.phase
-        length = phase.positions * phase.bag_size
-        origins = self.corpus.documents_of(self.spec.seed, place.position, phase.sequences, length)
+        origins = self.corpus.documents_of(self.spec.seed, place.windows)
         return sorted({origin.place for row in origins for origin in row})
 
 

@@ -25,7 +25,7 @@ class Prefetch:
 
     def __init__(self, corpus: Corpus, spec: RunSpec, device: torch.device, world: World, start: int) -> None:
         self._corpus, self._spec, self._device, self._world = corpus, spec, device, world
-        self._places = places(spec, corpus.order, start)
+        self._places = places(spec, corpus.orders, start)
         self._reader = ThreadPoolExecutor(1, "prefetch") if device.type != "cpu" else None
         self._ahead: list[tuple[Place, Future[Tensor]]] = []
 

@@ -51,6 +51,7 @@ def make_result(
     """
     recipe, pace = spec.recipe, typical_pace(spec, steps)
     flops = training_flops(spec.model, recipe)
+    read = passes(spec, corpus.manifest.training_tokens)
     target = target_loss(losses, spec.data.domain_weights) if losses else None
     return Result(
         **spec_facts(spec),
@@ -59,8 +60,9 @@ def make_result(
         losses={domain: loss.nats_per_token for domain, loss in losses.items()} if losses else None,
         bits_per_byte_by_domain={d: loss.bits_per_byte for d, loss in losses.items()} if losses else None,
         validation={domain: held_out(corpus, domain) for domain in losses} if losses else None,
-        training_tokens=corpus.manifest.training_tokens,
-        passes=passes(recipe.tokens, corpus.manifest.training_tokens),
+        training_tokens=sum(corpus.manifest.training_tokens.values()),
+        passes=read.most,
+        passes_by_domain=read.by_domain or None,
         hardware_flops=flops + (recomputed_flops(spec.model, recipe) * engine.activations_recomputed),
         accelerator_seconds=pace.accelerator_seconds,
         median_step_seconds=pace.median_step_seconds,

@@ -25,6 +25,7 @@ from stepladder.record.checkpoints import checkpoint_path
 from stepladder.record.events import read_log, restarts, steps_of
 from stepladder.record.folder import holds_result, sole_training
 from stepladder.record.pace import told_steps
+from stepladder.record.passes import Limit
 from stepladder.record.paths import RunFolder
 from stepladder.record.result import EngineUsed, Health, Result, Seconds
 from stepladder.record.spec import TRUNK, RunSpec
@@ -62,7 +63,7 @@ def train(
     compile_cache: Path | None = None,
     fork: Path | None = None,
     log_seconds: float = 5.0,
-    max_epochs: float = math.inf,
+    max_epochs: Limit = math.inf,
 ) -> Path:
     """Train, evaluate and write result.json; goes on from the newest complete checkpoint.
 

@@ -31,6 +31,7 @@ def print_plan(plan: Plan, power: Power | None = None) -> None:
         show(plain(chances.verdict(power) + "\n"), *chances.tables(power))
     show(
         section.rungs_table(plan),
+        *section.mixture(plan),
         hyperparameters_table(plan),
         section.assumptions_table(plan),
         section.totals_table(plan),

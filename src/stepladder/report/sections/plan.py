@@ -9,6 +9,7 @@ from stepladder.display import numbers as fmt
 from stepladder.display.table import Table, table
 from stepladder.record.plan import Plan, PlannedRun
 from stepladder.report.sections.hyperparameters import hyperparameters_table
+from stepladder.report.sections.mixture import mixture_table
 
 
 def plan_context(plan: Plan) -> dict[str, Any]:
@@ -27,6 +28,7 @@ def plan_context(plan: Plan) -> dict[str, Any]:
         "tables": [
             totals_table(plan),
             rungs_table(plan),
+            *mixture(plan),
             hyperparameters_table(plan),
             assumptions_table(plan),
         ],
@@ -67,6 +69,12 @@ def passes_sentence(plan: Plan) -> str:
     if plan.repeats is None:
         return "No run reads its training text more than once."
     return f"{plan.repeats}: gains of arms that repeat their text more than others are of repetition, too."
+
+
+def mixture(plan: Plan) -> list[Table]:
+    """The table of the mixture, if there is one."""
+    found = mixture_table(plan)
+    return [] if found is None else [found]
 
 
 def totals_table(plan: Plan) -> Table:

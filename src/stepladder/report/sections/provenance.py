@@ -9,6 +9,7 @@ import pandas as pd
 from stepladder.data.manifest import DegenerateDocuments, Manifest
 from stepladder.display import numbers as fmt
 from stepladder.display.table import Table, table
+from stepladder.ladder.mixture import in_words
 from stepladder.schema.ladder import Ladder
 
 MAX_EXAMPLES = 8
@@ -51,6 +52,8 @@ def provenance_table(runs: pd.DataFrame, manifest: Manifest, ladder: Ladder) -> 
     if manifest.without_text is not None:
         skipped = ", ".join(f"{name} {fmt.whole(n)}" for name, n in manifest.without_text.items())
         rows.append(["Records without text, skipped", skipped])
+    if ladder.data.mixture:
+        rows.append(["Mixture of the training text", in_words(ladder.data.mixture)])
     weights = ladder.data.domain_weights.items()
     rows.append(["Weights of the target loss", ", ".join(f"{name} {fmt.percent(v)}" for name, v in weights)])
     return table(["<", "<<"], rows)
