@@ -5,6 +5,7 @@
 #   snakemake preregister              train all but the largest rung and write down what is expected of it
 #   snakemake --config ladder=smoke    another ladder of configs/ladders, or a path to a file
 #   snakemake --config gates=off       every run of a ladder with gates between its rungs, whatever they say
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -38,6 +39,7 @@ CLIMB = explained(lambda: Climb.open(config.get("ladder", "laptop")))
 if str(config.get("gates", "on")) in ("off", "False"):
     CLIMB = CLIMB.without_gates()
 
+SHARDS = LadderFolder.of(CLIMB.ladder.name)
 RESULTS = f"results/{CLIMB.ladder.name}"
 
 # Rules call `stepladder` of the environment that runs Snakemake, activated or not. Braces are Snakemake's.

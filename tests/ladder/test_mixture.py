@@ -38,7 +38,7 @@ def test_a_mixture_is_in_the_spec_and_absent_from_specs_without(edit: Edit) -> N
         assert RunSpec.from_json(spec.to_json()) == spec
     plain = Climb.open(str(edit()))
     assert not any("mixture" in spec.to_json() for spec in plain.runs.values())
-    assert plain.data == climb.data  # nothing is prepared again
+    assert plain.corpora == climb.corpora  # nothing is prepared again
     scaled = mixed(edit, "{code: 0.1, prose: 0.3}")
     assert [run.mixture for run in scaled.runs.values()] == [run.mixture for run in climb.runs.values()]
 
@@ -110,7 +110,7 @@ def test_passes_are_counted_by_domain(edit: Edit) -> None:
     stages = "[{until: decay, code: 1}, {code: 1, prose: 3}]"
     climb = mixed(edit, stages, "  max_epochs: {prose: 1.5}\n")
     tokens = {"code": 10_000, "prose": 1_000}
-    plan = climb.price(accelerators("configs/hardware.yaml")).with_passes(tokens)
+    plan = climb.price(accelerators("configs/hardware.yaml")).with_passes({None: tokens})
     for run in plan.runs:
         spec = climb.runs[run.id]
         last = spec.recipe.phases[-1]

@@ -42,7 +42,7 @@ def test_a_superposed_arm_repeats_first(edit: Edit) -> None:
     baseline, superposed = (
         next(r for r in plan.runs if r.variant == f"dense-{a}") for a in ("baseline", "tst")
     )
-    known = plan.with_passes({"code": 2 * baseline.tokens - 5, "prose": 5})
+    known = plan.with_passes({None: {"code": 2 * baseline.tokens - 5, "prose": 5}})
     by_id = {run.id: run.passes for run in known.runs}
     assert by_id[baseline.id] == 0.5
     assert by_id[superposed.id] == superposed.tokens / (2 * baseline.tokens) > 0.8
@@ -53,12 +53,12 @@ def test_a_superposed_arm_repeats_first(edit: Edit) -> None:
 def test_what_is_not_known_is_said_to_be(edit: Edit) -> None:
     plan = plan_of(edit())
     assert {run.passes for run in plan.runs} == {None}
-    assert plan.with_passes({"code": 10}).with_passes(None) == plan
+    assert plan.with_passes({None: {"code": 10}}).with_passes({}) == plan
     assert (plan.repeats, plan.over_epochs) == (None, None)
     assert "when the data are prepared" in passes_sentence(plan)
     columns = [
         [column.title for column in rungs_table(one).columns]
-        for one in (plan, plan.with_passes({"code": 10}))
+        for one in (plan, plan.with_passes({None: {"code": 10}}))
     ]
     assert ["Passes" in titles for titles in columns] == [False, True]
 
@@ -69,13 +69,16 @@ def test_the_limit_is_four_unless_the_ladder_says_another(edit: Edit, limit: flo
     plan = plan_of(edit((line, line + (f"  max_epochs: {limit}\n" if limit else ""))))
     most = max(run.tokens for run in plan.runs)
     allowed = limit or MAX_EPOCHS
-    assert plan.with_passes({"code": int(most / allowed) + 1}).over_epochs is None
-    refused = plan.with_passes({"code": int(most / allowed) - 1})
+    assert plan.with_passes({None: {"code": int(most / allowed) + 1}}).over_epochs is None
+    refused = plan.with_passes({None: {"code": int(most / allowed) - 1}})
     assert refused.over_epochs is not None and f"data.max_epochs is {allowed:g}" in refused.over_epochs
     assert (
-        passes_sentence(plan.with_passes({"code": most})) == "No run reads its training text more than once."
+        passes_sentence(plan.with_passes({None: {"code": most}}))
+        == "No run reads its training text more than once."
     )
-    assert "read their training text more than once" in passes_sentence(plan.with_passes({"code": most - 1}))
+    assert "read their training text more than once" in passes_sentence(
+        plan.with_passes({None: {"code": most - 1}})
+    )
 
 
 @pytest.mark.parametrize("value", ["0", "-1", ".inf", ".nan", "many"])
@@ -89,7 +92,7 @@ def test_the_limit_is_no_part_of_specs_or_data(edit: Edit) -> None:
     line = "  tokenizer: {kind: byte}\n"
     plain, limited = Climb.open(str(edit())), Climb.open(str(edit((line, line + "  max_epochs: 9\n"))))
     assert plain.runs == limited.runs
-    assert plain.data == limited.data
+    assert plain.corpora == limited.corpora
     assert "max_epochs" not in next(iter(limited.runs.values())).to_json()
     assert plain.digest != limited.digest  # the plan says what will be refused
 

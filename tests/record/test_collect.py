@@ -158,7 +158,7 @@ def test_runs_of_other_data_are_refused(ladder, make_run):
     with pytest.raises(ValueError, match=r"lineage.data_sha256 = aaaa.* says"):
         collect(folder, plan)
     with pytest.raises(ValueError, match=r"lineage.data_sha256 = .* but data/manifest.json says bbbb"):
-        collect(folder, plan, "b" * 64)
+        collect(folder, plan, {None: "b" * 64})
 
 
 @pytest.mark.parametrize("text", [None, "{", "[]", '{"id": 3}'])

@@ -169,7 +169,7 @@ def test_a_sweep_draws_only_the_best_factor(write_results, ladder: Ladder, tmp_p
 def test_degenerate_documents_are_listed(runs: pd.DataFrame, ladder: Ladder) -> None:
     def told(**found) -> str | None:
         judged = {"dropped": False, "documents": 2790, "examples": []} | found
-        rows = provenance_table(runs, make_manifest(degenerate=judged), ladder).rows
+        rows = provenance_table(runs, {None: make_manifest(degenerate=judged)}, ladder).rows
         return dict(rows).get("Degenerate documents")
 
     assert told(counts={"code": {}, "prose": {}}) == "0 of 2 790 documents"
@@ -181,7 +181,7 @@ def test_degenerate_documents_are_listed(runs: pd.DataFrame, ladder: Ladder) -> 
     )
     many = told(dropped=True, counts={"code": {"repetitive": 9}}, examples=examples[:1] * 9)
     assert "9 of 2 790 documents, left out" in many and many.endswith("; more in data/manifest.json")
-    old = provenance_table(runs, make_manifest(degenerate=None), ladder).rows
+    old = provenance_table(runs, {None: make_manifest(degenerate=None)}, ladder).rows
     assert "Degenerate documents" not in dict(old)
 
 

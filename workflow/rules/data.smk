@@ -7,9 +7,24 @@ rule data:
         f"{RESULTS}/data/manifest.json",
     localrule: CLIMB.ladder.execution.accelerator == "cpu"
     params:
-        data=lambda _: CLIMB.data,
+        data=lambda _: CLIMB.corpora[None],
     shell:
         "stepladder data {params.data:q} --out {output:q}"
+
+
+# Of a ladder with corpora, those whose shards are not the first one's.
+if named := [name for name in CLIMB.corpora if name is not None]:
+
+    rule corpus:
+        output:
+            f"{RESULTS}/corpora/{{corpus}}/manifest.json",
+        wildcard_constraints:
+            corpus="|".join(map(re.escape, named)),
+        localrule: CLIMB.ladder.execution.accelerator == "cpu"
+        params:
+            data=lambda wildcards: CLIMB.corpora[wildcards.corpus],
+        shell:
+            "stepladder data {params.data:q} --out {output:q}"
 
 
 # On CPU there is no datasheet to take the peak from. All cores are claimed so that nothing disturbs it.

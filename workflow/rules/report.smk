@@ -8,7 +8,7 @@ rule report:
         fits=expand(f"{RESULTS}/fits/{{axis}}.json", axis=AXES),
         comparison=f"{RESULTS}/comparison.json",
         plan=f"{RESULTS}/plan.json",
-        manifest=f"{RESULTS}/data/manifest.json",
+        manifests=[str(SHARDS.manifest_of(name)) for name in CLIMB.corpora],
         laws=f"{RESULTS}/laws.json" if CLIMB.ladder.several_budgets else [],
         rates=SWEPT,
         coordinates=(

@@ -50,7 +50,7 @@ MACHINE = (
 
 rule train:
     input:
-        manifest=f"{RESULTS}/data/manifest.json",
+        manifest=lambda wildcards: CLIMB.manifest(wildcards.run),
         machine=MACHINE,
         rates=lambda wildcards: learning_rates(wildcards.run),
         top=lambda wildcards: top_size(wildcards.run),
@@ -70,7 +70,7 @@ rule train:
 # A stretch of the steps that runs of several budgets have in common; one after the other, at constant rate.
 rule trunk:
     input:
-        manifest=f"{RESULTS}/data/manifest.json",
+        manifest=lambda wildcards: CLIMB.manifest(wildcards.run),
         machine=MACHINE,
         rates=lambda wildcards: learning_rates(wildcards.run),
         fork=lambda wildcards: fork(wildcards.run),

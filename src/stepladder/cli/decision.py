@@ -205,7 +205,7 @@ def preregister(ladder: LadderName, results: Folder, out: Out) -> None:
 
     Example: stepladder preregister smoke --results results/smoke --out results/smoke/predictions.json
     """
-    from stepladder.data.manifest import parse
+    from stepladder.data.manifest import fingerprints
     from stepladder.decision.preregistration import planned_runs
     from stepladder.decision.preregistration import preregister as make_record
     from stepladder.ladder.climb import Climb
@@ -233,8 +233,8 @@ def preregister(ladder: LadderName, results: Folder, out: Out) -> None:
     plan = Plan.read(folder.plan)
     ran = climb.runs_left([GateRecord.read(path) for path in map(folder.gate, climb.gates) if path.exists()])
     files = {run: folder.run(run).result for run in ran if run not in held}
-    data = parse(folder.manifest).sha256 if folder.manifest.exists() else None
-    done = read_runs(folder, files, plan, data)
+    shards = fingerprints(folder)
+    done = read_runs(folder, files, plan, shards)
     with naming(results):
         planned = planned_runs(plan, held)
         record = make_record(done, planned, climb.ladder.analysis, climb.analysis_code, files)
@@ -257,7 +257,7 @@ def gate(
 
     Example: stepladder gate laptop d3 --results results/laptop --out results/laptop/gates/d3.json
     """
-    from stepladder.data.manifest import parse
+    from stepladder.data.manifest import fingerprints
     from stepladder.decision.gates import Look, look
     from stepladder.decision.plan_power import planned_table
     from stepladder.display.terminal import working
@@ -277,12 +277,12 @@ def gate(
     before = [GateRecord.read(folder.gate(name)) for name in names[: names.index(after)]]
     over, plan = ended(before), Plan.read(folder.plan)
     ran = [run for run in climb.runs_left(before, after) if climb.runs[run].variant not in over]
-    data = parse(folder.manifest).sha256 if folder.manifest.exists() else None
+    shards = fingerprints(folder)
     planned = planned_table(plan, climb.runs)
     with naming(results), working(f"looking after {after}"):
         record = look(
             Look(
-                done=read_runs(folder, ran, plan, data),
+                done=read_runs(folder, ran, plan, shards),
                 planned=planned[~planned["variant"].isin(over)],
                 rungs=tuple(climb.gates[after]),
                 config=tuned(climb.ladder.analysis, folder.learning_rates if climb.sweep else ""),
@@ -306,7 +306,7 @@ def top(ladder: LadderName, results: Folder, out: Out) -> None:
 
     Example: stepladder top my-ladder --results results/my-ladder --out results/my-ladder/top.json
     """
-    from stepladder.data.manifest import parse
+    from stepladder.data.manifest import fingerprints
     from stepladder.decision.choose_top import choose_top
     from stepladder.display.terminal import working
     from stepladder.ladder.climb import Climb
@@ -323,8 +323,8 @@ def top(ladder: LadderName, results: Folder, out: Out) -> None:
     ready(out)
     gates = [GateRecord.read(path) for path in map(folder.gate, climb.gates) if path.exists()]
     ran = [run for run in climb.runs_left(gates) if run not in climb.topped]
-    data = parse(folder.manifest).sha256 if folder.manifest.exists() else None
-    done = read_runs(folder, ran, Plan.read(folder.plan), data)
+    shards = fingerprints(folder)
+    done = read_runs(folder, ran, Plan.read(folder.plan), shards)
     with naming(results), working("sizing the top rung"):
         found = choose_top(done, sizes, flops, climb.ladder.analysis, climb.top_digest)
     found = found.kept_from(folder.top_first)

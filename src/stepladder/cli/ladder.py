@@ -217,13 +217,13 @@ def _read_power(plan: Path) -> Power | None:
 
 def _priced(name: str, hardware: Path = HARDWARE) -> Plan:
     """The plan of a ladder as its file is now, with passes if its data are prepared."""
-    from stepladder.data.manifest import training_tokens
+    from stepladder.data.manifest import prepared_tokens
     from stepladder.ladder.climb import Climb
     from stepladder.record.paths import LadderFolder
     from stepladder.schema.accelerators import accelerators
 
     climb = Climb.open(name)
-    tokens = training_tokens(LadderFolder.of(climb.ladder.name).manifest, climb.ladder.data)
+    tokens = prepared_tokens(LadderFolder.of(climb.ladder.name), climb.ladder)
     return climb.price(accelerators(hardware)).with_passes(tokens)
 
 
@@ -233,5 +233,6 @@ def _read_plan(path: Path) -> Plan:
     from stepladder.record.paths import LadderFolder
     from stepladder.record.plan import Plan
 
-    plan, manifest = Plan.read(path), LadderFolder(path.parent).manifest
-    return plan.with_passes(parse(manifest).training_tokens) if manifest.exists() else plan
+    manifests = LadderFolder(path.parent).manifests
+    known = {name: parse(manifest).training_tokens for name, manifest in manifests.items()}
+    return Plan.read(path).with_passes(known)

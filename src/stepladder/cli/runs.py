@@ -14,9 +14,10 @@ from stepladder.cli.files import json_argument, read_object, ready, roomy, write
 from stepladder.cli.words import LadderName, Out, one_of
 from stepladder.documents.files import written_below
 
-DATA_SETTINGS = ("source", "tokenizer", "validation_fraction", "degenerate")
+DATA_SETTINGS = ("source", "tokenizer", "validation_fraction", "degenerate", "held_out")
 """What `stepladder data` reads of a ladder's section `data:`."""
 
+OPTIONAL = ("degenerate", "held_out")
 OF_THE_WORKFLOW = ("code",)
 """What the workflow writes beside them, so that it notices changes: the fingerprint of the code."""
 
@@ -25,7 +26,7 @@ Threads = Annotated[int, typer.Option(min=1, help="CPU threads.")]
 
 def data(
     settings: Annotated[
-        str, typer.Argument(help="source, tokenizer, validation_fraction and degenerate, as JSON.")
+        str, typer.Argument(help="source, tokenizer, validation_fraction, degenerate and held_out, as JSON.")
     ],
     out: Annotated[Path, typer.Option(help="manifest.json to write; the shards go beside it.")],
 ) -> None:
@@ -49,7 +50,7 @@ def data(
         near = difflib.get_close_matches(unknown[0], DATA_SETTINGS, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise Misuse(f"SETTINGS: no setting {unknown[0]!r}; there are {', '.join(DATA_SETTINGS)}{hint}")
-    if missing := [key for key in DATA_SETTINGS if key != "degenerate" and key not in values]:
+    if missing := [key for key in DATA_SETTINGS if key not in OPTIONAL + tuple(values)]:
         raise Misuse(f"SETTINGS {settings:.80}: give {', '.join(missing)} as well, as in {example}")
     degenerate, fraction = values.get("degenerate", "count"), values["validation_fraction"]
     if degenerate not in ("count", "drop"):
@@ -58,15 +59,23 @@ def data(
         raise Misuse(f"SETTINGS: validation_fraction = {fraction!r}: give a share between 0 and 1")
     _named(out, "manifest.json")
     ready(out)
-    with naming(f"SETTINGS: source = {values['source']!r:.80}"):
-        TypeAdapter(SourceConfig).validate_json(json.dumps(values["source"]))
+    for name in ("source", "held_out") if values.get("held_out") else ("source",):
+        with naming(f"SETTINGS: {name} = {values[name]!r:.80}"):
+            TypeAdapter(SourceConfig).validate_json(json.dumps(values[name]))
     with naming(f"SETTINGS: tokenizer = {values['tokenizer']!r:.80}"):
         TypeAdapter(TokenizerConfig).validate_json(json.dumps(values["tokenizer"]))
     tokenizer = values["tokenizer"].get("path", "the tokenizer")
     if "path" in values["tokenizer"]:
         refuse_panicking_tokenizer(tokenizer)
     with written_below(out.parent), panics_in_words(tokenizer):
-        prepare(values["source"], values["tokenizer"], fraction, roomy(out).parent, degenerate == "drop")
+        prepare(
+            values["source"],
+            values["tokenizer"],
+            fraction,
+            roomy(out).parent,
+            drop_degenerate=degenerate == "drop",
+            held_out=values.get("held_out"),
+        )
 
 
 def calibrate(out: Out, threads: Threads = 1) -> None:
@@ -245,7 +254,7 @@ def collect(
 
     Example: stepladder collect results/smoke/plan.json --runs runs.parquet --steps steps.parquet
     """
-    from stepladder.data.manifest import parse
+    from stepladder.data.manifest import fingerprints
     from stepladder.record.gates import GateRecord
     from stepladder.record.paths import LadderFolder
     from stepladder.record.plan import Plan
@@ -254,9 +263,9 @@ def collect(
 
     ready(runs, steps)
     ladder = LadderFolder(plan.parent)
-    data = parse(ladder.manifest).sha256 if ladder.manifest.exists() else None
+    shards = fingerprints(ladder)
     gates = [GateRecord.read(path) for path in gate or ()]
-    runs_table, steps_table = collect_results(ladder, Plan.read(plan), data, gates)
+    runs_table, steps_table = collect_results(ladder, Plan.read(plan), shards, gates)
     write_table(runs_table, runs)
     write_table(steps_table, steps)
 

@@ -179,9 +179,11 @@ class Corpus:
         return (self._folder / "files.txt").read_text(encoding="utf-8").splitlines()
 
     def _tokens(self, domain: str, split: Split) -> NDArray[np.unsignedinteger]:
-        name = self.manifest.domains[domain][split].token_file.name
+        file = self.manifest.domains[domain][split].token_file
+        if not file.size:  # a domain that is only trained on, or only scored
+            return np.empty(0, self.manifest.dtype)
         # A plain array over the map: slicing np.memmap itself costs several times as much.
-        return np.asarray(np.memmap(self._folder / name, dtype=self.manifest.dtype, mode="r"))
+        return np.asarray(np.memmap(self._folder / file.name, dtype=self.manifest.dtype, mode="r"))
 
     def _documents(self, domain: str, split: Split) -> NDArray[np.void]:
         name = self.manifest.domains[domain][split].document_file.name

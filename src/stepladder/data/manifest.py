@@ -20,7 +20,9 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from stepladder.data.documents import Flaw
 from stepladder.data.errors import DataError
+from stepladder.record.paths import LadderFolder
 from stepladder.schema.data import Data, SourceConfig, TokenizerConfig
+from stepladder.schema.ladder import Ladder
 
 Split = Literal["train", "validation"]
 DOCUMENT = [("start", "<u8"), ("file", "<u4"), ("row", "<u4")]
@@ -79,6 +81,8 @@ class Manifest(Stored):
     source: dict[str, Any]
     tokenizer: dict[str, Any]
     validation_fraction: float
+    held_out: dict[str, Any] | None = None
+    """Source of the held-out text, where it is another than that of training."""
     vocab_size: int
     end_of_document: int
     """Id of the token that ends each document."""
@@ -169,6 +173,11 @@ def read(path: Path) -> Manifest:
     return manifest
 
 
+def fingerprints(lies: LadderFolder) -> dict[str | None, str]:
+    """Of all shards that a ladder has, by the name under which they lie."""
+    return {name: parse(path).sha256 for name, path in lies.manifests.items()}
+
+
 def training_tokens(path: Path, data: Data) -> dict[str, int] | None:
     """Training tokens of each domain of the shards of these settings; None if they are not prepared, or by
     other settings.
@@ -187,6 +196,17 @@ def training_tokens(path: Path, data: Data) -> dict[str, int] | None:
     dropped = manifest.degenerate is not None and manifest.degenerate.dropped
     same = found == asked and dropped == (data.degenerate == "drop")
     return manifest.training_tokens if same else None
+
+
+def prepared_tokens(lies: LadderFolder, ladder: Ladder) -> dict[str | None, dict[str, int]]:
+    """Training tokens of each domain, by the name under which shards lie, of those that are prepared."""
+    found = {}
+    for corpus in ladder.corpora or (None,):
+        name = ladder.prepared_as(corpus)
+        tokens = training_tokens(lies.manifest_of(name), ladder.data_of(corpus))
+        if tokens is not None:
+            found[name] = tokens
+    return found
 
 
 def verify(path: Path) -> Manifest:

@@ -29,6 +29,7 @@ from stepladder.data.cache import Cache, CachedText, load, read_chunk, tokenize
 from stepladder.data.manifest import (
     DegenerateDocuments,
     Manifest,
+    Split,
     describe_file,
     fingerprint,
     id_dtype,
@@ -58,6 +59,8 @@ class Request(NamedTuple):
     tokenizer: TokenizerConfig
     validation_fraction: float
     drop_degenerate: bool
+    held_out: SourceConfig | None = None
+    """Of the held-out text, where it is another source than that of training."""
 
     @property
     def digest(self) -> str:
@@ -73,6 +76,8 @@ class Text(NamedTuple):
     domains: tuple[str, ...]
     files: tuple[str, ...]
     path: Path
+    only: Split | None = None
+    """The split that it is for, where training and held-out text are of two sources."""
 
 
 def prepare(
@@ -81,8 +86,12 @@ def prepare(
     validation_fraction: float,
     out: Path,
     drop_degenerate: bool = False,
+    held_out: dict[str, Any] | None = None,
 ) -> Path:
     """Make shards and manifest in the folder `out`.
+
+    With a source of held-out text of its own, the shards are of the training documents of `source` and of the
+    held-out ones of `held_out`. The split is by content, so no document of one is in the other.
 
     Args:
         source: as in the ladder file's `data:` section; relative paths count from the working directory.
@@ -90,6 +99,7 @@ def prepare(
         validation_fraction: share of documents held out, by content hash.
         drop_degenerate: leave out documents that `quality.judge` finds degenerate; they are counted in any
         case.
+        held_out: source of the held-out text, if it is another.
 
     Returns:
         Path of the manifest. The same text and settings give the same shards, byte for byte.
@@ -97,9 +107,14 @@ def prepare(
     Raises:
         DataError: a file cannot be used; what was read before it is kept for the next attempt.
     """
-    text_source = TypeAdapter(SourceConfig).validate_json(json.dumps(source))
     settings = TypeAdapter(TokenizerConfig).validate_json(json.dumps(tokenizer))
-    request = Request(text_source, settings, validation_fraction, drop_degenerate)
+    request = Request(
+        _source(source),
+        settings,
+        validation_fraction,
+        drop_degenerate,
+        None if held_out is None else _source(held_out),
+    )
     out.mkdir(parents=True, exist_ok=True)
     manifest = out / "manifest.json"
     earlier = _stamp(manifest)
@@ -120,6 +135,10 @@ def prepare(
             shutil.rmtree(folder, ignore_errors=True)
 
 
+def _source(written: dict[str, Any]) -> SourceConfig:
+    return TypeAdapter[SourceConfig](SourceConfig).validate_json(json.dumps(written))
+
+
 def _stamp(path: Path) -> tuple[int, int] | None:
     """Tells versions of a file apart; None if there is none."""
     try:
@@ -135,20 +154,27 @@ def _say_whom_we_wait_for(holder: Holder) -> None:
 
 def _make(request: Request, folder: Path, out: Path) -> Path:
     """Make the files in `folder`, then move them to `out`; returns the manifest's path."""
-    source, settings, fraction, drop = request
+    source, settings, fraction, drop, scored = request
+    domains: dict[Split, tuple[str, ...]] = {
+        "train": source.domain_names,
+        "validation": (scored or source).domain_names,
+    }
     cache = Cache(out / "cache")
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
         texts = _read_all(source, cache, progress)
+        if scored is not None:
+            texts = [text._replace(only="train") for text in texts]
+            texts += [text._replace(only="validation") for text in _read_all(scored, cache, progress)]
         made = _make_tokenizer(settings, texts, fraction, drop, progress)
         pieces = _tokenize_all(texts, made, cache, progress)
-        written = write_shards(pieces, source.domain_names, made, fraction, folder, drop)
+        written = write_shards(pieces, domains, made, fraction, folder, drop)
     source_files = [name for text in texts for name in text.files]
     (folder / "files.txt").write_text("".join(f"{name}\n" for name in source_files), encoding="utf-8")
     np.save(folder / "token_bytes.npy", made.token_bytes)
     made.save(folder / "tokenizer.json")
     degenerate = written.degenerate.describe(source_files, drop)
-    manifest = _manifest(source, settings, made, fraction, written, folder, degenerate)
+    manifest = _manifest(request, made, written, folder, degenerate)
     (folder / "manifest.json").write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
     return _publish(folder, out)
 
@@ -184,7 +210,7 @@ def _sample(texts: list[Text], validation_fraction: float, drop: bool, n_bytes: 
     """
     sizes: dict[bytes, int] = {}
     for text in texts:
-        for about in load(text.path).table:
+        for about in load(text.path).table if text.only != "validation" else ():
             left_out = (drop and about["flaw"]) or about["size"] == 0
             if not left_out and not is_held_out(about["group"].tobytes(), validation_fraction):
                 sizes[about["content"].tobytes()] = int(about["size"])
@@ -213,7 +239,7 @@ def _tokenize_all(
         if not isinstance(tokenizer, Bytes):
             name = f"checked-tokens-{text.path.stem.removeprefix('text-')}-{tokenizer.key}"
             path = cache.get(name, partial(_tokens, text, tokenizer, dtype))
-        yield Piece(load(path), text.domains, first_file)
+        yield Piece(load(path), text.domains, first_file, text.only)
         first_file += len(text.files)
         progress.update(task, description=f"tokenizing: chunk {number}, {text.files[-1]}")
     progress.update(task, description="tokenized")
@@ -224,23 +250,23 @@ def _tokens(text: Text, tokenizer: Tokenizer, dtype: str) -> CachedText:
 
 
 def _manifest(
-    source: SourceConfig,
-    settings: TokenizerConfig,
+    request: Request,
     tokenizer: Tokenizer,
-    validation_fraction: float,
     written: Written,
     folder: Path,
     degenerate: DegenerateDocuments,
 ) -> Manifest:
+    source, scored = request.source, request.held_out
     other = {name: folder / name for name in ("files.txt", "token_bytes.npy", "tokenizer.json")}
     other_files = {name: describe_file(path) for name, path in other.items() if path.exists()}
     tokens = {domain: splits["train"].tokens for domain, splits in written.domains.items()}
     manifest = Manifest(
         sha256=fingerprint(written.domains, other_files["token_bytes.npy"]),
-        description=stdlib.description() if isinstance(source, PythonStdlib) else files.description(source),
+        description=_described(source) + (f"; held out of {_described(scored)}" if scored else ""),
         source=source.model_dump(mode="json"),
-        tokenizer=settings.model_dump(mode="json"),
-        validation_fraction=validation_fraction,
+        tokenizer=request.tokenizer.model_dump(mode="json"),
+        validation_fraction=request.validation_fraction,
+        held_out=scored.model_dump(mode="json") if scored else None,
         vocab_size=tokenizer.vocab_size,
         end_of_document=tokenizer.end_of_document,
         dtype=id_dtype(tokenizer.vocab_size),
@@ -254,6 +280,10 @@ def _manifest(
         other_files=tuple(other_files.values()),
     )
     return sealed(manifest)
+
+
+def _described(source: SourceConfig) -> str:
+    return stdlib.description() if isinstance(source, PythonStdlib) else files.description(source)
 
 
 def _publish(folder: Path, out: Path) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,6 +33,8 @@ class Piece(NamedTuple):
     domains: tuple[str, ...]
     first_file: int
     """Line of files.txt that holds the name of the chunk's file 0."""
+    only: Split | None = None
+    """The split that its documents are for: those of the other one are passed over."""
 
 
 class DocumentRow(NamedTuple):
@@ -46,6 +48,8 @@ class DocumentRow(NamedTuple):
     content: bytes
     flaw: int
     """See `quality.judge`."""
+    only: Split | None
+    """See `Piece`."""
 
 
 MAX_EXAMPLES = 5
@@ -145,7 +149,7 @@ class ShardWriter:
 
 def write_shards(
     pieces: Iterable[Piece],
-    domains: tuple[str, ...],
+    domains: Mapping[Split, Sequence[str]],
     tokenizer: Tokenizer,
     validation_fraction: float,
     folder: Path,
@@ -156,18 +160,26 @@ def write_shards(
     Training documents stand in the order of the source; held-out ones in the order of their hash, so that any
     prefix is an even sample.
 
+    Args:
+        domains: those that must have documents, by split. One of a single split has an empty shard of the
+            other.
+
     Raises:
         DataError: a domain has no training or no held-out document.
     """
-    train = {domain: ShardWriter(folder, f"{domain}.train", tokenizer) for domain in domains}
-    held_out: dict[str, list[DocumentRow]] = {domain: [] for domain in domains}
+    every = tuple(dict.fromkeys([*domains["train"], *domains["validation"]]))
+    train = {domain: ShardWriter(folder, f"{domain}.train", tokenizer) for domain in every}
+    held_out: dict[str, list[DocumentRow]] = {domain: [] for domain in every}
     duplicates = 0
     seen: set[bytes] = set()
-    degenerate = Degenerate(domains)
-    without_text = dict.fromkeys(domains, 0)
+    degenerate = Degenerate(every)
+    without_text = dict.fromkeys(every, 0)
     for row in _rows(pieces):
         if row.content == NO_CONTENT:
-            without_text[row.domain] += 1
+            without_text[row.domain] += row.only != "validation"
+            continue
+        split: Split = "validation" if is_held_out(row.group, validation_fraction) else "train"
+        if row.only not in (None, split):
             continue
         if row.content in seen:
             duplicates += 1
@@ -176,18 +188,18 @@ def write_shards(
         degenerate.add(row)
         if row.flaw and drop_degenerate:
             continue
-        if is_held_out(row.group, validation_fraction):
+        if split == "validation":
             held_out[row.domain].append(row._replace(tokens=row.tokens.copy()))
         else:
             train[row.domain].append(row)
     shards: dict[str, dict[Split, Shard]] = {}
-    for domain in domains:
+    for domain in every:
         validation = ShardWriter(folder, f"{domain}.validation", tokenizer)
         for row in sorted(held_out[domain], key=lambda row: row.content):
             validation.append(row)
         shards[domain] = {"train": train[domain].close(), "validation": validation.close()}
         for split, shard in shards[domain].items():
-            if shard.documents == 0:
+            if shard.documents == 0 and domain in domains[split]:
                 left_out = degenerate.count(domain) if drop_degenerate else 0
                 raise DataError(
                     f"domain {domain!r} has no document for {split} "
@@ -199,7 +211,7 @@ def write_shards(
 
 
 def _rows(pieces: Iterable[Piece]) -> Iterator[DocumentRow]:
-    for entry, domains, first_file in pieces:
+    for entry, domains, first_file, only in pieces:
         for about, tokens in zip(entry.table, entry.documents(), strict=True):
             yield DocumentRow(
                 domain=domains[about["domain"]],
@@ -209,4 +221,5 @@ def _rows(pieces: Iterable[Piece]) -> Iterator[DocumentRow]:
                 group=about["group"].tobytes(),
                 content=about["content"].tobytes(),
                 flaw=int(about["flaw"]),
+                only=only,
             )

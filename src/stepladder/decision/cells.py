@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -84,6 +85,23 @@ class Cells:
     def of(self, variant: str) -> pd.DataFrame:
         """The cells of one variant, smallest first; the index is the cell's number."""
         return self.table[self.table["variant"] == variant]
+
+
+class Kind(NamedTuple):
+    """What a variant is made of."""
+
+    architecture: str
+    recipe: str
+    corpus: str | None
+    """None in a ladder without such an axis."""
+
+
+def kinds_of(cells: Cells) -> dict[str, Kind]:
+    """What the variants are made of, by name."""
+    rows = cells.runs.drop_duplicates("variant").to_dict("records")
+    return {
+        row["variant"]: Kind(row["architecture"], row["recipe"], row.get("corpus") or None) for row in rows
+    }
 
 
 def make_cells(runs: pd.DataFrame) -> Cells:

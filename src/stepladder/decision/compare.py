@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import pandas as pd
 
 from stepladder.decision.axis_fit import AxisFit, HeldOutPrediction
-from stepladder.decision.cells import Cells, make_cells
+from stepladder.decision.cells import Cells, kinds_of, make_cells
 from stepladder.decision.comparison import Comparison, PairComparison, RankAgreement
 from stepladder.decision.equivalence import decide_equivalent, equivalence, not_shared
 from stepladder.decision.gain import gain
@@ -82,18 +82,17 @@ def replicates_of(cells: Cells, fit: AxisFit, config: AnalysisConfig) -> Array |
 
 
 def comparisons(cells: Cells, baseline: str, references: Iterable[str] = ()) -> list[tuple[str, str]]:
-    """Every variant against the baseline, each recipe against the baseline's within its architecture, then
-    every variant against the other references."""
-    kinds = {
-        row["variant"]: (row["architecture"], row["recipe"])
-        for row in cells.runs.drop_duplicates("variant").to_dict("records")
-    }
+    """Every variant against the baseline; each recipe against the baseline's within its architecture and
+    corpus, and each corpus against the baseline's within architecture and recipe; then every variant against
+    the other references."""
+    kinds = kinds_of(cells)
+    _, recipe, corpus = kinds[baseline]
     pairs = [(name, baseline) for name in cells.variants if name != baseline]
-    recipe = kinds[baseline][1]
-    for name in cells.variants:
-        same = [other for other in cells.variants if kinds[other] == (kinds[name][0], recipe)]
-        if kinds[name][1] != recipe and len(same) == 1 and same[0] != baseline:
-            pairs.append((name, same[0]))
+    for plain in ({"recipe": recipe}, {"corpus": corpus}):
+        for name, kind in kinds.items():
+            same = [other for other in cells.variants if kinds[other] == kind._replace(**plain)]
+            if kind != kind._replace(**plain) and len(same) == 1 and same[0] != baseline:
+                pairs.append((name, same[0]))
     pairs += [(name, other) for other in references for name in cells.variants if name != other]
     return list(dict.fromkeys(pairs))
 

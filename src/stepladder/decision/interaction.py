@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from stepladder.decision.axis_fit import AxisFit
-from stepladder.decision.cells import Cells
+from stepladder.decision.cells import Cells, kinds_of
 from stepladder.decision.comparison import Interaction
 from stepladder.decision.efficiency import PlacedGain, PooledGain
 from stepladder.decision.gain import LogGains, log_gains
@@ -48,11 +48,13 @@ def interactions(
 
 
 def squares(cells: Cells, baseline: str) -> list[tuple[str, str, list[str]]]:
-    """(recipe, architecture, [a-r, a-r0, a0-r, a0-r0]) wherever each of the four is exactly one variant."""
+    """(recipe, architecture, [a-r, a-r0, a0-r, a0-r0]) wherever each of the four is exactly one variant; of
+    several corpora on the baseline's."""
+    a0, r0, corpus = kinds_of(cells)[baseline]
     kinds: dict[tuple[str, str], list[str]] = {}
-    for row in cells.runs.drop_duplicates("variant").to_dict("records"):
-        kinds.setdefault((row["architecture"], row["recipe"]), []).append(row["variant"])
-    a0, r0 = next(kind for kind, names in kinds.items() if baseline in names)
+    for name, kind in kinds_of(cells).items():
+        if kind.corpus == corpus:
+            kinds.setdefault((kind.architecture, kind.recipe), []).append(name)
     found = []
     for a, r in kinds:
         four = [kinds.get(kind, []) for kind in ((a, r), (a, r0), (a0, r), (a0, r0))]

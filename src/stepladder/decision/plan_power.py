@@ -46,6 +46,7 @@ def planned_table(plan: Plan, specs: Mapping[str, RunSpec]) -> pd.DataFrame:
             | {
                 "architecture": spec.model.architecture,
                 "recipe": spec.recipe.name,
+                "corpus": spec.data.corpus,
                 "budget_multiple": spec.budget_multiple,
                 "learning_rate_factor": spec.learning_rate_factor,
                 "parameters_active_non_embedding": run.parameters_active_non_embedding,

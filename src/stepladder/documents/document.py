@@ -84,6 +84,12 @@ class Document(Part):
         return self.model_dump(mode="json") | {"schema_version": self.VERSION}
 
 
+def without_none(fields: dict[str, JsonValue], *names: str) -> dict[str, JsonValue]:
+    """`fields` without those of `names` that are None: what has no such thing is written as it was before
+    there was any."""
+    return {name: value for name, value in fields.items() if name not in names or value is not None}
+
+
 def _fields(content: bytes) -> dict[str, JsonValue]:
     """The fields of a JSON object; none if it is no such thing, which its model then says better."""
     try:

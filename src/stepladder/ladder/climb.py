@@ -199,18 +199,20 @@ class Climb:
         return make_plan(self.ladder, jobs, table)
 
     @cached_property
-    def data(self) -> str:
-        """Everything that determines the shards, as canonical JSON."""
-        data = self.ladder.data
-        return _json(
-            {
-                "source": data.source.model_dump(mode="json"),
-                "tokenizer": data.tokenizer.model_dump(mode="json"),
-                "validation_fraction": data.validation_fraction,
-                "degenerate": data.degenerate,
-                "code": preparation_fingerprint() + CHECKED_TOKENS[data.tokenizer.kind],
-            }
-        )
+    def corpora(self) -> dict[str | None, str]:
+        """Everything that determines shards, as canonical JSON, by the name under which they lie."""
+        found: dict[str | None, str] = {}
+        for corpus in self.ladder.corpora or (None,):
+            data, scored = self.ladder.data_of(corpus), self.ladder.data.source
+            code = preparation_fingerprint() + CHECKED_TOKENS[data.tokenizer.kind]
+            other = {} if data.source == scored else {"held_out": scored.model_dump(mode="json")}
+            found[self.ladder.prepared_as(corpus)] = _json(data.preparation | other | {"code": code})
+        return found
+
+    def manifest(self, run: str) -> str:
+        """The manifest of the shards that a run, or a segment of a trunk, reads."""
+        prepared = self.every_job[run].data.prepared if run in self.every_job else None
+        return str(LadderFolder.of(self.ladder.name).manifest_of(prepared))
 
     @cached_property
     def max_epochs(self) -> str:

@@ -32,6 +32,7 @@ from stepladder.record.spec import (
 from stepladder.schema import ranges
 from stepladder.schema.budget import Budget, Flops, Steps, budget_label
 from stepladder.schema.ladder import Ladder, Rung
+from stepladder.schema.mixture import Mixture
 from stepladder.schema.scale import Scale, Size
 
 TOKENS_PER_PARAMETER = 20
@@ -41,14 +42,24 @@ BF16_FROM_D_MODEL = 128
 """On CPU bf16 matrix products win from this width on (benchmarks/train_step.py)."""
 
 
+class Text(NamedTuple):
+    """What is read."""
+
+    spec: DataSpec
+    mixture: Mixture | None
+    domains: tuple[str, ...]
+    """Of the training text."""
+
+
 class Variant(NamedTuple):
-    """One architecture with one recipe, settings validated."""
+    """One architecture with one recipe on one corpus, settings validated."""
 
     name: str
     architecture: str
     architecture_config: Any
     recipe: str
     recipe_config: Any
+    text: Text
 
 
 def expand(
@@ -68,16 +79,11 @@ def expand(
         LadderError: a rung's shape, recipe or budget is impossible.
     """
     path = Path(path)
-    data = DataSpec(
-        source=ladder.data.source.model_dump(mode="json"),
-        tokenizer=ladder.data.tokenizer.model_dump(mode="json"),
-        **ladder.data.model_dump(include={"validation_fraction", "max_validation_tokens", "domain_weights"}),
-    )
     runs: list[RunSpec] = []
     for index, rung in enumerate(ladder.rungs):
         for variant in _variants(ladder):
             try:
-                runs += _expand_rung(ladder, rung, variant, data, factors)
+                runs += _expand_rung(ladder, rung, variant, factors)
             except LadderError:
                 raise
             except ValueError as error:
@@ -89,18 +95,34 @@ def expand(
 def _variants(ladder: Ladder) -> list[Variant]:
     architectures = {k: part_settings("architectures", k, v) for k, v in ladder.architectures.items()}
     recipes = {k: part_settings("recipes", k, v) for k, v in ladder.recipes.items()}
-    return [Variant(f"{a}-{r}", *architectures[a], *recipes[r]) for a in architectures for r in recipes]
+    texts = {c: _text(ladder, c) for c in ladder.corpora or (None,)}
+    return [
+        Variant(name, *architectures[kind.architecture], *recipes[kind.recipe], texts[kind.corpus])
+        for name, kind in ladder.kinds.items()
+    ]
 
 
-def _expand_rung(
-    ladder: Ladder, rung: Rung, variant: Variant, data: DataSpec, factors: Sequence[float]
-) -> list[RunSpec]:
+def _text(ladder: Ladder, corpus: str | None) -> Text:
+    """What the runs on a corpus read."""
+    data, scored = ladder.data_of(corpus), ladder.data.source
+    spec = DataSpec(
+        source=data.source.model_dump(mode="json"),
+        tokenizer=data.tokenizer.model_dump(mode="json"),
+        **data.model_dump(include={"validation_fraction", "max_validation_tokens", "domain_weights"}),
+        corpus=corpus,
+        prepared=ladder.prepared_as(corpus),
+        held_out=None if data.source == scored else scored.model_dump(mode="json"),
+    )
+    return Text(spec, data.mixture, data.source.domain_names)
+
+
+def _expand_rung(ladder: Ladder, rung: Rung, variant: Variant, factors: Sequence[float]) -> list[RunSpec]:
     model = resolve_model(ladder, rung, variant.architecture, variant.architecture_config)
     check_model(model, parameters(model).total)
     accelerators = ladder.execution_of(rung).accelerators_per_run
     first, *others = rung.seeds or ladder.seeds
     resolved = [
-        _resolve_run(ladder, rung, variant, data, model, budget, factor, first)
+        _resolve_run(ladder, rung, variant, model, budget, factor, first)
         for budget in rung.budgets or ladder.budgets
         for factor in factors
     ]
@@ -127,7 +149,6 @@ def _resolve_run(
     ladder: Ladder,
     rung: Rung,
     variant: Variant,
-    data: DataSpec,
     model: ModelSpec,
     budget: Budget,
     factor: float,
@@ -151,11 +172,10 @@ def _resolve_run(
     recipe = load("recipes", variant.recipe)
     shapes = recipe.phases(variant.recipe_config, model.sequence_length, sequences)
     options = variant.recipe_config.model_dump(mode="json")
-    stages, domains = ladder.data.mixture, ladder.data.source.domain_names
     phases = resolve_phases(shapes, model, size.c, sequences, variant.recipe, options)
     steps = sum(phase.steps for phase in phases)
 
-    rates = ladder.optimizer.learning_rate
+    rates, mixture = ladder.optimizer.learning_rate, variant.text.mixture
     rate = rung.set.learning_rate or rates.by_variant.get(variant.name, rates.default).learning_rate(scale)
     multiple = positions / (TOKENS_PER_PARAMETER * n)
     label = budget_label(budget)
@@ -172,11 +192,11 @@ def _resolve_run(
         recipe=RecipeSpec(name=variant.recipe, options=options, phases=phases),
         optimizer=resolve_optimizer(ladder.optimizer, scale, rate * factor),
         schedule=schedule,
-        data=data,
+        data=variant.text.spec,
         precision=_precision(ladder, model),
         learning_rate_factor=factor,
         parametrization=resolve_parametrization(ladder.optimizer.parametrization, model),
-        mixture=resolve_mixture(stages, domains, steps, schedule) if stages else None,
+        mixture=resolve_mixture(mixture, variant.text.domains, steps, schedule) if mixture else None,
         overrides=tuple(rung.set.model_dump(exclude_none=True)),
         code=run_fingerprint(variant.architecture, variant.recipe),
     )

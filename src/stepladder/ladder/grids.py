@@ -123,10 +123,8 @@ def sizes_of(ladder: Ladder, rungs: Sequence[Rung], most: float, beyond: int) ->
 
 
 def _sizes(ladder: Ladder, rungs: Sequence[Rung], most: float, beyond: int) -> Iterator[Size]:
-    name = next(
-        (a for a in ladder.architectures for r in ladder.recipes if f"{a}-{r}" == ladder.analysis.baseline),
-        next(iter(ladder.architectures)),
-    )
+    baseline = ladder.kinds.get(ladder.analysis.baseline)
+    name = baseline.architecture if baseline else next(iter(ladder.architectures))
     architecture, config = part_settings("architectures", name, ladder.architectures[name])
     larger = 0
     for rung in rungs or map(_of_depth, _depths()):

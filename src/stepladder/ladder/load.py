@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from stepladder.ladder.domains import unknown_domains
 from stepladder.ladder.grids import lay_out
 from stepladder.ladder.kinds import part_settings
 from stepladder.ladder.names import TAKEN, place, same_names
@@ -85,8 +86,8 @@ def _check_size(source: Source, ladder: Ladder) -> None:
     runs, most = count_runs(ladder), ranges.MOST_RUNS
     if runs > most:
         message = (
-            f"{runs} runs (rungs x architectures x recipes x budgets x seeds, and those of the sweep) are "
-            f"too many for a ladder, which has at most {most}: shorten one of these lists"
+            f"{runs} runs (rungs x architectures x recipes x corpora x budgets x seeds, and those of the "
+            f"sweep) are too many for a ladder, which has at most {most}: shorten one of these lists"
         )
         raise LadderError(source.line(("rungs",), message))
 
@@ -139,23 +140,8 @@ def _of_whole(source: Source, ladder: Ladder) -> list[str]:
         if name not in variants:
             where = ("optimizer", "learning_rate", "by_variant", name)
             complain(where, f"no such variant; this ladder has: {listed([*variants])}")
-    domains = ladder.data.source.domain_names
-    for name in ladder.data.domain_weights:
-        if name not in domains:
-            where = ("data", "domain_weights", name)
-            complain(where, f"the source has no domain {name!r}; it has: {listed(domains)}")
-    for i, stage in enumerate(ladder.data.mixture or ()):
-        for name in stage.weights:
-            if name not in domains:
-                complain(
-                    ("data", "mixture", i, name),
-                    f"the source has no domain {name!r}; it has: {listed(domains)}",
-                )
-    limits = ladder.data.max_epochs
-    for name in limits if isinstance(limits, dict) else ():
-        if name not in domains:
-            where = ("data", "max_epochs", name)
-            complain(where, f"the source has no domain {name!r}; it has: {listed(domains)}")
+    for where, message in unknown_domains(ladder):
+        complain(where, message)
     if ladder.analysis.baseline not in variants:
         where = ("analysis", "baseline")
         complain(where, f"no variant {ladder.analysis.baseline!r}; this ladder has: {listed([*variants])}")
@@ -220,7 +206,7 @@ def count_runs(ladder: Ladder) -> int:
     if sweep := ladder.sweep:
         tries = len(sweep.learning_rate_factors) * len(sweep.batch_factors)
         per_variant += len(sweep.rungs) * tries * len(sweep.seeds or ladder.seeds)
-    return per_variant * len(ladder.architectures) * len(ladder.recipes)
+    return per_variant * len(ladder.architectures) * len(ladder.recipes) * max(1, len(ladder.corpora))
 
 
 def listed(names: Sequence[str]) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from stepladder.ladder.domains import sources
 from stepladder.ladder.read import Location, key_path
 from stepladder.record.spec import RunSpec
 from stepladder.schema.budget import Budget, Flops, budget_label
-from stepladder.schema.ladder import Ladder
+from stepladder.schema.ladder import Kind, Ladder
 
 TAKEN = ("machine.json", "readme.md")
 """Names of what lies beside the ladders' own folders below results/."""
@@ -63,8 +64,8 @@ def _axes(ladder: Ladder) -> Iterator[tuple[str, Iterable[Named]]]:
     """Every list whose members must have names of their own."""
     yield "rung", [Named(rung.label, ("rungs", i), rung.label) for i, rung in enumerate(ladder.rungs)]
     yield "variant", _variants(ladder)
-    domains = ladder.data.source.domain_names
-    yield "domain", [Named(name, ("data", "source", "domains", name), name) for name in domains]
+    for place, source in sources(ladder):
+        yield "domain", [Named(name, (*place, "domains", name), name) for name in source.domain_names]
     lists: list[tuple[Location, tuple[Budget, ...] | None, tuple[int, ...] | None]] = [
         ((), ladder.budgets, ladder.seeds)
     ]
@@ -88,9 +89,14 @@ def _axes(ladder: Ladder) -> Iterator[tuple[str, Iterable[Named]]]:
 
 def _variants(ladder: Ladder) -> list[Named]:
     return [
-        Named(f"{a}-{r}", ("recipes", r), f"architecture {a!r} with recipe {r!r}")
+        Named(
+            Kind(a, r, c).variant,
+            ("recipes", r) if c is None else ("corpora", c),
+            f"architecture {a!r} with recipe {r!r}" + ("" if c is None else f" on corpus {c!r}"),
+        )
         for a in ladder.architectures
         for r in ladder.recipes
+        for c in ladder.corpora or (None,)
     ]
 
 

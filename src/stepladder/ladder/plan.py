@@ -107,10 +107,13 @@ def _top_note(ladder: Ladder, jobs: Sequence[JobCost]) -> Iterator[str]:
 
 def _mixture_note(ladder: Ladder) -> Iterator[str]:
     """In which proportion domains are read, and which are not."""
-    if stages := ladder.data.mixture:
-        left = [n for n in ladder.data.source.domain_names if not any(s.weights.get(n) for s in stages)]
-        not_read = f" Not read: {', '.join(left)}." if left else ""
-        yield f"Training text is mixed: {in_words(stages)}.{not_read}"
+    for corpus in ladder.corpora or (None,):
+        data = ladder.data_of(corpus)
+        if stages := data.mixture:
+            left = [n for n in data.source.domain_names if not any(s.weights.get(n) for s in stages)]
+            not_read = f" Not read: {', '.join(left)}." if left else ""
+            of = f" of corpus {corpus}" if corpus else ""
+            yield f"Training text{of} is mixed: {in_words(stages)}.{not_read}"
 
 
 @dataclass(frozen=True)
@@ -160,6 +163,8 @@ def _row(
         steps=run.recipe.steps,
         positions=run.recipe.positions,
         tokens=run.recipe.tokens,
+        corpus=run.data.corpus,
+        prepared=run.data.prepared,
         tokens_by_domain=tokens_by_domain(run),
         flops=training_flops(run.model, run.recipe),
         flops_trained=job.flops_trained,

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from math import isclose, log
 from pathlib import Path
+from types import MappingProxyType
 
 from pydantic import ValidationError
 
@@ -23,7 +24,7 @@ from stepladder.record.cost import (
 )
 from stepladder.record.events import Record, StepRecord, history, restarts, steps_of
 from stepladder.record.pace import lost_phase, mfu_spread, told_steps, typical_pace
-from stepladder.record.paths import RunFolder
+from stepladder.record.paths import LadderFolder, RunFolder
 from stepladder.record.plan import PlannedRun
 from stepladder.record.result import ParameterCounts, Result
 from stepladder.record.spec import TRUNK, RunSpec
@@ -48,6 +49,8 @@ def spec_facts(spec: RunSpec) -> dict[str, object]:
         "variant": spec.variant,
         "architecture": spec.model.architecture,
         "recipe": recipe.name,
+        "corpus": spec.data.corpus,
+        "prepared": spec.data.prepared,
         "rung": spec.rung,
         "depth": spec.model.n_layers,
         "budget": spec.budget,
@@ -108,26 +111,36 @@ def check_result(
             raise _wrong(path, field, found, f"{source} says {expected}")
 
 
-def check_same_data(results: Mapping[Path, Result], manifest_sha256: str | None = None) -> None:
-    """All runs of a ladder read the same shards, those of its manifest where that is known, and are scored on
-    the same text.
+Shards = Mapping[str | None, str]
+"""Fingerprints of prepared shards, by the name under which they lie; None: `data/`."""
+NOTHING_KNOWN: Shards = MappingProxyType({})
+
+
+def check_same_data(results: Mapping[Path, Result], shards: Shards = NOTHING_KNOWN) -> None:
+    """All runs on a corpus read the same shards, those of its manifest where that is known, and all runs of a
+    ladder are scored on the same text.
 
     Raises:
         WrongResult: naming the first result of other data.
     """
-    if not results:
-        return
-    first = next(iter(results))
-    told = manifest_sha256 or results[first].lineage.data_sha256
-    source = "data/manifest.json" if manifest_sha256 else str(first)
-    lengths = next((r.training_tokens for r in results.values() if r.training_tokens is not None), None)
+    firsts: dict[str | None, Path] = {}
     for path, result in results.items():
+        first = firsts.setdefault(result.prepared, path)
+        known = shards.get(result.prepared)
+        told, source = known or results[first].lineage.data_sha256, _place(result) if known else str(first)
         if (found := result.lineage.data_sha256) != told:
             raise _wrong(path, "lineage.data_sha256", found, f"{source} says {told}")
-        if result.validation != results[first].validation:
-            raise _wrong(path, "validation", result.validation, f"{first} says {results[first].validation}")
-        if result.training_tokens not in (None, lengths):
-            raise _wrong(path, "training_tokens", result.training_tokens, f"another run says {lengths}")
+        lengths = results[first].training_tokens
+        if None not in (result.training_tokens, lengths) and result.training_tokens != lengths:
+            raise _wrong(path, "training_tokens", result.training_tokens, f"{first} says {lengths}")
+        scored = next(iter(results))
+        if result.validation != results[scored].validation:
+            raise _wrong(path, "validation", result.validation, f"{scored} says {results[scored].validation}")
+
+
+def _place(result: Result) -> str:
+    """Where a ladder keeps the manifest of the shards that a result is of."""
+    return str(LadderFolder(Path()).manifest_of(result.prepared))
 
 
 def _expected(

@@ -128,8 +128,24 @@ class LadderFolder:
 
     @property
     def manifest(self) -> Path:
-        """The token shards' manifest."""
-        return self.path / "data" / "manifest.json"
+        """The token shards' manifest; in a ladder with corpora, of the baseline's."""
+        return self.manifest_of(None)
+
+    @property
+    def corpora(self) -> Path:
+        """Folder of the shards of further corpora."""
+        return self.path / "corpora"
+
+    def manifest_of(self, prepared: str | None) -> Path:
+        """The manifest of shards that lie under a name of their own; None: `data/`."""
+        folder = self.path / "data" if prepared is None else self.corpora / prepared
+        return folder / "manifest.json"
+
+    @property
+    def manifests(self) -> dict[str | None, Path]:
+        """All manifests that there are, by the name under which the shards lie."""
+        names = [None, *sorted(path.parent.name for path in self.corpora.glob("*/manifest.json"))]
+        return {name: path for name in names if (path := self.manifest_of(name)).exists()}
 
     @property
     def size_laws(self) -> Path:

@@ -79,6 +79,10 @@ class PlannedRun(Part):
     passes: float | None = None
     """Passes over the training text that it makes, with a mixture over the domain that is read most often;
     None where the data were not prepared yet."""
+    corpus: str | None = None
+    """Which of the ladder's corpora it reads; None in a ladder without."""
+    prepared: str | None = None
+    """Name under which its shards lie; None: `data/`."""
     tokens_by_domain: dict[str, float] | None = None
     """Raw tokens read of each domain; None in natural proportion."""
     passes_by_domain: dict[str, float] | None = None
@@ -182,13 +186,13 @@ class Plan(Document):
             f"{limit:g}: make it smaller (rungs, budgets, seeds), or raise plan.max_accelerator_hours"
         )
 
-    def with_passes(self, training_tokens: Mapping[str, int] | None) -> Plan:
-        """The plan with the passes that its runs make over a corpus of so many training tokens.
+    def with_passes(self, training_tokens: Mapping[str | None, Mapping[str, int]]) -> Plan:
+        """The plan with the passes that its runs make over corpora of so many training tokens.
 
         Args:
-            training_tokens: of each domain; None if the data are not prepared yet.
+            training_tokens: of each domain, by the name under which shards lie, of those that are prepared.
         """
-        runs = tuple(run.with_passes(training_tokens) for run in self.runs)
+        runs = tuple(run.with_passes(training_tokens.get(run.prepared)) for run in self.runs)
         return self.model_copy(update={"runs": runs})
 
     @property

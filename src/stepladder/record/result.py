@@ -18,7 +18,7 @@ from pydantic import (
     model_serializer,
 )
 
-from stepladder.documents.document import Document, Part
+from stepladder.documents.document import Document, Part, without_none
 
 Flops = Annotated[float, "FLOPs"]
 PerSecond = Annotated[float, "1/s"]
@@ -212,7 +212,7 @@ class Lineage(Part):
 
     @model_serializer(mode="wrap")
     def _leave_out(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return _without_none(serialize(self), "hostnames")
+        return without_none(serialize(self), "hostnames")
 
 
 class Ended(BaseModel):
@@ -252,6 +252,10 @@ class Result(Document):
     """how a token is processed"""
     recipe: str
     """how the model is trained"""
+    corpus: str | None = None
+    """which text it is trained on, of a ladder with corpora"""
+    prepared: str | None = None
+    """name under which its shards lie below `corpora/`; not there: `data/`"""
     rung: str
     """which size"""
     depth: int
@@ -339,7 +343,9 @@ class Result(Document):
     @model_serializer(mode="wrap")
     def _leave_out(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         scores = ("bits_per_byte", "losses", "bits_per_byte_by_domain", "validation")
-        return _without_none(serialize(self), *scores, "training_tokens", "passes", "passes_by_domain")
+        return without_none(
+            serialize(self), *scores, *("corpus", "prepared", "training_tokens", "passes", "passes_by_domain")
+        )
 
     def row(self) -> dict[str, Cell]:
         """The run's row of runs.parquet: nested names joined by `_`; what is null stays one null column."""
@@ -349,11 +355,6 @@ class Result(Document):
         """What the last record of the run's log says of it."""
         told = self.model_dump(include={*Ended.model_fields} - {"seconds"})
         return Ended(**told | self.lineage.model_dump(), seconds=self.seconds.total)
-
-
-def _without_none(fields: dict[str, Any], *names: str) -> dict[str, Any]:
-    """`fields` without those of `names` that are None."""
-    return {name: value for name, value in fields.items() if name not in names or value is not None}
 
 
 def _flat(fields: dict[str, Any]) -> dict[str, Cell]:

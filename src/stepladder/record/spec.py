@@ -14,6 +14,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
+from stepladder.documents.document import without_none
+
 
 class Spec(BaseModel):
     """Base of all resolved specs: immutable, no unknown keys, no silent type conversion."""
@@ -134,6 +136,17 @@ class DataSpec(Spec):
     """Held-out tokens per domain that are scored (a fixed prefix of the validation shard)."""
     domain_weights: dict[str, float]
     """Weight of each domain's held-out loss in the target loss; they sum to 1."""
+    corpus: str | None = None
+    """Which of the ladder's corpora; None where it has no such axis."""
+    prepared: str | None = None
+    """Name under which the shards lie; None for the ladder's own, in `data/`."""
+    held_out: dict[str, Any] | None = None
+    """Source of the held-out text, where it is another than that of training."""
+
+    @model_serializer(mode="wrap")
+    def _without_default(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What has no corpora is the run that it was before there were any."""
+        return without_none(fields(self), "corpus", "prepared", "held_out")
 
 
 class MixtureStage(Spec):
@@ -180,11 +193,7 @@ class RunSpec(Spec):
     @model_serializer(mode="wrap")
     def _without_default(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """What has no parametrization or mixture is the run that it was before there were any."""
-        found: dict[str, Any] = fields(self)
-        for field in ("parametrization", "mixture"):
-            if found[field] is None:
-                del found[field]
-        return found
+        return without_none(fields(self), "parametrization", "mixture")
 
     def pieces(self) -> Iterator[tuple[PhaseSpec, MixtureStage | None, int]]:
         """The phases, cut where the mixture changes, with the steps of each piece, in order."""

@@ -23,7 +23,7 @@ from pyarrow import ArrowException
 
 from stepladder.documents.document import FIRST, DocumentError
 from stepladder.documents.files import write_atomically
-from stepladder.record.check import check_result, check_same_data, read_spec
+from stepladder.record.check import NOTHING_KNOWN, Shards, check_result, check_same_data, read_spec
 from stepladder.record.events import DamagedLog, StepRecord, read_log, steps_of
 from stepladder.record.gates import GateRecord, runs_left
 from stepladder.record.paths import LadderFolder, RunFolder
@@ -69,13 +69,13 @@ class Finished:
 def collect(
     ladder: LadderFolder,
     plan: Plan,
-    manifest_sha256: str | None = None,
+    shards: Shards = NOTHING_KNOWN,
     gates: Collection[GateRecord] = (),
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """One row per run of the ladder proper, and one row per logged step of these.
 
     Args:
-        manifest_sha256: of the ladder's data, where their manifest is there.
+        shards: the fingerprints of those whose manifests are there.
         gates: what was decided between rungs; the runs that were spared have no rows.
 
     Raises:
@@ -86,7 +86,7 @@ def collect(
     left = set(runs_left(proper, gates))
     planned = [run for run in proper if run.id in left]
     found = {ladder.run(run.id).result: Finished.read(ladder.run(run.id), run) for run in planned}
-    check_same_data({path: run.result for path, run in found.items()}, manifest_sha256)
+    check_same_data({path: run.result for path, run in found.items()}, shards)
     flops = {run.id: run.flops for run in planned}
     rows = [run.result.row() | {"planned_flops": flops[run.result.id]} for run in found.values()]
     names = {path: {name: getattr(run.result, name) for name in RUN_COLUMNS} for path, run in found.items()}
@@ -95,12 +95,12 @@ def collect(
 
 
 def read_runs(
-    ladder: LadderFolder, runs: Iterable[str], plan: Plan | None = None, manifest_sha256: str | None = None
+    ladder: LadderFolder, runs: Iterable[str], plan: Plan | None = None, shards: Shards = NOTHING_KNOWN
 ) -> pd.DataFrame:
     """One row per run, for those who need no steps; see `collect`."""
     planned = {run.id: run for run in plan.runs} if plan else {}
     found = {ladder.run(run).result: Finished.read(ladder.run(run), planned.get(run)).result for run in runs}
-    check_same_data(found, manifest_sha256)
+    check_same_data(found, shards)
     return pd.DataFrame([result.row() for result in found.values()])
 
 

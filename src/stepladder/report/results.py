@@ -49,7 +49,8 @@ class Results:
     steps: pd.DataFrame
     fits: dict[Axis, AxisFit]
     comparison: Comparison
-    manifest: Manifest
+    manifests: dict[str | None, Manifest]
+    """By the name under which shards lie; None: `data/`."""
     tuning: Tuning | None = None
     """learning_rates.json, of a ladder with a sweep."""
     size_laws: SizeLaws | None = None
@@ -82,7 +83,7 @@ class Results:
             steps=read_table(lies.steps_table, STEP_NAMES, STEP_NUMBERS),
             fits=fits,
             comparison=comparison,
-            manifest=parse(lies.manifest),
+            manifests={name: parse(p) for name, p in (lies.manifests or {None: lies.manifest}).items()},
             tuning=Tuning.read(lies.learning_rates) if ladder and ladder.sweep else None,
             size_laws=size_laws,
             top=TopRung.read(lies.top) if ladder and ladder.top else None,

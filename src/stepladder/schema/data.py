@@ -180,6 +180,13 @@ class Data(Settings):
     domain_weights: dict[Name, Annotated[float, ranges.DOMAIN_WEIGHT]] = Field(min_length=1)
     """Weights of the domains' losses in the target loss; must sum to 1."""
 
+    @property
+    def preparation(self) -> dict[str, Any]:
+        """What determines the shards: equal for corpora that share them."""
+        return self.model_dump(
+            mode="json", include={"source", "tokenizer", "validation_fraction", "degenerate"}
+        )
+
     @model_validator(mode="after")
     def _weights_sum_to_one(self) -> Data:
         total = sum(self.domain_weights.values())

@@ -8,13 +8,14 @@ per section; this one puts them together. `stepladder.ladder.load` reads a file 
 from __future__ import annotations
 
 from collections import Counter
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, NamedTuple, Self
 
 from pydantic import Field, field_serializer, model_validator
 
 from stepladder.schema import ranges
 from stepladder.schema.analysis import AnalysisConfig
 from stepladder.schema.budget import LEAST_SIZES, Budgets, Flops
+from stepladder.schema.corpora import Corpus
 from stepladder.schema.data import Data
 from stepladder.schema.design import TOP, Design, Isoflop
 from stepladder.schema.execution import Execution, RunExecution
@@ -68,6 +69,20 @@ class Rung(Settings):
         return self.name or f"d{self.depth}"
 
 
+class Kind(NamedTuple):
+    """What a variant is made of: labels of the axes."""
+
+    architecture: str
+    recipe: str
+    corpus: str | None
+    """None in a ladder without `corpora`."""
+
+    @property
+    def variant(self) -> str:
+        """Its name."""
+        return "-".join(label for label in self if label is not None)
+
+
 class Ladder(Settings):
     """A named, versioned ladder: rungs x architectures x recipes x budgets x seeds."""
 
@@ -82,6 +97,8 @@ class Ladder(Settings):
     """Label to settings. The label names the file in `stepladder.architectures`, unless `kind:` does."""
     recipes: dict[Name, dict[str, Any]] = Field(min_length=1)
     """Label to settings. The label names the file in `stepladder.recipes`, unless `kind:` does."""
+    corpora: dict[Name, Corpus] = Field(default={}, max_length=ranges.MOST_RUNS)
+    """Label to what it replaces of `data:`. Without any, `data:` is the only corpus, and is not named."""
     budgets: Budgets = (1.0,)
     """Multiples of 20 tokens per active non-embedding parameter, `{steps: n}` or `{flops: c}`."""
     design: Design | None = None
@@ -149,6 +166,25 @@ class Ladder(Settings):
         return None if self.design is None or isinstance(self.design, Isoflop) else TOP
 
     @property
+    def kinds(self) -> dict[str, Kind]:
+        """Variants in the file's order, by name: architecture-recipe, or architecture-recipe-corpus."""
+        found = [
+            Kind(a, r, c) for a in self.architectures for r in self.recipes for c in self.corpora or (None,)
+        ]
+        return {kind.variant: kind for kind in found}
+
+    @property
     def variants(self) -> list[str]:
-        """architecture-recipe, in the file's order."""
-        return [f"{a}-{r}" for a in self.architectures for r in self.recipes]
+        """Names of the variants, in the file's order; one that is there twice counts once."""
+        return [*self.kinds]
+
+    def data_of(self, corpus: str | None) -> Data:
+        """The section `data:` as it is for a corpus."""
+        return self.data if corpus is None else self.corpora[corpus].of(self.data)
+
+    def prepared_as(self, corpus: str | None) -> str | None:
+        """Under which name a corpus's shards lie: that of the first corpus with the same ones; None for those
+        of the first of all, which lie in `data/`."""
+        mine = self.data_of(corpus).preparation
+        same = [name for name in self.corpora or (None,) if self.data_of(name).preparation == mine]
+        return None if same[0] == next(iter(self.corpora), None) else same[0]

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
-from stepladder.data.manifest import training_tokens
+from stepladder.data.manifest import prepared_tokens
 from stepladder.documents.document import DocumentError
 from stepladder.ladder.climb import Climb
 from stepladder.record.gates import GatedArm, GateRecord, ended
@@ -29,7 +29,7 @@ def status_of(climb: Climb, plan: Plan) -> Status:
     facts = {spec.id: read_facts(spec, results.job(spec)) for spec in specs}
     jobs, slurm = jobs_of(specs, results, facts, newest_submissions())
     now = time.time()
-    tokens = training_tokens(results.manifest, climb.ladder.data)
+    tokens = prepared_tokens(results, climb.ladder)
     planned = {run.id: run for run in plan.with_passes(tokens).runs}
     over = ended(gates_passed(climb, results))
     runs = [

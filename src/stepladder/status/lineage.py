@@ -14,7 +14,7 @@ import pandas as pd
 from pypdf import PdfReader
 from pypdf.errors import PyPdfError
 
-from stepladder.data.manifest import parse, verify
+from stepladder.data.manifest import fingerprints, verify
 from stepladder.decision.axis_fit import AxisFit
 from stepladder.decision.cells import DECISIVE, make_cells
 from stepladder.decision.comparison import Comparison
@@ -65,7 +65,7 @@ def walk(path: Path) -> list[Link]:
     chain = Chain(folder, path if path.suffix == ".pdf" else None)
     if run := chain.run_of(path):
         return [chain.result(run), *chain.data()]
-    if path.is_relative_to(folder.manifest.parent):
+    if any(path.is_relative_to(top) for top in (folder.manifest.parent, folder.corpora)):
         return [*chain.data()]
     if path in (fits := [folder.fit(axis) for axis in AXES]):
         return [*chain.fits([AXIS_NAMES[fits.index(path)]]), *chain.table(), *chain.results(), *chain.data()]
@@ -101,9 +101,9 @@ class Chain:
         return {run.id: run for run in Plan.read(self.lies.plan).runs}
 
     @cached_property
-    def manifest_sha256(self) -> str | None:
-        """Of the ladder's data; None where they are not there."""
-        return parse(self.lies.manifest).sha256 if self.lies.manifest.exists() else None
+    def shards(self) -> dict[str | None, str]:
+        """Fingerprints of the ladder's data, as far as they are there."""
+        return fingerprints(self.lies)
 
     @cached_property
     def runs(self) -> pd.DataFrame:
@@ -123,7 +123,7 @@ class Chain:
         planned = self.plan[run]
         folder = RunFolder(self.lies.path / "trunks" / run) if planned.trunk else self.lies.run(run)
         result = Finished.read(folder, planned).result
-        if self.manifest_sha256 not in (None, result.lineage.data_sha256):
+        if self.shards.get(result.prepared) not in (None, result.lineage.data_sha256):
             raise ValueError("the data are others now")
         self._finished[run] = result
         return result
@@ -270,10 +270,14 @@ class Chain:
         return Link(folder.result, "spec.json, events.jsonl, data", _said(lambda: self.finished(run)))
 
     def data(self) -> Iterator[Link]:
-        """The manifest, from every byte of its shards."""
-        count: list[int] = []
-        problem = _said(lambda: count.append(len(verify(self.lies.manifest).files)))
-        yield Link(self.lies.manifest, f"{count[0] if count else 0} files of tokens", problem)
+        """The manifests, from every byte of their shards."""
+        yield from map(_shards, self.lies.manifests.values() or [self.lies.manifest])
+
+
+def _shards(manifest: Path) -> Link:
+    count: list[int] = []
+    problem = _said(lambda: count.append(len(verify(manifest).files)))
+    return Link(manifest, f"{count[0] if count else 0} files of tokens", problem)
 
 
 def lineage_table(links: list[Link]) -> Table:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from stepladder.data.manifest import parse
+from stepladder.data.manifest import fingerprints
 from stepladder.ladder.climb import Climb
 from stepladder.ladder.sweep import quantity, quantity_name, rule_rate
 from stepladder.record.paths import LadderFolder
@@ -19,8 +19,8 @@ def sweep_table(climb: Climb, results: LadderFolder) -> pd.DataFrame:
         FileNotFoundError: a run has no result yet.
         ValueError: a result is of another spec than the ladder asks for.
     """
-    data = parse(results.manifest).sha256 if results.manifest.exists() else None
-    found = read_runs(results, climb.sweep, manifest_sha256=data)
+    shards = fingerprints(results)
+    found = read_runs(results, climb.sweep, shards=shards)
     name = quantity_name(climb.ladder)
     for (run, planned), sha in zip(climb.sweep.items(), found["spec_sha256"], strict=True):
         if planned.spec.sha256 != sha:

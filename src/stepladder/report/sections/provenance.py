@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -16,7 +17,7 @@ MAX_EXAMPLES = 8
 """Degenerate documents that are named."""
 
 
-def provenance_table(runs: pd.DataFrame, manifest: Manifest, ladder: Ladder) -> Table:
+def provenance_table(runs: pd.DataFrame, manifests: Mapping[str | None, Manifest], ladder: Ladder) -> Table:
     """What the report was made from. Where runs differ, every value is listed with its number of runs."""
     columns = [
         ("Code commit", "lineage_code_commit"),
@@ -46,14 +47,11 @@ def provenance_table(runs: pd.DataFrame, manifest: Manifest, ladder: Ladder) -> 
         )
     if "lineage_started" in runs:
         rows.append(["Trained", f"{runs['lineage_started'].min()} to {runs['lineage_finished'].max()}"])
-    rows += _manifest_rows(manifest)
-    if manifest.degenerate is not None:
-        rows.append(["Degenerate documents", _degenerate(manifest.degenerate)])
-    if manifest.without_text is not None:
-        skipped = ", ".join(f"{name} {fmt.whole(n)}" for name, n in manifest.without_text.items())
-        rows.append(["Records without text, skipped", skipped])
-    if ladder.data.mixture:
-        rows.append(["Mixture of the training text", in_words(ladder.data.mixture)])
+    for name, manifest in manifests.items():
+        rows += [[_corpora(ladder, name) + label, text] for label, text in _manifest_rows(manifest)]
+    for corpus in ladder.corpora or (None,):
+        if mixture := ladder.data_of(corpus).mixture:
+            rows.append([f"{corpus}: mixture" if corpus else "Mixture", in_words(mixture)])
     weights = ladder.data.domain_weights.items()
     rows.append(["Weights of the target loss", ", ".join(f"{name} {fmt.percent(v)}" for name, v in weights)])
     return table(["<", "<<"], rows)
@@ -69,15 +67,28 @@ def peaks(runs: pd.DataFrame) -> str:
 
 
 def _manifest_rows(manifest: Manifest) -> list[list[str]]:
-    """Tokens and documents of each domain and split."""
-    return [
+    """Tokens and documents of each domain and split, and what of them is no text."""
+    rows = [
         [
             f"Domain {name}, {'held-out' if split == 'validation' else 'training'}",
             f"{fmt.count(shard.tokens)} tokens in {fmt.count(shard.documents)} documents",
         ]
         for name, splits in manifest.domains.items()
         for split, shard in splits.items()
+        if shard.documents
     ]
+    if manifest.degenerate is not None:
+        rows.append(["Degenerate documents", _degenerate(manifest.degenerate)])
+    if manifest.without_text is not None:
+        skipped = ", ".join(f"{name} {fmt.whole(n)}" for name, n in manifest.without_text.items())
+        rows.append(["Records without text, skipped", skipped])
+    return rows
+
+
+def _corpora(ladder: Ladder, prepared: str | None) -> str:
+    """`a, b: `, the corpora whose shards lie under a name; empty for a ladder without corpora."""
+    names = [name for name in ladder.corpora if ladder.prepared_as(name) == prepared]
+    return f"{', '.join(names)}: " if names else ""
 
 
 def _degenerate(found: DegenerateDocuments) -> str:

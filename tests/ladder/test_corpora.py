@@ -1,0 +1,101 @@
+"""Corpora as an axis of the ladder: names, shards, what each run reads and is scored on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from stepladder.ladder.climb import Climb
+from stepladder.ladder.load import LadderError
+from stepladder.record.spec import RunSpec
+
+Edit = Callable[..., Path]
+OTHER = '{kind: text, domains: {web: ["/text/*.txt"]}}'
+CORPORA = f"""corpora:
+  natural: {{}}
+  prose: {{mixture: {{code: 1, prose: 3}}}}
+  clean: {{degenerate: drop}}
+  web: {{source: {OTHER}}}
+  "2web": {{source: {OTHER}, mixture: {{web: 1}}}}
+"""
+
+
+def climb_of(edit: Edit, corpora: str = CORPORA, baseline: str = "dense-baseline-natural") -> Climb:
+    return Climb.open(
+        str(edit(("recipes:", f"{corpora}recipes:"), ("baseline: dense-baseline", f"baseline: {baseline}")))
+    )
+
+
+def test_variants_are_named_by_their_corpus(edit: Edit) -> None:
+    climb = climb_of(edit)
+    names = ("natural", "prose", "clean", "web", "2web")
+    kinds = [f"{a}-{r}" for a in ("dense", "moe") for r in ("baseline", "tst")]
+    labels = [f"{kind}-{name}" for kind in kinds for name in names]
+    assert climb.ladder.variants == labels
+    assert list(dict.fromkeys(run.variant for run in climb.runs.values())) == labels
+    plain = Climb.open(str(edit()))
+    assert len(climb.runs) == 5 * len(plain.runs)
+    for run in climb.runs.values():
+        assert RunSpec.from_json(run.to_json()) == run
+        assert run.variant.endswith(f"-{run.data.corpus}")
+
+
+def test_corpora_of_the_same_shards_share_them(edit: Edit) -> None:
+    climb = climb_of(edit)
+    prepared = {run.data.corpus: run.data.prepared for run in climb.runs.values()}
+    assert prepared == {"natural": None, "prose": None, "clean": "clean", "web": "web", "2web": "web"}
+    assert list(climb.corpora) == [None, "clean", "web"]
+    manifests = {run.data.corpus: climb.manifest(run.id) for run in climb.runs.values()}
+    assert manifests["prose"] == manifests["natural"] == "results/tiny/data/manifest.json"
+    assert manifests["2web"] == manifests["web"] == "results/tiny/corpora/web/manifest.json"
+    told = {name: json.loads(text) for name, text in climb.corpora.items()}
+    assert told["clean"]["degenerate"] == "drop" and "held_out" not in told["clean"]
+    assert told["web"]["held_out"] == {"kind": "python_stdlib"}
+
+
+def test_all_are_scored_on_the_same_text(edit: Edit) -> None:
+    runs = climb_of(edit).runs.values()
+    assert len({json.dumps(run.data.domain_weights) for run in runs}) == 1
+    scored = {run.data.corpus: run.data.held_out or run.data.source for run in runs}
+    assert set(map(str, scored.values())) == {"{'kind': 'python_stdlib'}"}
+
+
+def test_an_axis_of_one_corpus_only_adds_its_name(edit: Edit) -> None:
+    named = climb_of(edit, "corpora: {natural: {}}\n")
+    plain = Climb.open(str(edit()))
+    assert named.corpora == plain.corpora
+    for run, other in zip(named.runs.values(), plain.runs.values(), strict=True):
+        assert run.model_dump(exclude={"id", "variant", "data"}) == other.model_dump(
+            exclude={"id", "variant", "data"}
+        )
+        assert "corpus" not in other.to_json()
+
+
+@pytest.mark.parametrize(
+    ("corpora", "baseline", "said"),
+    [
+        ("{a: {mixture: {web: 1}}}", "-a", r"corpora.a.mixture.*web: the source has no domain"),
+        ("{a: {mixture: {code: 0}}}", "-a", "corpora.a.mixture: the weights sum to 0"),
+        ("{a: {tokenizer: {kind: byte}}}", "-a", "corpora.a.*tokenizer"),
+        ("{a: {}}", "", "no variant 'dense-baseline'; this ladder has: dense-baseline-a"),
+        ("{a: {}, A: {}}", "-a", "differs in case alone"),
+        ("{a b: {}}", "", "corpora"),
+        ("[a]", "", "corpora"),
+    ],
+)
+def test_what_cannot_be_is_refused(edit: Edit, corpora: str, baseline: str, said: str) -> None:
+    with pytest.raises(LadderError, match=said):
+        climb_of(edit, f"corpora: {corpora}\n", f"dense-baseline{baseline}")
+
+
+def test_a_sweep_tries_rates_on_every_corpus(edit: Edit) -> None:
+    sweep = "sweep: {rungs: [d2], learning_rate_factors: [0.5, 1, 2], apply: none}\n"
+    path = edit(
+        ("recipes:", f"{sweep}{CORPORA}recipes:"), ("baseline: dense-baseline", "baseline: dense-tst-web")
+    )
+    climb = Climb.open(str(path))
+    swept = {run.spec.variant for run in climb.sweep.values()}
+    assert swept == set(climb.ladder.variants)
