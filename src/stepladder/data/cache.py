@@ -41,6 +41,12 @@ class CachedText(NamedTuple):
     table: NDArray[np.void]
     flat: NDArray[np.unsignedinteger]
 
+    def part(self, mask: NDArray[np.bool_]) -> CachedText:
+        """Those of the documents that a mask (documents,) picks."""
+        if mask.all():
+            return self
+        return CachedText(self.table[mask], self.flat[np.repeat(mask, self.table["size"].astype(np.int64))])
+
     def documents(self) -> Iterator[NDArray[np.unsignedinteger]]:
         """Each document's part of the flat array, in order."""
         end = 0
@@ -71,6 +77,13 @@ def load(path: Path) -> CachedText:
     """Read an entry."""
     with np.load(path) as arrays:
         return CachedText(arrays["table"], arrays["flat"])
+
+
+def load_table(path: Path) -> NDArray[np.void]:
+    """Read an entry's table alone."""
+    with np.load(path) as arrays:
+        table: NDArray[np.void] = arrays["table"]
+        return table
 
 
 def read_chunk(chunk: Chunk) -> CachedText:
@@ -117,5 +130,5 @@ def _digest(content: bytes) -> np.void:
     return np.void(hashlib.sha256(content).digest()[:16])
 
 
-NO_CONTENT = _digest(NO_TEXT).tobytes()
+NO_CONTENT = _digest(NO_TEXT)
 """`content` of records without text."""

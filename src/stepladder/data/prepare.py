@@ -14,7 +14,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,7 +35,8 @@ from stepladder.data.manifest import (
     id_dtype,
     sealed,
 )
-from stepladder.data.shards import Piece, Written, is_held_out, write_shards
+from stepladder.data.sample import sample
+from stepladder.data.shards import Piece, Written, write_shards
 from stepladder.data.tokenization import Bytes, Tokenizer, load_pretrained, train_bpe
 from stepladder.documents.lock import Holder, hold
 from stepladder.record.fingerprint import preparation_fingerprint
@@ -199,50 +200,26 @@ def _make_tokenizer(
     if not isinstance(settings, BPETokenizer):
         return load_pretrained(settings)
     progress.add_task(f"training BPE of {settings.vocab_size} ids")
-    return train_bpe(settings, _sample(texts, validation_fraction, drop, settings.training_bytes))
-
-
-def _sample(texts: list[Text], validation_fraction: float, drop: bool, n_bytes: int) -> Iterator[bytes]:
-    """Training documents of about `n_bytes` in all: those of smallest digest, hence an even sample.
-
-    Args:
-        drop: leave out degenerate documents, as the shards do.
-    """
-    sizes: dict[bytes, int] = {}
-    for text in texts:
-        for about in load(text.path).table if text.only != "validation" else ():
-            left_out = (drop and about["flaw"]) or about["size"] == 0
-            if not left_out and not is_held_out(about["group"].tobytes(), validation_fraction):
-                sizes[about["content"].tobytes()] = int(about["size"])
-    chosen = set()
-    for content in sorted(sizes):
-        if n_bytes <= 0:
-            break
-        chosen.add(content)
-        n_bytes -= sizes[content]
-    for text in texts:
-        entry = load(text.path)
-        for content, document in zip(entry.table["content"], entry.documents(), strict=True):
-            if content.tobytes() in chosen:
-                chosen.remove(content.tobytes())
-                yield document.tobytes()
+    paths = [text.path for text in texts if text.only != "validation"]
+    return train_bpe(settings, sample(paths, validation_fraction, drop, settings.training_bytes))
 
 
 def _tokenize_all(
     texts: Iterable[Text], tokenizer: Tokenizer, cache: Cache, progress: Progress
-) -> Iterator[Piece]:
+) -> list[Piece]:
     """Tokens of all chunks, in order. Bytes are their own tokens."""
     task = progress.add_task("tokenizing")
-    dtype, first_file = id_dtype(tokenizer.vocab_size), 0
+    dtype, first_file, pieces = id_dtype(tokenizer.vocab_size), 0, []
     for number, text in enumerate(texts, 1):
         path = text.path
         if not isinstance(tokenizer, Bytes):
             name = f"checked-tokens-{text.path.stem.removeprefix('text-')}-{tokenizer.key}"
             path = cache.get(name, partial(_tokens, text, tokenizer, dtype))
-        yield Piece(load(path), text.domains, first_file, text.only)
+        pieces.append(Piece(path, text.domains, first_file, text.only))
         first_file += len(text.files)
         progress.update(task, description=f"tokenizing: chunk {number}, {text.files[-1]}")
     progress.update(task, description="tokenized")
+    return pieces
 
 
 def _tokens(text: Text, tokenizer: Tokenizer, dtype: str) -> CachedText:

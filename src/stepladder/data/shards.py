@@ -1,17 +1,24 @@
-"""From chunks of tokens to shards: duplicates dropped, split by hash, a flat file per domain and split."""
+"""From chunks of tokens to shards: duplicates dropped, split by hash, a flat file per domain and split.
+
+Two passes over the chunks: the first reads their tables alone and finds the duplicates, the second copies the
+tokens of what stays. Neither holds more than a chunk and some bytes per document.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from math import ceil
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stepladder.data.cache import NO_CONTENT, CachedText
+from stepladder.data.cache import DIGEST, NO_CONTENT, TABLE, CachedText, load, load_table
 from stepladder.data.documents import Flaw
+from stepladder.data.duplicates import first_of_each
 from stepladder.data.errors import DataError
 from stepladder.data.manifest import (
     DOCUMENT,
@@ -29,27 +36,13 @@ from stepladder.data.tokenization import Tokenizer
 class Piece(NamedTuple):
     """A chunk's entry with what its numbers refer to."""
 
-    entry: CachedText
+    path: Path
+    """Of the entry, as `cache.load` reads it."""
     domains: tuple[str, ...]
     first_file: int
     """Line of files.txt that holds the name of the chunk's file 0."""
     only: Split | None = None
     """The split that its documents are for: those of the other one are passed over."""
-
-
-class DocumentRow(NamedTuple):
-    """One document on its way into a shard."""
-
-    domain: str
-    tokens: NDArray[np.unsignedinteger]
-    file: int
-    row: int
-    group: bytes
-    content: bytes
-    flaw: int
-    """See `quality.judge`."""
-    only: Split | None
-    """See `Piece`."""
 
 
 MAX_EXAMPLES = 5
@@ -64,15 +57,14 @@ class Degenerate:
         self._counts: dict[str, dict[Flaw, int]] = {domain: {} for domain in domains}
         self._examples: list[tuple[int, int, Flaw]] = []
 
-    def add(self, row: DocumentRow) -> None:
-        """Count one."""
-        self._documents += 1
-        if not row.flaw:
-            return
-        flaw, counts = FLAWS[row.flaw - 1], self._counts[row.domain]
-        counts[flaw] = counts.get(flaw, 0) + 1
-        if counts[flaw] <= MAX_EXAMPLES:
-            self._examples.append((row.file, row.row, flaw))
+    def add(self, piece: Piece, table: NDArray[np.void]) -> None:
+        """Count a chunk's documents."""
+        self._documents += len(table)
+        for about in table[table["flaw"] > 0]:
+            flaw, counts = FLAWS[about["flaw"] - 1], self._counts[piece.domains[about["domain"]]]
+            counts[flaw] = counts.get(flaw, 0) + 1
+            if counts[flaw] <= MAX_EXAMPLES:
+                self._examples.append((piece.first_file + int(about["file"]), int(about["row"]), flaw))
 
     def count(self, domain: str) -> int:
         """Documents of a domain that have a flaw."""
@@ -105,60 +97,105 @@ class Written(NamedTuple):
     """Records whose text was null, and which were skipped, by domain."""
 
 
-def is_held_out(group: bytes, validation_fraction: float) -> bool:
-    """Whether documents of this group digest go to validation: a fixed, even draw by hash."""
-    return int.from_bytes(group[:8], "big") < validation_fraction * 2.0**64
+def is_held_out(groups: NDArray[np.void], validation_fraction: float) -> NDArray[np.bool_]:
+    """Whether documents of these group digests go to validation: a fixed, even draw by hash."""
+    drawn = np.ascontiguousarray(groups).view(">u8")[::2]
+    return np.asarray(drawn < ceil(validation_fraction * 2.0**64))
 
 
 class ShardWriter:
     """One domain and split: appends documents, then says what was written."""
 
     def __init__(self, folder: Path, name: str, tokenizer: Tokenizer) -> None:
-        self.dtype = np.dtype(id_dtype(tokenizer.vocab_size))
-        self.path = folder / f"{name}.tokens"
-        self._stream = self.path.open("wb")
+        self._dtype = np.dtype(id_dtype(tokenizer.vocab_size))
+        self._path = folder / f"{name}.tokens"
+        self._stream = self._path.open("wb")
+        self._index = (folder / f"{name}.index").open("w+b")
         self._sha256 = hashlib.sha256()
         self._token_bytes = tokenizer.token_bytes
-        self._end = np.array([tokenizer.end_of_document], dtype=self.dtype)
-        self._index: list[tuple[int, int, int]] = []
-        self._tokens = self._bytes = 0
+        self._end = tokenizer.end_of_document
+        self._documents = self._tokens = self._bytes = 0
 
-    def append(self, row: DocumentRow) -> None:
-        """Write one document and the token that ends it."""
-        self._index.append((self._tokens, row.file, row.row))
-        for part in (row.tokens.astype(self.dtype, copy=False), self._end):
-            self._stream.write(part.data)
-            self._sha256.update(part.data)
-        self._tokens += len(row.tokens) + 1
-        self._bytes += int(self._token_bytes[row.tokens].sum(dtype=np.int64))
+    def append(self, documents: CachedText, first_file: int) -> None:
+        """Write documents, each with the token that ends it."""
+        table = documents.table
+        ends = np.cumsum(table["size"].astype(np.int64))
+        tokens = np.insert(documents.flat.astype(self._dtype, copy=False), ends, self._end)
+        index = np.empty(len(table), DOCUMENT)
+        index["start"] = (
+            self._tokens + np.concatenate([[0], ends[:-1] + np.arange(1, len(ends))])[: len(ends)]
+        )
+        index["file"], index["row"] = first_file + table["file"], table["row"]
+        self._stream.write(tokens.data)
+        self._sha256.update(tokens.data)
+        self._index.write(index.data)
+        self._documents += len(table)
+        self._tokens += len(tokens)
+        self._bytes += int(self._token_bytes[documents.flat].sum(dtype=np.int64))
 
     def close(self) -> Shard:
         """Finish both files."""
         self._stream.close()
-        documents = self.path.with_suffix(".documents.npy")
-        np.save(documents, np.array(self._index, dtype=DOCUMENT))
-        size = self._tokens * self.dtype.itemsize
+        documents = self._path.with_suffix(".documents.npy")
+        with documents.open("wb") as stream, self._index as index:
+            header = {"descr": DOCUMENT, "fortran_order": False, "shape": (self._documents,)}
+            np.lib.format.write_array_header_1_0(stream, header)
+            index.seek(0)
+            shutil.copyfileobj(index, stream, 2**20)
+        Path(index.name).unlink()
         return Shard(
             tokens=self._tokens,
             bytes=self._bytes,
-            documents=len(self._index),
-            token_file=File(name=self.path.name, size=size, sha256=self._sha256.hexdigest()),
+            documents=self._documents,
+            token_file=File(
+                name=self._path.name,
+                size=self._tokens * self._dtype.itemsize,
+                sha256=self._sha256.hexdigest(),
+            ),
             document_file=describe_file(documents),
         )
 
 
+class HeldOut:
+    """Held-out documents of a domain, kept in a file until all are there and can be put in order."""
+
+    def __init__(self, path: Path, dtype: np.dtype[np.unsignedinteger]) -> None:
+        self._path, self._dtype = path, dtype
+        self._stream = path.open("wb")
+        self._tables: list[NDArray[np.void]] = []
+
+    def append(self, documents: CachedText, first_file: int) -> None:
+        """Keep documents."""
+        table = documents.table.copy()
+        table["file"] += first_file
+        self._tables.append(table)
+        self._stream.write(documents.flat.astype(self._dtype, copy=False).data)
+
+    def write(self, shard: ShardWriter) -> None:
+        """Hand all documents on, in the order of their hash, so that any prefix is an even sample."""
+        self._stream.close()
+        table = np.concatenate([np.empty(0, TABLE), *self._tables])
+        ends = np.cumsum(table["size"].astype(np.int64))
+        words = np.ascontiguousarray(table["content"]).view(">u8").reshape(-1, 2)
+        if len(table):  # no file without bytes can be mapped, and no document is empty
+            tokens = np.memmap(self._path, dtype=self._dtype, mode="r")
+        for number in np.lexsort((words[:, 1], words[:, 0])):
+            own = tokens[ends[number] - int(table["size"][number]) : ends[number]]
+            shard.append(CachedText(table[number : number + 1], own), 0)
+        self._path.unlink()
+
+
 def write_shards(
-    pieces: Iterable[Piece],
+    pieces: Sequence[Piece],
     domains: Mapping[Split, Sequence[str]],
     tokenizer: Tokenizer,
     validation_fraction: float,
     folder: Path,
     drop_degenerate: bool = False,
 ) -> Written:
-    """Write all shards into `folder`. Held-out documents are held in memory.
+    """Write all shards into `folder`.
 
-    Training documents stand in the order of the source; held-out ones in the order of their hash, so that any
-    prefix is an even sample.
+    Training documents stand in the order of the source; held-out ones in the order of their hash.
 
     Args:
         domains: those that must have documents, by split. One of a single split has an empty shard of the
@@ -168,35 +205,25 @@ def write_shards(
         DataError: a domain has no training or no held-out document.
     """
     every = tuple(dict.fromkeys([*domains["train"], *domains["validation"]]))
+    dtype = np.dtype(id_dtype(tokenizer.vocab_size))
     train = {domain: ShardWriter(folder, f"{domain}.train", tokenizer) for domain in every}
-    held_out: dict[str, list[DocumentRow]] = {domain: [] for domain in every}
-    duplicates = 0
-    seen: set[bytes] = set()
+    held_out = {domain: HeldOut(folder / f"{domain}.held_out", dtype) for domain in every}
     degenerate = Degenerate(every)
-    without_text = dict.fromkeys(every, 0)
-    for row in _rows(pieces):
-        if row.content == NO_CONTENT:
-            without_text[row.domain] += row.only != "validation"
-            continue
-        split: Split = "validation" if is_held_out(row.group, validation_fraction) else "train"
-        if row.only not in (None, split):
-            continue
-        if row.content in seen:
-            duplicates += 1
-            continue
-        seen.add(row.content)
-        degenerate.add(row)
-        if row.flaw and drop_degenerate:
-            continue
-        if split == "validation":
-            held_out[row.domain].append(row._replace(tokens=row.tokens.copy()))
-        else:
-            train[row.domain].append(row)
+    wanted = _Wanted(pieces, validation_fraction, folder / "digests")
+    for piece, keep in wanted:
+        entry = load(piece.path)
+        degenerate.add(piece, entry.table[keep])
+        if drop_degenerate:
+            keep = keep & (entry.table["flaw"] == 0)
+        held = is_held_out(entry.table["group"], validation_fraction)
+        for number, domain in enumerate(piece.domains):
+            mine = keep & (entry.table["domain"] == number)
+            train[domain].append(entry.part(mine & ~held), piece.first_file)
+            held_out[domain].append(entry.part(mine & held), piece.first_file)
     shards: dict[str, dict[Split, Shard]] = {}
     for domain in every:
         validation = ShardWriter(folder, f"{domain}.validation", tokenizer)
-        for row in sorted(held_out[domain], key=lambda row: row.content):
-            validation.append(row)
+        held_out[domain].write(validation)
         shards[domain] = {"train": train[domain].close(), "validation": validation.close()}
         for split, shard in shards[domain].items():
             if shard.documents == 0 and domain in domains[split]:
@@ -207,19 +234,43 @@ def write_shards(
                     f"{left_out:,} degenerate ones left out): bring more or smaller "
                     f"documents, or change validation_fraction (now {validation_fraction:g})"
                 )
-    return Written(shards, duplicates, degenerate, without_text)
+    without_text = {domain: wanted.without_text.get(domain, 0) for domain in every}
+    return Written(shards, wanted.duplicates, degenerate, without_text)
 
 
-def _rows(pieces: Iterable[Piece]) -> Iterator[DocumentRow]:
-    for entry, domains, first_file, only in pieces:
-        for about, tokens in zip(entry.table, entry.documents(), strict=True):
-            yield DocumentRow(
-                domain=domains[about["domain"]],
-                tokens=tokens,
-                file=first_file + int(about["file"]),
-                row=int(about["row"]),
-                group=about["group"].tobytes(),
-                content=about["content"].tobytes(),
-                flaw=int(about["flaw"]),
-                only=only,
-            )
+class _Wanted:
+    """Which documents of each chunk are text of the right split, and the first of their content."""
+
+    def __init__(self, pieces: Sequence[Piece], validation_fraction: float, scratch: Path) -> None:
+        self._pieces = pieces
+        self._masks: list[NDArray[np.bool_]] = []
+        self.without_text: dict[str, int] = {}
+        with scratch.open("wb") as stream:
+            for piece in pieces:
+                table = load_table(piece.path)
+                self._masks.append(self._usable(piece, table, validation_fraction))
+                stream.write(np.ascontiguousarray(table["content"][self._masks[-1]]).data)
+        digests = np.memmap(scratch, DIGEST, "r") if scratch.stat().st_size else np.empty(0, DIGEST)
+        self._first = first_of_each(digests)
+        self.duplicates = int(np.count_nonzero(~self._first))
+        scratch.unlink()
+
+    def __iter__(self) -> Iterator[tuple[Piece, NDArray[np.bool_]]]:
+        """Each piece with its documents' mask."""
+        seen = 0
+        for piece, mask in zip(self._pieces, self._masks, strict=True):
+            count = int(np.count_nonzero(mask))
+            mask[mask] = self._first[seen : seen + count]
+            seen += count
+            yield piece, mask
+
+    def _usable(self, piece: Piece, table: NDArray[np.void], validation_fraction: float) -> NDArray[np.bool_]:
+        blank = table["content"] == NO_CONTENT
+        if piece.only != "validation":  # of that split the source's own shards count them
+            for number in table["domain"][blank].tolist():
+                domain = piece.domains[number]
+                self.without_text[domain] = self.without_text.get(domain, 0) + 1
+        if piece.only is None:
+            return np.asarray(~blank)
+        held = is_held_out(table["group"], validation_fraction)
+        return np.asarray(~blank & (held if piece.only == "validation" else ~held))
