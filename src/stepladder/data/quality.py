@@ -118,8 +118,10 @@ def _most_frequent(text: bytes) -> Frequent:
     """From how often each byte occurs: a character of several bytes is no more frequent than its first one,
     nor than its others."""
     counts = np.bincount(np.frombuffer(text, np.uint8), minlength=256)
-    space = sum(counts[WHITE_SPACE].tolist())
-    counts[WHITE_SPACE] = 0
+    space = 0
+    for byte in WHITE_SPACE:
+        space += int(counts[byte])
+        counts[byte] = 0
     if text.isascii():
         return Frequent(int(counts.max()), len(text) - space, len(text))
     others = counts[CONTINUATION]

@@ -12,6 +12,9 @@ from stepladder.data.documents import groups
 WORD = 8
 """Bytes compared at once."""
 
+MASKS = np.array([256**size - 1 for size in range(WORD + 1)], np.uint64)
+"""All bits of so many first bytes."""
+
 TOGETHER = 2**17
 """Bytes of text from which on texts are compared together: what that takes stays in the cache of a core."""
 
@@ -28,18 +31,13 @@ class Spellings:
         self._of_id = of_id
         self._sizes_V = np.array([len(spelling or b"") for spelling in of_id], np.int64)
         self._n_words = 1 + int(self._sizes_V.max(initial=0)) // WORD
-        self._words = [self._word(number) for number in range(self._n_words)]
-
-    def _word(self, number: int) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-        """Word `number` of each id's bytes, zeros where it is shorter, and a mask of those that it has, both
-        (vocab_size,)."""
-        words, masks = bytearray(), bytearray()
-        for spelling in self._of_id:
-            part = (spelling or b"")[number * WORD : (number + 1) * WORD]
-            # Under a mask without any bit all bits set are equal to nothing: such an id is a difference.
-            words += b"\xff" * WORD if spelling is None else part.ljust(WORD, b"\0")
-            masks += (b"\xff" * len(part)).ljust(WORD, b"\0")
-        return np.frombuffer(words, "<u8"), np.frombuffer(masks, "<u8")
+        words_VW = np.array(of_id, f"S{WORD * self._n_words}").view("<u8").reshape(-1, self._n_words)
+        masks_VW = MASKS[np.clip(self._sizes_V[:, None] - WORD * np.arange(self._n_words), 0, WORD)]
+        # Under a mask without any bit, bits are equal to nothing: such an id is a difference.
+        words_VW[[spelling is None for spelling in of_id]] = MASKS[WORD]
+        self._words = [
+            (words_V.copy(), masks_V.copy()) for words_V, masks_V in zip(words_VW.T, masks_VW.T, strict=True)
+        ]
 
     def spell(self, ids: NDArray[np.integer]) -> bytes | None:
         """Bytes that the ids stand for; None if one of them may stand in no text."""
@@ -56,7 +54,7 @@ class Spellings:
 
     def _all_kept(self, texts: Sequence[bytes], ids: Sequence[NDArray[np.integer]]) -> bool:
         joined = b"".join([*texts, bytes(WORD * self._n_words)])
-        # One word per byte of the text, each beginning one byte after the one before.
+        # One word per byte of the text, each beginning one byte after the one before it.
         text_B = np.ndarray(len(joined) - WORD + 1, "<u8", joined, strides=(1,))
         ids_T = np.concatenate(ids).astype(np.intp)
         sizes_T = self._sizes_V.take(ids_T)
