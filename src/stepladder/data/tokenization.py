@@ -133,7 +133,7 @@ class Subwords:
         self._inner = inner
         self._encode = Encoder(inner, name)
 
-    @property
+    @cached_property
     def token_bytes(self) -> NDArray[np.uint16]:
         sizes = np.zeros(self.vocab_size, dtype=np.uint16)
         added = self._inner.get_added_tokens_decoder()
@@ -146,7 +146,7 @@ class Subwords:
         sizes[self.end_of_document] = 0
         return sizes
 
-    @property
+    @cached_property
     def key(self) -> str:
         return f"{hashlib.sha256(self._inner.to_str().encode()).hexdigest()}-{self.end_of_document}"
 
