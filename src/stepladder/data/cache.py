@@ -93,13 +93,18 @@ def read_chunk(chunk: Chunk) -> CachedText:
         DataError: a document is bad; the message says where.
     """
     documents = list(chunk.read())
+    texts = [document.text for document in documents]
     table = np.zeros(len(documents), dtype=TABLE)
-    for entry, document in zip(table, documents, strict=True):
-        text, domain, file, row, group = document
-        entry["content"], entry["group"] = _digest(text), _digest(group)
-        entry["domain"], entry["file"], entry["row"], entry["size"] = domain, file, row, len(text)
-        entry["flaw"] = judge(text)
-    return CachedText(table, np.frombuffer(b"".join(d.text for d in documents), dtype=np.uint8))
+    table["content"] = _digests(texts)
+    # Most documents are a group of their own, whose digest is the same.
+    table["group"] = table["content"]
+    others = [number for number, document in enumerate(documents) if document.group is not document.text]
+    table["group"][others] = _digests([documents[number].group for number in others])
+    for column in ("domain", "file", "row"):
+        table[column] = [getattr(document, column) for document in documents]
+    table["size"] = list(map(len, texts))
+    table["flaw"] = list(map(judge, texts))
+    return CachedText(table, np.frombuffer(b"".join(texts), dtype=np.uint8))
 
 
 def tokenize(text: CachedText, tokenizer: Tokenizer, dtype: str, files: Sequence[str]) -> CachedText:
@@ -126,9 +131,10 @@ def tokenize(text: CachedText, tokenizer: Tokenizer, dtype: str, files: Sequence
     return CachedText(table, np.concatenate([np.empty(0, np.uint32), *ids]).astype(dtype))
 
 
-def _digest(content: bytes) -> np.void:
-    return np.void(hashlib.sha256(content).digest()[:16])
+def _digests(contents: Sequence[bytes]) -> NDArray[np.void]:
+    digests = b"".join(hashlib.sha256(content).digest()[:16] for content in contents)
+    return np.frombuffer(digests, DIGEST)
 
 
-NO_CONTENT = _digest(NO_TEXT)
+NO_CONTENT = _digests([NO_TEXT])[0]
 """`content` of records without text."""

@@ -66,3 +66,15 @@ def group_files(files: Iterable[tuple[str, bytes]]) -> Iterator[list[tuple[str, 
             group, size = [], 0
     if group:
         yield group
+
+
+def groups(sizes: Iterable[int], least: int) -> Iterator[slice]:
+    """Consecutive items in groups of at least `least` in all; the last group may be smaller."""
+    first, last, total = 0, 0, 0
+    for last, size in enumerate(sizes, 1):
+        total += size
+        if total >= least:
+            yield slice(first, last)
+            first, total = last, 0
+    if last > first:
+        yield slice(first, last)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -101,6 +103,10 @@ def _json_text(line: bytes, source: Records, path: str, number: int) -> Any:
 
 
 def _json_object(line: bytes, path: str, number: int) -> dict[str, Any]:
+    with suppress(orjson.JSONDecodeError):  # Python's own parser takes more, and says better what is wrong
+        value = orjson.loads(line)
+        if isinstance(value, dict):
+            return value
     _check_utf8(line, path, number)
     try:
         value = _parse_json(line.rstrip())

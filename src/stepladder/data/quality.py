@@ -13,8 +13,11 @@ prose from the web: at most 0.20 of the characters in repeated lines would drop 
 from __future__ import annotations
 
 import zlib
+from functools import cache
+from typing import NamedTuple
 
 import numpy as np
+import zstandard
 from numpy.typing import NDArray
 
 from stepladder.data.documents import Flaw
@@ -46,7 +49,16 @@ Chinese and Japanese come close to the limit (0.66, a web page 0.70)."""
 SHORTEST = {"one_character": 100, "repetitive": 1000, "not_text": 2000}
 """Bytes from which a measure means something; shorter documents are not judged by it."""
 
+CLEARLY_NOT_REPETITIVE, CLEARLY_TEXT = 0.12, 0.56
+"""Shares of Zstandard between which zlib's is far from both of its limits: see `compressed_share`."""
+
+WINDOWS = (15, 14)
+"""Logarithms (base 2) of bytes that Zstandard looks back; zlib looks back 32,506."""
+
 WHITE_SPACE = [ord(character) for character in " \t\n\r"]
+
+CONTINUATION = slice(0x80, 0xC0)
+"""Bytes of UTF-8 that are not a character's first."""
 
 
 def judge(text: bytes) -> int:
@@ -67,8 +79,8 @@ def find_flaw(text: bytes) -> Flaw | None:
         return "one_character"
     if len(text) < SHORTEST["repetitive"]:
         return None
-    compressed = len(zlib.compress(text, 1)) / len(text)
-    if compressed < MIN_COMPRESSED_SHARE or repeated_line_share(text) > MAX_REPEATED_LINES:
+    compressed = compressed_share(text)
+    if compressed < MIN_COMPRESSED_SHARE or has_repeated_lines(text):
         return "repetitive"
     if len(text) >= SHORTEST["not_text"] and compressed > MAX_COMPRESSED_SHARE:
         return "not_text"
@@ -77,15 +89,45 @@ def find_flaw(text: bytes) -> Flaw | None:
 
 def is_one_character(text: bytes) -> bool:
     """Whether one character makes up most of the text, or one run of it a large part."""
+    most, visible, length = _most_frequent(text)
+    # No run is longer than its character is frequent, so there is seldom anything to look for.
+    if most <= MAX_CHARACTER_SHARE * visible and most <= MAX_RUN_SHARE * length:
+        return False
     characters = code_points(text)
-    values, counts = frequencies(characters)
-    visible = ~np.isin(values, WHITE_SPACE)
-    values, counts = values[visible], counts[visible]
+    values, counts = np.unique(characters, return_counts=True)
+    seen = ~np.isin(values, WHITE_SPACE)
+    values, counts = values[seen], counts[seen]
     if counts.max(initial=0) > MAX_CHARACTER_SHARE * counts.sum():
         return True
-    # No run is longer than its character is frequent, so there is seldom anything to look for.
     longest = MAX_RUN_SHARE * len(characters)
     return any(longest_run(characters == value) > longest for value in values[counts > longest])
+
+
+class Frequent(NamedTuple):
+    """How often the characters of a text occur."""
+
+    most: int
+    """At least as often as any that is not white space."""
+    visible: int
+    """Characters that are not white space."""
+    length: int
+    """All characters."""
+
+
+def _most_frequent(text: bytes) -> Frequent:
+    """From how often each byte occurs: a character of several bytes is no more frequent than its first one,
+    nor than its others."""
+    counts = np.bincount(np.frombuffer(text, np.uint8), minlength=256)
+    space = 0
+    for byte in WHITE_SPACE:
+        space += int(counts[byte])
+        counts[byte] = 0
+    if text.isascii():
+        return Frequent(int(counts.max()), len(text) - space, len(text))
+    others = counts[CONTINUATION]
+    length = len(text) - int(others.sum())
+    most = max(counts[: CONTINUATION.start].max(), min(counts[CONTINUATION.stop :].max(), others.max()))
+    return Frequent(int(most), length - space, length)
 
 
 def code_points(text: bytes) -> NDArray[np.unsignedinteger]:
@@ -95,26 +137,53 @@ def code_points(text: bytes) -> NDArray[np.unsignedinteger]:
     return np.frombuffer(text.decode().encode("utf-32-le"), "<u4")
 
 
-def frequencies(characters: NDArray[np.unsignedinteger]) -> tuple[NDArray[np.integer], NDArray[np.int64]]:
-    """Each number that occurs (bytes: each there is), and how often."""
-    if characters.dtype == np.uint8:  # no need to sort
-        return np.arange(256), np.bincount(characters, minlength=256)
-    return np.unique(characters, return_counts=True)
-
-
 def longest_run(mask: NDArray[np.bool_]) -> int:
     """Length of the longest stretch of True."""
     breaks = np.flatnonzero(~mask)
     return int(np.diff(breaks, prepend=-1, append=len(mask)).max()) - 1
 
 
+def compressed_share(text: bytes) -> float:
+    """Compressed size over size: zlib's at level 1, or another number on the same sides of the limits.
+
+    Zstandard is five times faster, and finds what zlib finds. Looking back as far as zlib it tells that zlib
+    cannot be below the lower limit; looking back half as far, that zlib cannot be above the upper one. Of
+    12,000 texts, mutated or numbered repetitions, words of random letters, letters of random frequencies and
+    mixtures of these, zlib made no less than 0.08 of any where Zstandard made 0.12, and no more than 0.67
+    where that made 0.58.
+    """
+    share = _zstandard_share(text, WINDOWS[0])
+    if share > CLEARLY_NOT_REPETITIVE and (len(text) < SHORTEST["not_text"] or _is_clearly_text(text, share)):
+        return share
+    return len(zlib.compress(text, 1)) / len(text)
+
+
+def _is_clearly_text(text: bytes, share: float) -> bool:
+    return (share if len(text) <= 2 ** WINDOWS[1] else _zstandard_share(text, WINDOWS[1])) < CLEARLY_TEXT
+
+
+def _zstandard_share(text: bytes, window: int) -> float:
+    return len(_zstandard(window).compress(text)) / len(text)
+
+
+@cache
+def _zstandard(window: int) -> zstandard.ZstdCompressor:
+    """A compressor that looks back 2^`window` bytes. Not for two threads at once."""
+    settings = zstandard.ZstdCompressionParameters.from_level(1, window_log=window)
+    return zstandard.ZstdCompressor(compression_params=settings)
+
+
+def has_repeated_lines(text: bytes) -> bool:
+    """Whether more than MAX_REPEATED_LINES of the bytes in lines came before."""
+    # Where there is enough in new lines among the first ones already, the rest does not matter.
+    new = set(map(bytes.strip, text[: len(text) // 6].split(b"\n")[:-1]))
+    if sum(map(len, new)) > 1.1 * (1 - MAX_REPEATED_LINES) * len(text):
+        return False
+    return repeated_line_share(text) > MAX_REPEATED_LINES
+
+
 def repeated_line_share(text: bytes) -> float:
     """Share of the bytes in lines, white space around them aside, that are in lines which came before."""
-    seen: set[bytes] = set()
-    total = repeated = 0
-    for line in map(bytes.strip, text.split(b"\n")):
-        total += len(line)
-        if line in seen:
-            repeated += len(line)
-        seen.add(line)
-    return repeated / max(1, total)
+    lines = list(map(bytes.strip, text.split(b"\n")))
+    total = sum(map(len, lines))
+    return (total - sum(map(len, set(lines)))) / max(1, total)

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
+from stepladder.data.encoding import Encoder
 from stepladder.data.errors import DataError
+from stepladder.data.spelling import Spellings
 from stepladder.schema.data import BPETokenizer, PretrainedTokenizer
 
 if TYPE_CHECKING:
@@ -130,8 +131,9 @@ class Subwords:
         self.end_of_document = end_of_document
         self.name = name
         self._inner = inner
+        self._encode = Encoder(inner, name)
 
-    @property
+    @cached_property
     def token_bytes(self) -> NDArray[np.uint16]:
         sizes = np.zeros(self.vocab_size, dtype=np.uint16)
         added = self._inner.get_added_tokens_decoder()
@@ -144,33 +146,23 @@ class Subwords:
         sizes[self.end_of_document] = 0
         return sizes
 
-    @property
+    @cached_property
     def key(self) -> str:
         return f"{hashlib.sha256(self._inner.to_str().encode()).hexdigest()}-{self.end_of_document}"
 
     def encode(self, texts: Sequence[bytes]) -> list[NDArray[np.uint32]]:
-        encoded = self._inner.encode_batch_fast([text.decode() for text in texts], add_special_tokens=False)
-        return [np.array(one.ids, dtype=np.uint32) for one in encoded]
+        return self._encode([text.decode() for text in texts])
 
     def decode(self, ids: NDArray[np.integer]) -> bytes:
         return self._inner.decode(ids.tolist(), skip_special_tokens=False).encode()
 
     def first_changed(self, texts: Sequence[bytes], ids: Sequence[NDArray[np.integer]]) -> Changed | None:
-        """All texts are spelled out in one go, which costs little beside tokenizing them."""
-        spelled = self._spellings.take(pa.array(np.concatenate([np.empty(0, np.uint32), *ids])))
-        _, ends, letters = spelled.buffers()
-        ends_N, found = np.frombuffer(ends, np.int64), memoryview(letters or b"").cast("B")
-        last = 0
-        for number, (text, own) in enumerate(zip(texts, ids, strict=True)):
-            first, last = last, last + len(own)
-            spelling = found[ends_N[first] : ends_N[last]]
-            if spelling != text or spelled.slice(first, len(own)).null_count:
-                return Changed(number, self._explain(text, bytes(spelling), own))
-        return None
+        number = self._spellings.first_changed(texts, ids)
+        return None if number is None else Changed(number, self._explain(texts[number], ids[number]))
 
     @cached_property
-    def _spellings(self) -> pa.LargeBinaryArray:
-        """Bytes that each id stands for (vocab_size,); null for special tokens, which stand for none."""
+    def _spellings(self) -> Spellings:
+        """Bytes that each id stands for; special tokens stand for none."""
         spellings: list[bytes | None] = [None] * self.vocab_size
         added = self._inner.get_added_tokens_decoder()
         for token, id_ in self._inner.get_vocab(with_added_tokens=True).items():
@@ -179,13 +171,14 @@ class Subwords:
             elif all(letter in BYTE_OF_LETTER for letter in token):
                 spellings[id_] = bytes(BYTE_OF_LETTER[letter] for letter in token)
         spellings[self.end_of_document] = None
-        return pa.array(spellings, pa.large_binary())
+        return Spellings(spellings)
 
-    def _explain(self, text: bytes, spelling: bytes, ids: NDArray[np.integer]) -> str:
+    def _explain(self, text: bytes, ids: NDArray[np.integer]) -> str:
         """How a text and what its ids stand for differ, and which settings may have done it."""
-        if text == spelling:
-            token = next(token for token in ids.tolist() if not self._spellings[token].is_valid)
-            return f"its token {self._inner.id_to_token(token)!r} appears in text and stands for none"
+        spelling = self._spellings.spell(ids)
+        if spelling is None:
+            token = next(one for one in ids if self._spellings.spell(one[None]) is None)
+            return f"its token {self._inner.id_to_token(int(token))!r} appears in text and stands for none"
         same = next((i for i, (a, b) in enumerate(zip(text, spelling, strict=False)) if a != b), -1)
         place = same if same >= 0 else min(len(text), len(spelling))
         shown = [part[place : place + 12].decode(errors="replace") for part in (text, spelling)]

@@ -55,14 +55,16 @@ executes, and what it logs, is not here. Data preparation has `PREPARATION`: run
 PREPARATION = {
     "stepladder.data.cache": "tokens of unchanged files are taken from it",
     "stepladder.data.documents": "how files are cut into chunks",
+    "stepladder.data.encoding": "from text to ids",
     "stepladder.data.files": "which text of which file is a document",
     "stepladder.data.manifest": "what is said of the shards",
     "stepladder.data.opening": "which files a pattern names, and what is in compressed ones",
     "stepladder.data.prepare": "the order of the steps",
     "stepladder.data.quality": "which documents are degenerate",
     "stepladder.data.shards": "the split, the order and the bytes",
+    "stepladder.data.spelling": "which ids stand for a text",
     "stepladder.data.stdlib": "the embedded corpus",
-    "stepladder.data.tokenization": "from text to ids",
+    "stepladder.data.tokenization": "which tokenizer it is",
 }
 """Modules that determine what is in the shards, and why."""
 
