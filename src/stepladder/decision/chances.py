@@ -131,7 +131,7 @@ class Simulation:
         found: dict[Pair, list[Sureness]] = {pair: [] for pair in self.pairs}
         for losses in self.run_losses(self.whole, np.ones(len(self.cells.table)), 0):
             drawn = make_cells(self.cells.runs.assign(loss=np.exp(losses)))
-            law = fit(drawn.runs, "flops", quick)
+            law = fit(drawn.runs, "flops", quick, other_floors=False)
             if law.reason:
                 continue
             replicates = replicates_of(drawn, law, quick)

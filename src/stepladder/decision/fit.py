@@ -36,8 +36,11 @@ PINNED_SHARES = (0.25, 0.5, 0.75)
 """Floors tried in the sensitivity table, as shares of the smallest loss."""
 
 
-def fit(runs: pd.DataFrame, axis: Axis, config: AnalysisConfig) -> AxisFit:
+def fit(runs: pd.DataFrame, axis: Axis, config: AnalysisConfig, other_floors: bool = True) -> AxisFit:
     """Fit all variants' laws on one cost axis.
+
+    Args:
+        other_floors: whether `sensitivity` is filled in, by which nothing is decided.
 
     Returns:
         The document fits/<axis>.json. When the data cannot identify the laws, `reason` says why and the laws
@@ -85,7 +88,7 @@ def fit(runs: pd.DataFrame, axis: Axis, config: AnalysisConfig) -> AxisFit:
         },
         "held_out": held_out(cells, axis, config),
         "leave_one_out": leave_one_out(cells, axis, config),
-        "sensitivity": _sensitivity(cells, axis, config),
+        "sensitivity": _sensitivity(cells, axis, config) if other_floors else [],
         "draws": None if drawn is None else _draws(cells, drawn),
     }
     return AxisFit(**found)

@@ -20,7 +20,7 @@ class Part(BaseModel):
     """Base of documents and their parts: immutable, every field described, unknown fields are errors, and no
     number is infinite or NaN: what is not known is null."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 FIRST = 1

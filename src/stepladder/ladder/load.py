@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from stepladder.documents.meaning import meanings
 from stepladder.ladder.domains import unknown_domains
 from stepladder.ladder.grids import lay_out
 from stepladder.ladder.kinds import part_settings
@@ -245,8 +246,7 @@ def _explain(problem: ErrorDetails, model: type[BaseModel] | None) -> str:
     """Say what is wrong, what is allowed and how to mend it."""
     key = str(problem["loc"][-1]) if problem["loc"] else ""
     fields = list(model.model_fields) if model else []
-    meaning = (model.model_fields[key].description or "") if model and key in fields else ""
-    meaning = " ".join(meaning.split())
+    meaning = " ".join(meanings(model).get(key, "").split()) if model else ""
     if problem["type"] == "extra_forbidden":
         if key in REPLACED:
             return f"unknown key {key!r}: {REPLACED[key]}"

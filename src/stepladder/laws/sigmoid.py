@@ -19,8 +19,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import least_squares
-from scipy.signal import lfilter
 
 from stepladder.laws.forms import Array
 
@@ -158,6 +156,8 @@ class Autoregression:
 
     def draw(self, generator: np.random.Generator) -> Array:
         """(M,) errors, of a correlation and a variance as sure as the residuals make them."""
+        from scipy.signal import lfilter  # half a second of import, which readers of laws need not pay
+
         M, P = self.points, len(PARAMETERS)
         error = math.sqrt(max(1 - self.correlation**2, 0.01) / M)
         rho = float(np.clip(self.correlation + error * generator.standard_normal(), 0.0, MOST_CORRELATED))
@@ -222,6 +222,8 @@ class _Problem:
         return self._least_squares(np.clip(theta, self.low + 1e-9, self.high - 1e-9), rewards)
 
     def _least_squares(self, first: Array, rewards: Array) -> Array:
+        from scipy.optimize import least_squares
+
         done = least_squares(
             lambda theta: (self.predict(theta) - rewards) / self.scale,
             first,

@@ -19,13 +19,17 @@ G = H / K, C head width, n blocks of t queries each (n t = T), F hidden width.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
+
+from stepladder.models.context import AttentionContext, Context
 
 BLOCK = 64
 """Queries per attention block: smaller ones skip more of the masked half, larger ones need fewer calls."""
@@ -71,15 +75,18 @@ def project_backward(
 class RMSNorm(Function):
     """x / rms(x) * gain over the last dimension."""
 
+    if TYPE_CHECKING:
+        apply: Callable[[Tensor, Tensor, float], Tensor]
+
     @staticmethod
-    def forward(ctx, x, gain_D, epsilon):
+    def forward(ctx: Context, x: Tensor, gain_D: Tensor, epsilon: float) -> Tensor:
         unit, factor = normalise(x, epsilon)
         ctx.save_for_backward(unit, factor, gain_D)
         return unit * gain_D
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, d_y):
+    def backward(ctx: Context, d_y: Tensor) -> tuple[Tensor, Tensor, None]:
         unit, factor, gain_D = ctx.saved_tensors
         d_gain_D = (d_y * unit).flatten(0, -2).sum(0)
         return normalise_backward(d_y * gain_D, unit, factor), d_gain_D, None
@@ -88,20 +95,37 @@ class RMSNorm(Function):
 class Attention(Function):
     """x + causal grouped-query self-attention of norm(x); see `functional.attention`."""
 
+    if TYPE_CHECKING:
+        apply: Callable[
+            [
+                Tensor,
+                Tensor,
+                Tensor,
+                Tensor,
+                Tensor | None,
+                Tensor | None,
+                Tensor,
+                Tensor,
+                float,
+                int | None,
+            ],
+            Tensor,
+        ]
+
     @staticmethod
     def forward(
-        ctx,
-        x_BTD,
-        gain_D,
-        qkv_weight,
-        out_weight,
-        gain_q_C,
-        gain_k_C,
-        turn_TP2,
-        back_TP2,
-        epsilon,
-        window=None,
-    ):
+        ctx: AttentionContext,
+        x_BTD: Tensor,
+        gain_D: Tensor,
+        qkv_weight: Tensor,
+        out_weight: Tensor,
+        gain_q_C: Tensor | None,
+        gain_k_C: Tensor | None,
+        turn_TP2: Tensor,
+        back_TP2: Tensor,
+        epsilon: float,
+        window: int | None = None,
+    ) -> Tensor:
         B, T, D = x_BTD.shape
         C = 2 * turn_TP2.shape[1]
         H = out_weight.shape[1] // C
@@ -113,7 +137,7 @@ class Attention(Function):
         qkv = torch.mm(unit, (qkv_weight * gain_D).t()).view(B, T, H + 2 * K, C)
         qk, qk_unit, qk_factor, qk_gain = qkv[:, :, : H + K], None, None, None
         if gain_q_C is not None:
-            qk_gain = torch.cat((gain_q_C.expand(H, C), gain_k_C.expand(K, C)))
+            qk_gain = torch.cat((gain_q_C.expand(H, C), gain_k_C.expand(K, C)))  # type: ignore[union-attr]  # as gain_q_C
             qk_unit, qk_factor = normalise(qk, epsilon)
             qk = qk_unit * qk_gain
         q = x_ND.new_empty(n, B, K, G, t, C)
@@ -144,7 +168,7 @@ class Attention(Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, d_y):
+    def backward(ctx: AttentionContext, d_y: Tensor) -> tuple[Tensor | None, ...]:
         unit, factor, gain_D, qkv_weight, out_weight, *rest = ctx.saved_tensors
         qk_unit, qk_factor, qk_gain, back_TP, q, k, v, o_ND, *probabilities = rest
         B, T, D, H, K, C, n = ctx.shape
@@ -216,8 +240,18 @@ class SwiGLU(Function):
     It is used as two products, because the elementwise part is twice as fast on contiguous halves.
     """
 
+    if TYPE_CHECKING:
+        apply: Callable[[Tensor, Tensor, Tensor, Tensor, float], Tensor]
+
     @staticmethod
-    def forward(ctx, x, gain_D, gate_up_weight, down_weight, epsilon):
+    def forward(
+        ctx: Context,
+        x: Tensor,
+        gain_D: Tensor,
+        gate_up_weight: Tensor,
+        down_weight: Tensor,
+        epsilon: float,
+    ) -> Tensor:
         x_ND = x.reshape(-1, x.shape[-1])
         unit, factor = normalise(x_ND, epsilon)
         gate_weight, up_weight = (gate_up_weight * gain_D).chunk(2)
@@ -229,7 +263,7 @@ class SwiGLU(Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, d_y):
+    def backward(ctx: Context, d_y: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, None]:
         unit, factor, gain_D, gate_up_weight, down_weight, gate, up, silu, hidden = ctx.saved_tensors
         shape, d_y = d_y.shape, d_y.reshape(unit.shape)
         d_down_weight = torch.mm(d_y.t(), hidden)

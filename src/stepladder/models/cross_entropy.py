@@ -12,13 +12,16 @@ Shapes: N positions, D model width, V vocabulary, S bag.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
+
+from stepladder.models.context import ProductContext
 
 CHUNK = {"cpu": 2**18, "cuda": 2**27}
 """Logits per chunk: on a CPU they stay in its cache; on a GPU the products are large enough to fill it."""
@@ -48,8 +51,13 @@ def linear_cross_entropy(x_ND: Tensor, weight_VD: Tensor, targets_NS: Tensor) ->
 class LinearCrossEntropy(Function):
     """See `linear_cross_entropy`; the gradient is formed in the forward pass."""
 
+    if TYPE_CHECKING:
+        apply: Callable[[Tensor, Tensor, Tensor, torch.dtype], Tensor]
+
     @staticmethod
-    def forward(ctx, x_ND, weight_VD, targets_NS, dtype):
+    def forward(
+        ctx: ProductContext, x_ND: Tensor, weight_VD: Tensor, targets_NS: Tensor, dtype: torch.dtype
+    ) -> Tensor:
         x, weight = x_ND.to(dtype), weight_VD.to(dtype)
         rows = max(LEAST_ROWS, CHUNK.get(x.device.type, 2**27) // len(weight))
         accumulator = torch.promote_types(dtype, torch.float32)
@@ -63,8 +71,8 @@ class LinearCrossEntropy(Function):
             nats_c, d_logits = softmax_gradient(torch.mm(x[chunk], weight.t()), targets_NS[chunk])
             nats += nats_c
             if wanted:
-                torch.mm(d_logits, weight, out=d_x[chunk])
-                _add_product(d_weight, d_logits.t(), x[chunk])
+                torch.mm(d_logits, weight, out=d_x[chunk])  # type: ignore[index]  # there if wanted
+                _add_product(d_weight, d_logits.t(), x[chunk])  # type: ignore[arg-type]  # there if wanted
         if wanted:
             ctx.save_for_backward(d_x, d_weight)
             ctx.dtypes = (x_ND.dtype, weight_VD.dtype)
@@ -72,7 +80,7 @@ class LinearCrossEntropy(Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, d_loss):
+    def backward(ctx: ProductContext, d_loss: Tensor) -> tuple[Tensor, Tensor, None, None]:
         d_x, d_weight = ctx.saved_tensors
         scale = d_loss / len(d_x)
         to_x, to_weight = ctx.dtypes
@@ -106,6 +114,6 @@ def softmax_gradient(logits_NV: Tensor, targets_NS: Tensor) -> tuple[Tensor, Ten
 
 
 @cache
-def _softmax_gradient(device_type: str) -> Any:
+def _softmax_gradient(device_type: str) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
     """On a GPU the passes over the logits are fused by the compiler; eager ones would read them six times."""
     return torch.compile(softmax_gradient) if device_type == "cuda" else softmax_gradient

@@ -9,6 +9,9 @@ M = N x k routed copies of tokens, sorted by expert.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 from torch.autograd import Function
@@ -16,13 +19,30 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from stepladder.models.by_hand import normalise, normalise_backward
+from stepladder.models.context import ExpertsContext
 
 
 class MixtureOfExperts(Function):
     """f(norm(x)), mean probabilities, z-loss, load and entropy; see `experts.mixture_of_experts`."""
 
+    if TYPE_CHECKING:
+        apply: Callable[
+            [Tensor, Tensor, Tensor, Tensor, Tensor, int, float, Tensor | None],
+            tuple[Tensor, Tensor, Tensor, Tensor, Tensor],
+        ]
+
     @staticmethod
-    def forward(ctx, x_BTD, gain_D, router_ED, gate_up, down, top_k, epsilon, bias_E):
+    def forward(
+        ctx: ExpertsContext,
+        x_BTD: Tensor,
+        gain_D: Tensor,
+        router_ED: Tensor,
+        gate_up: Tensor,
+        down: Tensor,
+        top_k: int,
+        epsilon: float,
+        bias_E: Tensor | None,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         ctx.set_materialize_grads(False)
         ctx.shape = x_BTD.shape
         unit, factor = normalise(x_BTD.reshape(-1, x_BTD.shape[-1]), epsilon)
@@ -40,7 +60,7 @@ class MixtureOfExperts(Function):
             gate_Nk = p_NE.gather(1, expert_Nk)
         total_N1 = gate_Nk.sum(1, keepdim=True) if top_k > 1 else None
         if top_k > 1:
-            gate_Nk = gate_Nk / total_N1
+            gate_Nk = gate_Nk / total_N1  # type: ignore[operator]  # there if top_k > 1
         order_M = expert_Nk.flatten().argsort(stable=True)
         token_M = order_M // top_k
         count_E = torch.bincount(expert_Nk.flatten(), minlength=E)
@@ -58,7 +78,7 @@ class MixtureOfExperts(Function):
         load_E = count_E.to(p_EN.dtype).div_(N * top_k)
         entropy = torch.dot(p_EN.view(-1), log_p_EN.view(-1)).div_(-N)
         z_loss = torch.dot(logsumexp_N, logsumexp_N).div_(N)
-        router = (h_ND, unit, factor, p_EN, gate_Nk, total_N1, expert_Nk, order_M, token_M, ends_E)
+        router = (h_ND, unit, factor, p_EN, gate_Nk, total_N1, expert_Nk, order_M, token_M, ends_E)  # type: tuple[Tensor | None, ...]
         router = (*router, logsumexp_N)
         ctx.save_for_backward(*router, x_MD, gate, up, silu, hidden, y_MD, share_M1)
         ctx.weights = (gain_D, router_ED, gate_up, down)
@@ -67,7 +87,14 @@ class MixtureOfExperts(Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, d_y, d_probability_E, d_z_loss, _load, _entropy):
+    def backward(
+        ctx: ExpertsContext,
+        d_y: Tensor | None,
+        d_probability_E: Tensor | None,
+        d_z_loss: Tensor | None,
+        _load: None,
+        _entropy: None,
+    ) -> tuple[Tensor | None, ...]:
         h_ND, unit, factor, p_EN, gate_Nk, total_N1, expert_Nk, order_M, token_M, *rest = ctx.saved_tensors
         ends_E, logsumexp_N, x_MD, gate, up, silu, hidden, y_MD, share_M1 = rest
         gain_D, router_ED, gate_up, down = ctx.weights

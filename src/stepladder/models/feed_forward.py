@@ -6,6 +6,8 @@ or None.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 
@@ -29,6 +31,9 @@ class SwiGLU(nn.Module):
 
 class MixtureOfExperts(nn.Module):
     """Top-k routed experts and, besides, shared experts as one SwiGLU of their summed width."""
+
+    if TYPE_CHECKING:
+        bias: Tensor | None
 
     def __init__(
         self,

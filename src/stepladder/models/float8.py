@@ -9,14 +9,17 @@ Shapes: N positions, I inputs, O outputs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
+
+from stepladder.models.context import ProductContext
 
 ALIGNMENT = 16
 """Both widths of a weight must be multiples of it, and so must the positions: the hardware's tiles."""
@@ -50,8 +53,11 @@ def linear(x: Tensor, weight_OI: Tensor) -> Tensor:
 class Float8Linear(Function):
     """x weight.T; see `linear`."""
 
+    if TYPE_CHECKING:
+        apply: Callable[[Tensor, Tensor], Tensor]
+
     @staticmethod
-    def forward(ctx, x_NI, weight_OI):
+    def forward(ctx: ProductContext, x_NI: Tensor, weight_OI: Tensor) -> Tensor:
         x8, x_scale = quantise(x_NI, torch.float8_e4m3fn)
         weight8, weight_scale = quantise(weight_OI, torch.float8_e4m3fn)
         ctx.save_for_backward(x8, x_scale, weight8, weight_scale)
@@ -60,7 +66,7 @@ class Float8Linear(Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, d_y_NO):
+    def backward(ctx: ProductContext, d_y_NO: Tensor) -> tuple[Tensor, Tensor]:
         x8, x_scale, weight8, weight_scale = ctx.saved_tensors
         d_y8, d_scale = quantise(d_y_NO, torch.float8_e5m2)
         d_x = product(d_y8, column_major(weight8), d_scale, weight_scale)

@@ -9,7 +9,7 @@ F hidden width, N = B x T.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -18,6 +18,9 @@ from torch.nn import functional as F
 from stepladder.models import by_hand, windowed
 from stepladder.models.float8 import linear
 from stepladder.models.rotary import Rotation, rotate
+
+if TYPE_CHECKING:
+    from torch.nn.attention.flex_attention import BlockMask
 
 EPSILON = 1e-6
 """Added to the mean square in every RMS norm."""
@@ -50,7 +53,7 @@ def attention(
     rotation: Rotation,
     epsilon: float,
     window: int | None = None,
-    visible: Any = None,
+    visible: BlockMask | None = None,
 ) -> Tensor:
     """x + causal grouped-query self-attention of norm(x), with rotary positions and optional QK-norm.
 
@@ -82,7 +85,7 @@ def attention(
 
 
 def masked_attention(
-    q_BHTC: Tensor, k_BKTC: Tensor, v_BKTC: Tensor, window: int | None, visible: Any = None
+    q_BHTC: Tensor, k_BKTC: Tensor, v_BKTC: Tensor, window: int | None, visible: BlockMask | None = None
 ) -> Tensor:
     """Causal attention (B, H, T, C), over the last `window` positions if there is a window.
 

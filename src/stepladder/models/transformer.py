@@ -8,7 +8,8 @@ Shapes: B batch, T positions, D model width, V vocabulary.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -23,9 +24,16 @@ from stepladder.models.rotary import Rotation, rotation_table
 from stepladder.record.kinds import attention_window, load
 from stepladder.record.spec import ModelSpec
 
+if TYPE_CHECKING:
+    from torch.nn.attention.flex_attention import BlockMask
+
 
 class Attention(nn.Module):
     """Causal grouped-query self-attention; queries, keys and values in one projection."""
+
+    if TYPE_CHECKING:
+
+        def __call__(self, x_BTD: Tensor, rotation: Rotation, visible: BlockMask | None) -> Tensor: ...
 
     def __init__(self, model: ModelSpec, window: int | None) -> None:
         super().__init__()
@@ -37,14 +45,14 @@ class Attention(nn.Module):
         self.gain_q = nn.Parameter(torch.ones(model.d_head)) if model.qk_norm else None
         self.gain_k = nn.Parameter(torch.ones(model.d_head)) if model.qk_norm else None
 
-    def forward(self, x_BTD: Tensor, rotation: Rotation, visible: Any = None) -> Tensor:
+    def forward(self, x_BTD: Tensor, rotation: Rotation, visible: BlockMask | None = None) -> Tensor:
         """x and what attention adds to it."""
         gains = (self.gain_q, self.gain_k)
         return attention(
             x_BTD, self.gain, self.qkv, self.out, *gains, rotation, EPSILON, self.window, visible
         )
 
-    def visible(self, x_BTD: Tensor) -> Any:
+    def visible(self, x_BTD: Tensor) -> BlockMask | None:
         """What a GPU is told of the window; None if there is nothing to tell."""
         if self.window is None or self.window >= x_BTD.shape[1] or x_BTD.device.type != "cuda":
             return None
@@ -54,13 +62,20 @@ class Attention(nn.Module):
 class Layer(nn.Module):
     """Attention, then feed-forward; each normalises the residual stream and adds to it."""
 
+    if TYPE_CHECKING:
+        feed_forward: Callable[[Tensor], tuple[Tensor, tuple[Tensor, ...] | None]]
+
+        def __call__(
+            self, x_BTD: Tensor, rotation: Rotation, visible: BlockMask | None
+        ) -> tuple[Tensor, tuple[Tensor, ...] | None]: ...
+
     def __init__(self, model: ModelSpec, index: int) -> None:
         super().__init__()
         self.attention = Attention(model, attention_window(model, index))
         self.feed_forward = load("architectures", model.architecture).build_feed_forward(model, index)
 
     def forward(
-        self, x_BTD: Tensor, rotation: Rotation, visible: Any = None
+        self, x_BTD: Tensor, rotation: Rotation, visible: BlockMask | None = None
     ) -> tuple[Tensor, tuple[Tensor, ...] | None]:
         """The next layer's input, and the fields of `Routing` if there is a router."""
         return self.feed_forward(self.attention(x_BTD, rotation, visible))
@@ -69,12 +84,17 @@ class Layer(nn.Module):
 class Transformer(nn.Module):
     """Vectors (B, T, D) to logits (B, T, V). `embedding` (V, D) is for the recipe to embed with."""
 
+    if TYPE_CHECKING:
+        layers: Sequence[Layer]
+        turn_TP2: Tensor
+        back_TP2: Tensor
+
     def __init__(self, model: ModelSpec, seed: int) -> None:
         super().__init__()
         self.recompute = False
         """Whether layers keep only their input for the backward pass and compute the rest again."""
         self.embedding = nn.Parameter(torch.empty(model.vocab_size, model.d_model))
-        self.layers = nn.ModuleList(Layer(model, index) for index in range(model.n_layers))
+        self.layers = nn.ModuleList(Layer(model, index) for index in range(model.n_layers))  # type: ignore[assignment]  # of layers
         self.gain = nn.Parameter(torch.ones(model.d_model))
         self.unembedding = (
             None if model.tied_embeddings else nn.Parameter(torch.empty(model.vocab_size, model.d_model))

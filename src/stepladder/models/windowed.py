@@ -5,11 +5,15 @@ Shapes: B batch, T positions, H query heads, K key-value heads, C head width.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch.nn.attention.flex_attention import BlockMask
 
 
 @lru_cache
@@ -19,7 +23,7 @@ def mask(T: int, window: int, device: torch.device) -> Tensor:
     return (distance >= 0) & (distance < window)
 
 
-def attention(q_BHTC: Tensor, k_BKTC: Tensor, v_BKTC: Tensor, visible: Any) -> Tensor:
+def attention(q_BHTC: Tensor, k_BKTC: Tensor, v_BKTC: Tensor, visible: BlockMask) -> Tensor:
     """Attention within the window by flex_attention, whose kernel visits only blocks that hold a visible key.
 
     Args:
@@ -29,11 +33,11 @@ def attention(q_BHTC: Tensor, k_BKTC: Tensor, v_BKTC: Tensor, visible: Any) -> T
 
     grouped = q_BHTC.shape[1] != k_BKTC.shape[1]
     flex = flex_attention if torch.compiler.is_compiling() else _compiled()
-    return flex(q_BHTC, k_BKTC, v_BKTC, block_mask=visible, enable_gqa=grouped)
+    return flex(q_BHTC, k_BKTC, v_BKTC, block_mask=visible, enable_gqa=grouped)  # type: ignore[operator, no-any-return]  # plain or compiled
 
 
 @lru_cache
-def _compiled() -> Any:
+def _compiled() -> Callable[..., Tensor]:
     """Uncompiled, flex_attention would hold all T x T scores."""
     from torch.nn.attention.flex_attention import flex_attention
 
@@ -41,7 +45,7 @@ def _compiled() -> Any:
 
 
 @lru_cache
-def blocks(T: int, window: int, device: torch.device) -> Any:
+def blocks(T: int, window: int, device: torch.device) -> BlockMask:
     """Which blocks of keys each block of queries sees, for `attention`.
 
     To be called outside compiled code, which would make it anew, from all T x T pairs, in every layer.

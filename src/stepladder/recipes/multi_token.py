@@ -11,7 +11,7 @@ out of the trunk. The weight of the further tokens follows DeepSeek-V3 (arXiv 24
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, TypedDict
 
 from pydantic import Field
 
@@ -22,9 +22,30 @@ from stepladder.schema import ranges
 from stepladder.schema.settings import Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from torch import Tensor, nn
 
-    from stepladder.models.transformer import Transformer
+    from stepladder.models.transformer import Layer, Transformer
+
+    class Options(TypedDict):
+        """`Config`, resolved."""
+
+        tokens: int
+        weight: float
+
+    class Head(nn.Module):
+        """What predicts one of the further tokens."""
+
+        layer: Layer
+        gain: nn.Parameter
+
+    class Heads(nn.ModuleList):
+        """Those of all further tokens, nearest first, and the weight of their loss."""
+
+        weight: float
+
+        def __iter__(self) -> Iterator[Head]: ...
 
 
 class Config(Settings):
@@ -49,7 +70,7 @@ def embed(weight_VD: Tensor, tokens_BTS: Tensor) -> Tensor:
     return F.embedding(tokens_BTS[..., 0], weight_VD)
 
 
-def build_heads(options: dict[str, Any], model: ModelSpec) -> nn.Module:
+def build_heads(options: Options, model: ModelSpec) -> nn.Module:
     """A layer and a norm for each further token; they are numbered on from the model's layers."""
     import torch
     from torch import nn
@@ -62,18 +83,16 @@ def build_heads(options: dict[str, Any], model: ModelSpec) -> nn.Module:
         head.layer = Layer(_one_layer(model), 0)
         head.gain = nn.Parameter(torch.ones(model.d_model))
         heads.append(head)
-    heads.weight = options["weight"]
+    heads.weight = options["weight"]  # type: ignore[assignment]  # no tensor
     return heads
 
 
-def extra_forward_flops(
-    options: dict[str, Any], model: ModelSpec, positions: int, convention: Convention
-) -> float:
+def extra_forward_flops(options: Options, model: ModelSpec, positions: int, convention: Convention) -> float:
     """FLOPs per position of the further heads: a layer and the unembedding each."""
     return (options["tokens"] - 1) * forward_flops_per_position(_one_layer(model), positions, convention)
 
 
-def loss(model: Transformer, x_BTD: Tensor, targets_BTn: Tensor, heads: nn.ModuleList) -> Tensor:
+def loss(model: Transformer, x_BTD: Tensor, targets_BTn: Tensor, heads: Heads) -> Tensor:
     """Next-token loss plus the weighted mean loss of the further tokens, nats."""
     import torch
 
@@ -86,7 +105,7 @@ def loss(model: Transformer, x_BTD: Tensor, targets_BTn: Tensor, heads: nn.Modul
     return model.cross_entropy(x_BTD, targets_BTn[..., :1]) + heads.weight * further.mean()
 
 
-def predict(head: nn.Module, model: Transformer, x_BTD: Tensor) -> Tensor:
+def predict(head: Head, model: Transformer, x_BTD: Tensor) -> Tensor:
     """A head's output (B, T, D). Balance losses of its router, if it has one, are left out."""
     return model.apply_layer(head.layer, x_BTD, model.rotation(x_BTD.shape[1]))[0]
 

@@ -14,8 +14,9 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel
 
+from stepladder.documents.meaning import meanings
 from stepladder.record.events import StepRecord
 from stepladder.record.result import Result
 
@@ -33,21 +34,22 @@ class Field:
 
 def fields_of(document: type[BaseModel], prefix: str = "") -> Iterator[Field]:
     """The fields of a model, and of the models in it, in their order."""
+    told = meanings(document)
     for name, info in document.model_fields.items():
         inner, many = _plain(info.annotation)
         path = f"{prefix}{name}" + ".*" * many
         unit = next((text for text in info.metadata if isinstance(text, str)), "")
-        yield Field(path, unit, _one_line(info.description))
+        yield Field(path, unit, _one_line(told.get(name)))
         if isinstance(inner, type) and issubclass(inner, BaseModel):
             yield from fields_of(inner, f"{path}.")
 
 
 def columns_of(record: Any) -> Iterator[Field]:
     """The fields of a TypedDict in their order."""
-    described = TypeAdapter(record).json_schema()["properties"]
+    told = meanings(record)
     for name, kind in get_type_hints(record, include_extras=True).items():
         unit = next((text for text in getattr(kind, "__metadata__", ()) if isinstance(text, str)), "")
-        yield Field(name, unit, _one_line(described[name].get("description")))
+        yield Field(name, unit, _one_line(told.get(name)))
 
 
 def tables() -> dict[str, list[Field]]:

@@ -62,7 +62,6 @@ class Record(TypedDict, total=False):
     """Of an evaluation: held-out loss by domain, nats/token."""
 
 
-@with_config(ConfigDict(use_attribute_docstrings=True))
 class StepRecord(TypedDict, total=False):
     """Fields of a logged step, without `event` and `time`; of the batch of all ranks."""
 

@@ -16,9 +16,7 @@ class Settings(BaseModel):
     """Base of everything a person writes in a ladder file: unknown keys are errors, and so are numbers that
     are infinite or NaN."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True, allow_inf_nan=False
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._]*(-[A-Za-z0-9._]+)*$"

@@ -86,7 +86,8 @@ class StepClock:
 
     def seconds(self, start: Mark, end: Mark) -> float:
         """Seconds between two marks. On GPU both must have been reached: read something first."""
-        return start.elapsed_time(end) / 1000 if self._cuda else end - start
+        seconds: float = start.elapsed_time(end) / 1000 if self._cuda else end - start
+        return seconds
 
     def by_cause(self, start: Mark, ticks: list[tuple[str, Mark]]) -> dict[str, float]:
         """Seconds of each cause, from marks set when something of that cause had ended."""

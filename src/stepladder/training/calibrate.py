@@ -26,7 +26,7 @@ def measure_gemm_peak(threads: int, dtype: str, seconds: float = 2.0) -> dict[st
     """
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
-    rates = {}
+    rates: dict[str, float] = {}
     for M, N, K in SHAPES:
         if rates and seconds * max(rates.values()) < 2 * M * N * K:
             continue

@@ -22,7 +22,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from torch import Tensor
 
@@ -37,6 +37,9 @@ from stepladder.record.checkpoints import (
     read_state,
     step_of,
 )
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
 
 warnings.filterwarnings("ignore", message="torch.distributed is disabled")  # as it is with a single rank
 
@@ -65,7 +68,9 @@ class Outcome(NamedTuple):
 class Saver:
     """Writes checkpoints in the background, one at a time; all ranks save the same steps."""
 
-    def __init__(self, folder: Path, *, keep: int, leads: bool = True, group: Any = None) -> None:
+    def __init__(
+        self, folder: Path, *, keep: int, leads: bool = True, group: ProcessGroup | None = None
+    ) -> None:
         """Args:
         leads: whether this rank writes state and manifest.
         group: process group of all ranks, for nothing but checkpoints; None for a single rank.
@@ -204,7 +209,7 @@ def usable_checkpoints(
 
 def newest_checkpoint(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     """The newest usable checkpoint below `folder` of whatever run, and why newer ones were not usable."""
-    problems = []
+    problems: list[str] = []
     for found in usable_checkpoints(folder, lambda state: None):
         if isinstance(found, Checkpoint):
             return found, problems

@@ -46,9 +46,10 @@ def coordinate_check(
         ValueError: no head fits into the base model's width.
     """
     base_width, base_depth = min(base_width, WIDEST), min(base_depth, DEEPEST)
+    axes: tuple[Axis, ...] = ("width", "depth") if kind == "completep" else ("width",)
     rows = [
         row
-        for axis in ("width", "depth")[: 2 if kind == "completep" else 1]
+        for axis in axes
         for factor in FACTORS
         for row in _measure(spec, kind, axis, factor, base_width, base_depth, steps)
     ]

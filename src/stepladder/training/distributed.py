@@ -12,12 +12,17 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import Tensor
 
 from stepladder.record.spec import RunSpec
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
+
+    T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,9 @@ class World:
 class Ranks:
     """The ranks of a run. All of them call every method, in the same order."""
 
-    def __init__(self, world: World, control: Any = None, background: Any = None) -> None:
+    def __init__(
+        self, world: World, control: ProcessGroup | None = None, background: ProcessGroup | None = None
+    ) -> None:
         self.world = world
         self._control = control  # process group between hosts
         self.background = background
@@ -87,14 +94,14 @@ class Ranks:
         torch.distributed.all_reduce(found, torch.distributed.ReduceOp.MAX, self._control)
         return int(found)
 
-    def tell(self, value: Any) -> Any:
+    def tell(self, value: T) -> T:
         """The first rank's value."""
         values = [value]
         if self.several:
             torch.distributed.broadcast_object_list(values, src=0, group=self._control)
         return values[0]
 
-    def gather(self, value: Any) -> list[Any]:
+    def gather(self, value: T) -> list[T]:
         """All ranks' values in order of rank."""
         values = [value] * self.world.size
         if self.several:

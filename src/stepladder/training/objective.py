@@ -6,7 +6,8 @@ Shapes: B sequences, T positions, S tokens per bag, D model width.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -23,11 +24,17 @@ from stepladder.training.parametrization import scale_initial
 class Objective(nn.Module):
     """Model, and what the recipe trains besides it."""
 
+    if TYPE_CHECKING:
+        set_requires_gradient_sync: Callable[[bool], None]
+        """There if it is sharded."""
+
+        def __call__(self, inputs_BTS: Tensor, targets_BTS: Tensor) -> tuple[Tensor, list[Routing]]: ...
+
     def __init__(self, spec: RunSpec) -> None:
         super().__init__()
-        self.recipe: Any = load("recipes", spec.recipe.name)
+        self.recipe: ModuleType = load("recipes", spec.recipe.name)
         self.model = Transformer(spec.model, spec.seed)
-        self.heads: nn.Module | None = None
+        self.heads: nn.ModuleList | None = None
         if hasattr(self.recipe, "build_heads"):
             self.heads = self.recipe.build_heads(spec.recipe.options, spec.model)
             # its own draws, so that the model starts as it would without heads
@@ -49,7 +56,7 @@ class Objective(nn.Module):
     def layers(self) -> list[nn.Module]:
         """What is compiled, gathered and freed one by one: layers of the model and of the recipe's heads."""
         heads = [head.layer for head in self.heads] if self.heads is not None else []
-        return [*self.model.layers, *heads]
+        return [*self.model.layers, *heads]  # type: ignore[list-item]  # a head has a layer
 
     def mixtures(self) -> list[MixtureOfExperts]:
         """The model's MoE layers in order; those of the recipe's heads are not balanced."""

@@ -141,7 +141,7 @@ class Optimizer:
     def norm(self) -> Tensor:
         """Euclidean norm of the whole gradient."""
         if self._sum_over_shards is None:
-            return torch.linalg.vector_norm(self.gradient)
+            return torch.linalg.vector_norm(self.gradient)  # type: ignore[no-any-return]  # untyped
         norms = torch._foreach_norm([g for group in self.gradients for g in group])
         return self._sum_over_shards(torch.stack(norms).square().sum()).sqrt()
 
@@ -237,7 +237,7 @@ class Optimizer:
 
         like = zip(names.items(), tensors, strict=True)
         return {
-            name: DTensor.from_local(t, p.device_mesh, p.placements, shape=p.shape, stride=p.stride())
+            name: DTensor.from_local(t, p.device_mesh, p.placements, shape=p.shape, stride=p.stride())  # type: ignore[attr-defined]  # a DTensor
             for (name, p), t in like
         }
 

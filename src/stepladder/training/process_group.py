@@ -9,12 +9,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from stepladder.training.distributed import ALONE, Ranks, World
 from stepladder.training.stop import EXIT_STOPPED
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
 
 TIMEOUT = timedelta(minutes=10)
 """How long a rank waits for the others: longer than writing any checkpoint, shorter than a lost night."""
@@ -62,7 +65,7 @@ def join(world: World, device: torch.device) -> Iterator[Ranks]:
         os._exit(1)
 
 
-def _meet(world: World, device: torch.device) -> tuple[Any, Any]:
+def _meet(world: World, device: torch.device) -> tuple[ProcessGroup | None, ProcessGroup]:
     """Make the process groups; returns the two between hosts."""
     from torch import distributed
 

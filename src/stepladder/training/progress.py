@@ -69,7 +69,8 @@ def restore(attempt: Attempt) -> tuple[Checkpoint | None, list[str]]:
     Returns:
         The checkpoint, None if there is none, and why others were not used.
     """
-    ranks, warnings = attempt.ranks, []
+    ranks = attempt.ranks
+    warnings: list[str] = []
     folder, refuse = RunFolder(attempt.run_dir), Refusal.of(attempt)
     candidates = usable_checkpoints(folder.checkpoints, refuse) if ranks.leads else iter(())
     while True:
@@ -103,7 +104,7 @@ class Refusal:
 
     def __call__(self, state: CheckpointState) -> str | None:
         recipe, step = self.spec.recipe, state["step"]
-        if any(state[key] != value for key, value in self.identity.items()):
+        if any(state[key] != value for key, value in self.identity.items()):  # type: ignore[literal-required]  # two of its keys
             return "it is of another spec or of other data"
         if step > recipe.steps:
             return f"step = {step} in its state, and the run has {recipe.steps} steps"

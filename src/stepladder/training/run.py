@@ -272,7 +272,7 @@ def result(
             micro_batch_sequences=trainer.micro_batch or spec.recipe.phases[-1].sequences // accelerators,
             activations_recomputed=trainer.model.recompute,
         ),
-        health=Health(**{name: progress.health[name] for name in Health.model_fields}),
+        health=Health(**{name: progress.health[name] for name in Health.model_fields}),  # type: ignore[literal-required]  # the same fields
         seconds=Seconds.model_validate(progress.account.totals()),
         peak_memory_bytes=peak_memory_bytes,
         restarts=restarts(records),

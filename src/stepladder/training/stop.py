@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
-from typing import Any
+from types import FrameType
 
 EXIT_STOPPED = 75
 """Exit status after SIGTERM or SIGUSR2 (EX_TEMPFAIL): a checkpoint was saved, run again to go on."""
@@ -20,7 +20,7 @@ class StopSignal:
         for number in (signal.SIGTERM, signal.SIGUSR2):
             signal.signal(number, self._receive)
 
-    def _receive(self, number: int, frame: Any) -> None:
+    def _receive(self, number: int, frame: FrameType | None) -> None:
         self.number = number
 
 

@@ -12,12 +12,29 @@ import pickle
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor
 
 from stepladder.record.checkpoints import MANIFEST, STATE
 from stepladder.training.checkpoint import BrokenCheckpoint, reason
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
+    from torch.distributed.checkpoint import Metadata
+
+    class _Unpickler(pickle._Unpickler):
+        """With those of its parts that typeshed leaves out."""
+
+        stack: list[object]
+
+        def load_build(self) -> None: ...
+
+        def load_setitem(self) -> None: ...
+
+        def load_setitems(self) -> None: ...
+else:
+    _Unpickler = pickle._Unpickler
 
 METADATA = ".metadata"
 
@@ -48,13 +65,13 @@ ALLOWED = frozenset(
 """Module and name of all that a description is made of."""
 
 
-class _Description(pickle._Unpickler):
+class _Description(_Unpickler):
     """A pickle that can name only `ALLOWED`.
 
     The one written in Python: that in C reserves as much memory as a damaged file asks for.
     """
 
-    dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)
+    dispatch: ClassVar[dict[int, Any]] = dict(_Unpickler.dispatch)
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in ALLOWED:
@@ -102,7 +119,7 @@ def _check_key(key: object) -> None:
         raise BrokenCheckpoint(f"a key of it is a {type(key).__name__}, which no checkpoint of ours has")
 
 
-def read_tensors(path: Path, tensors: dict[str, Tensor], group: Any = None) -> None:
+def read_tensors(path: Path, tensors: dict[str, Tensor], group: ProcessGroup | None = None) -> None:
     """Read a checkpoint into tensors of the same names and shapes, in whatever way they are sharded now.
 
     Args:
@@ -122,7 +139,7 @@ def read_tensors(path: Path, tensors: dict[str, Tensor], group: Any = None) -> N
     class Reader(dcp.FileSystemReader):
         """One that unpickles nothing."""
 
-        def read_metadata(self) -> dcp.Metadata:  # type: ignore[override]
+        def read_metadata(self) -> dcp.Metadata:
             return metadata
 
     try:
@@ -132,7 +149,7 @@ def read_tensors(path: Path, tensors: dict[str, Tensor], group: Any = None) -> N
         raise BrokenCheckpoint(problem or f"{path}: {reason(error)}") from error
 
 
-def read_description(path: Path, tensors: Mapping[str, Tensor]) -> Any:
+def read_description(path: Path, tensors: Mapping[str, Tensor]) -> Metadata:
     """What the checkpoint's `.metadata` says of these tensors.
 
     Raises:
@@ -142,7 +159,7 @@ def read_description(path: Path, tensors: Mapping[str, Tensor]) -> Any:
     files = {file.name for file in path.iterdir()} - {STATE, MANIFEST, METADATA}
     with (path / METADATA).open("rb") as file:
         try:
-            found = _Description(file).load()
+            found: Metadata = _Description(file).load()
             check_description(found, tensors, files)
         except BrokenCheckpoint as error:
             raise BrokenCheckpoint(f"{METADATA} is not used: {error}") from None
@@ -152,7 +169,7 @@ def read_description(path: Path, tensors: Mapping[str, Tensor]) -> Any:
     return found
 
 
-def check_description(found: Any, tensors: Mapping[str, Tensor], files: set[str]) -> None:
+def check_description(found: object, tensors: Mapping[str, Tensor], files: set[str]) -> None:
     """Refuse a description that is not of these tensors, or leads to other files.
 
     Raises:
