@@ -5,7 +5,7 @@
 #   snakemake preregister              train all but the largest rung and write down what is expected of it
 #   snakemake --config ladder=smoke    another ladder of configs/ladders, or a path to a file
 #   snakemake --config gates=off       every run of a ladder with gates between its rungs, whatever they say
-import re
+import json
 import shlex
 import sys
 from pathlib import Path
@@ -50,6 +50,8 @@ shell.prefix(f"set -euo pipefail; export PATH={BIN}:$PATH; ")
 
 wildcard_constraints:
     run="[^/]+/[^/]+/.+",
+    shards="data|corpora/[^/]+",
+    part="(both|train|validation)-[^/.]+",
     axis="|".join(AXES),
 
 

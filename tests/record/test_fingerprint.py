@@ -151,6 +151,7 @@ def test_what_listed_modules_use_is_listed_or_left_out_for_a_reason():
         "stepladder.data.errors": "words",
         "stepladder.data.panics": "words",
         "stepladder.data.manifest": "of runs: what it says is part of their identity",
+        "stepladder.documents.document": "how what is not there is left out",
         "stepladder.documents.lock": "who may write, not what",
         "stepladder.record.cost": "counts FLOPs; the steps that follow are in the spec",
         "stepladder.record.fingerprint": "itself",

@@ -1,30 +1,81 @@
-# Text to tokens, once per ladder; the speed of this machine's matrix products, once per machine.
+# Text to tokens, once per corpus; the speed of this machine's matrix products, once per machine.
+
+
+# Shards lie in data/, those of further corpora in corpora/<name>/.
+def shards_of(wildcards):
+    folder, _, name = wildcards.shards.partition("/")
+    return name or None
+
+
+# What cuts and reads is loaded where it is needed: jobs that train parse this, too.
+def request_of(wildcards):
+    from stepladder.data.request import Request
+
+    return Request.of_json(CLIMB.corpora[shards_of(wildcards)])
+
+
+# Which files a part holds is seen when jobs are planned: a file that is added is a job more.
+def parts(wildcards, ending):
+    from stepladder.data.parts import parts_of
+
+    found = explained(lambda: parts_of(request_of(wildcards)))
+    return [f"{RESULTS}/{wildcards.shards}/parts/{part.name}{ending}" for part in found]
+
+
+def trained(wildcards):
+    return json.loads(CLIMB.corpora[shards_of(wildcards)])["tokenizer"]["kind"] == "bpe"
 
 
 # Small corpora are made where Snakemake runs; those of GPU ladders are a job, with the profile's resources.
 rule data:
+    input:
+        lambda wildcards: parts(
+            wildcards, ".tokens.json" if trained(wildcards) else ".json"
+        ),
     output:
-        f"{RESULTS}/data/manifest.json",
+        f"{RESULTS}/{{shards}}/manifest.json",
     localrule: CLIMB.ladder.execution.accelerator == "cpu"
     params:
-        data=lambda _: CLIMB.corpora[None],
+        data=lambda wildcards: CLIMB.corpora[shards_of(wildcards)],
+        step=lambda wildcards, input: "gather" if input else "all",
     shell:
-        "stepladder data {params.data:q} --out {output:q}"
+        "stepladder data {params.data:q} --out {output:q} --step {params.step}"
 
 
-# Of a ladder with corpora, those whose shards are not the first one's.
-if named := [name for name in CLIMB.corpora if name is not None]:
+# Of sources that are large enough to be worth it: a part of the files read, judged and, if it can be, tokenized.
+rule read:
+    output:
+        f"{RESULTS}/{{shards}}/parts/{{part}}.json",
+    localrule: CLIMB.ladder.execution.accelerator == "cpu"
+    params:
+        data=lambda wildcards: CLIMB.corpora[shards_of(wildcards)],
+    shell:
+        "stepladder data {params.data:q} --out {output:q} --step read"
 
-    rule corpus:
-        output:
-            f"{RESULTS}/corpora/{{corpus}}/manifest.json",
-        wildcard_constraints:
-            corpus="|".join(map(re.escape, named)),
-        localrule: CLIMB.ladder.execution.accelerator == "cpu"
-        params:
-            data=lambda wildcards: CLIMB.corpora[wildcards.corpus],
-        shell:
-            "stepladder data {params.data:q} --out {output:q}"
+
+rule tokenizer:
+    input:
+        lambda wildcards: parts(wildcards, ".json"),
+    output:
+        f"{RESULTS}/{{shards}}/parts/tokenizer.json",
+    localrule: CLIMB.ladder.execution.accelerator == "cpu"
+    params:
+        data=lambda wildcards: CLIMB.corpora[shards_of(wildcards)],
+    shell:
+        "stepladder data {params.data:q} --out {output:q} --step tokenizer"
+
+
+rule tokenize:
+    input:
+        f"{RESULTS}/{{shards}}/parts/{{part}}.json",
+        f"{RESULTS}/{{shards}}/parts/tokenizer.json",
+    output:
+        f"{RESULTS}/{{shards}}/parts/{{part}}.tokens.json",
+    localrule: CLIMB.ladder.execution.accelerator == "cpu"
+    params:
+        data=lambda wildcards: CLIMB.corpora[shards_of(wildcards)],
+    shell:
+        "stepladder data {params.data:q} --out {output:q} --step tokenize"
 
 
 # On CPU there is no datasheet to take the peak from. All cores are claimed so that nothing disturbs it.

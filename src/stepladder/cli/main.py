@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import typer
 
-from stepladder.cli import decision, ladder, laws, look, runs
+from stepladder.cli import decision, ladder, laws, look, prepare, runs
 from stepladder.cli.errors import Commands
 
 app = typer.Typer(
@@ -46,7 +46,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
     },
     "Used by the workflow": {
         "power": ladder.power,
-        "data": runs.data,
+        "data": prepare.data,
         "calibrate": runs.calibrate,
         "coordinates": runs.coordinates,
         "collect": runs.collect,

@@ -1,81 +1,18 @@
-"""From text to collected runs, as the workflow calls it: data, calibrate, train, collect."""
+"""From shards to collected runs, as the workflow calls it: calibrate, train, collect."""
 
 from __future__ import annotations
 
-import difflib
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from stepladder.cli.errors import Misuse, naming
-from stepladder.cli.files import json_argument, read_object, ready, roomy, write_json
+from stepladder.cli.files import read_object, ready, write_json
 from stepladder.cli.words import LadderName, Out, one_of
 from stepladder.documents.files import written_below
 
-DATA_SETTINGS = ("source", "tokenizer", "validation_fraction", "degenerate", "held_out")
-"""What `stepladder data` reads of a ladder's section `data:`."""
-
-OPTIONAL = ("degenerate", "held_out")
-OF_THE_WORKFLOW = ("code",)
-"""What the workflow writes beside them, so that it notices changes: the fingerprint of the code."""
-
 Threads = Annotated[int, typer.Option(min=1, help="CPU threads.")]
-
-
-def data(
-    settings: Annotated[
-        str, typer.Argument(help="source, tokenizer, validation_fraction, degenerate and held_out, as JSON.")
-    ],
-    out: Annotated[Path, typer.Option(help="manifest.json to write; the shards go beside it.")],
-) -> None:
-    """Turn text into shuffled-by-index token shards with a manifest.
-
-    Reads the text that SETTINGS name, a ladder's section `data:`; writes shards, then OUT. After an error or
-    a kill the same command goes on from where it stopped.
-
-    Example: stepladder data '{"source": {"kind": "text", "domains": {"web": ["web/*.txt"]}}, "tokenizer":
-    {"kind": "byte"}, "validation_fraction": 0.1}' --out data/manifest.json
-    """
-    from pydantic import TypeAdapter
-
-    from stepladder.data.panics import panics_in_words, refuse_panicking_tokenizer
-    from stepladder.data.prepare import prepare
-    from stepladder.schema.data import SourceConfig, TokenizerConfig
-
-    example = '{"source": ..., "tokenizer": ..., "validation_fraction": 0.1}'
-    values = json_argument("SETTINGS", settings, example)
-    if unknown := [key for key in values if key not in (*DATA_SETTINGS, *OF_THE_WORKFLOW)]:
-        near = difflib.get_close_matches(unknown[0], DATA_SETTINGS, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise Misuse(f"SETTINGS: no setting {unknown[0]!r}; there are {', '.join(DATA_SETTINGS)}{hint}")
-    if missing := [key for key in DATA_SETTINGS if key not in OPTIONAL + tuple(values)]:
-        raise Misuse(f"SETTINGS {settings:.80}: give {', '.join(missing)} as well, as in {example}")
-    degenerate, fraction = values.get("degenerate", "count"), values["validation_fraction"]
-    if degenerate not in ("count", "drop"):
-        raise Misuse(f"SETTINGS: degenerate = {degenerate!r}: there are count, drop")
-    if not isinstance(fraction, int | float) or not 0 < fraction < 1:
-        raise Misuse(f"SETTINGS: validation_fraction = {fraction!r}: give a share between 0 and 1")
-    _named(out, "manifest.json")
-    ready(out)
-    for name in ("source", "held_out") if values.get("held_out") else ("source",):
-        with naming(f"SETTINGS: {name} = {values[name]!r:.80}"):
-            TypeAdapter(SourceConfig).validate_json(json.dumps(values[name]))
-    with naming(f"SETTINGS: tokenizer = {values['tokenizer']!r:.80}"):
-        TypeAdapter(TokenizerConfig).validate_json(json.dumps(values["tokenizer"]))
-    tokenizer = values["tokenizer"].get("path", "the tokenizer")
-    if "path" in values["tokenizer"]:
-        refuse_panicking_tokenizer(tokenizer)
-    with written_below(out.parent), panics_in_words(tokenizer):
-        prepare(
-            values["source"],
-            values["tokenizer"],
-            fraction,
-            roomy(out).parent,
-            drop_degenerate=degenerate == "drop",
-            held_out=values.get("held_out"),
-        )
 
 
 def calibrate(out: Out, threads: Threads = 1) -> None:

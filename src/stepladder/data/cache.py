@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -62,9 +62,18 @@ class Cache:
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
 
+    def path(self, name: str) -> Path:
+        """Where the entry `name` is, or would be."""
+        return self._folder / f"{name}.npz"
+
+    def keep(self, paths: Iterable[Path]) -> None:
+        """Remove all entries but these."""
+        for path in {*self._folder.iterdir()} - {*paths}:
+            path.unlink()
+
     def get(self, name: str, make: Callable[[], CachedText]) -> Path:
         """Path of the entry `name`, which is made and stored first if it is not there."""
-        path = self._folder / f"{name}.npz"
+        path = self.path(name)
         if not path.exists():
             entry = make()
             partial = path.with_suffix(f".{uuid.uuid4().hex[:8]}.partial.npz")

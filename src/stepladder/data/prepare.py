@@ -8,77 +8,35 @@ wait for it, such as the one that is started while the orphan of an earlier star
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable
-from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from pydantic import TypeAdapter
-from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from stepladder.data import files, stdlib
-from stepladder.data.cache import Cache, CachedText, load, read_chunk, tokenize
+from stepladder.data.cache import Cache
 from stepladder.data.manifest import (
     DegenerateDocuments,
     Manifest,
-    Split,
     describe_file,
     fingerprint,
     id_dtype,
     sealed,
 )
-from stepladder.data.sample import sample
-from stepladder.data.shards import Piece, Written, write_shards
-from stepladder.data.tokenization import Bytes, Tokenizer, load_pretrained, train_bpe
+from stepladder.data.parts import PARTS, forget_others, texts_of, tokenizer_of
+from stepladder.data.request import Request
+from stepladder.data.shards import Written, write_shards
+from stepladder.data.texts import Tell, make_tokenizer, pieces, read, telling
+from stepladder.data.tokenization import Tokenizer
 from stepladder.documents.lock import Holder, hold
-from stepladder.record.fingerprint import preparation_fingerprint
-from stepladder.schema.data import (
-    BPETokenizer,
-    ByteTokenizer,
-    PythonStdlib,
-    Records,
-    SourceConfig,
-    TokenizerConfig,
-)
+from stepladder.schema.data import PythonStdlib, Records, SourceConfig
 
 LOCK = ".preparing"
 """Name of the lock in the folder, which is there while somebody prepares it."""
-
-
-class Request(NamedTuple):
-    """What shards are made from, and how."""
-
-    source: SourceConfig
-    tokenizer: TokenizerConfig
-    validation_fraction: float
-    drop_degenerate: bool
-    held_out: SourceConfig | None = None
-    """Of the held-out text, where it is another source than that of training."""
-
-    @property
-    def digest(self) -> str:
-        """Equal for equal settings and code."""
-        said = [self.source.model_dump_json(), self.tokenizer.model_dump_json(), *map(repr, self[2:])]
-        return hashlib.sha256("\n".join([*said, preparation_fingerprint()]).encode()).hexdigest()
-
-
-class Text(NamedTuple):
-    """A chunk that was read: its text is in the cache."""
-
-    digest: str
-    domains: tuple[str, ...]
-    files: tuple[str, ...]
-    path: Path
-    only: Split | None = None
-    """The split that it is for, where training and held-out text are of two sources."""
 
 
 def prepare(
@@ -89,18 +47,20 @@ def prepare(
     drop_degenerate: bool = False,
     held_out: dict[str, Any] | None = None,
 ) -> Path:
+    """Make shards and manifest in the folder `out`, in this process; see `Request`."""
+    request = Request.of(source, tokenizer, validation_fraction, drop_degenerate, held_out)
+    with telling() as tell:
+        return prepare_shards(request, out, tell)
+
+
+def prepare_shards(request: Request, out: Path, tell: Tell, gather: bool = False) -> Path:
     """Make shards and manifest in the folder `out`.
 
     With a source of held-out text of its own, the shards are of the training documents of `source` and of the
     held-out ones of `held_out`. The split is by content, so no document of one is in the other.
 
     Args:
-        source: as in the ladder file's `data:` section; relative paths count from the working directory.
-        tokenizer: as in the ladder file's `data:` section.
-        validation_fraction: share of documents held out, by content hash.
-        drop_degenerate: leave out documents that `quality.judge` finds degenerate; they are counted in any
-        case.
-        held_out: source of the held-out text, if it is another.
+        gather: from the parts in `out`, which were read and tokenized by jobs of their own.
 
     Returns:
         Path of the manifest. The same text and settings give the same shards, byte for byte.
@@ -108,14 +68,6 @@ def prepare(
     Raises:
         DataError: a file cannot be used; what was read before it is kept for the next attempt.
     """
-    settings = TypeAdapter(TokenizerConfig).validate_json(json.dumps(tokenizer))
-    request = Request(
-        _source(source),
-        settings,
-        validation_fraction,
-        drop_degenerate,
-        None if held_out is None else _source(held_out),
-    )
     out.mkdir(parents=True, exist_ok=True)
     manifest = out / "manifest.json"
     earlier = _stamp(manifest)
@@ -131,13 +83,9 @@ def prepare(
         # A name of its own: where the file system has no locks, two may be at work after all.
         folder = Path(tempfile.mkdtemp(prefix="partial-", dir=out))
         try:
-            return _make(request, folder, out)
+            return _make(request, folder, out, tell, gather)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _source(written: dict[str, Any]) -> SourceConfig:
-    return TypeAdapter[SourceConfig](SourceConfig).validate_json(json.dumps(written))
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:
@@ -153,77 +101,34 @@ def _say_whom_we_wait_for(holder: Holder) -> None:
     print(f"the same data are being prepared by {holder}: waiting for it to end", file=sys.stderr)
 
 
-def _make(request: Request, folder: Path, out: Path) -> Path:
+def _make(request: Request, folder: Path, out: Path, tell: Tell, gather: bool) -> Path:
     """Make the files in `folder`, then move them to `out`; returns the manifest's path."""
-    source, settings, fraction, drop, scored = request
-    domains: dict[Split, tuple[str, ...]] = {
-        "train": source.domain_names,
-        "validation": (scored or source).domain_names,
-    }
-    cache = Cache(out / "cache")
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        texts = _read_all(source, cache, progress)
-        if scored is not None:
-            texts = [text._replace(only="train") for text in texts]
-            texts += [text._replace(only="validation") for text in _read_all(scored, cache, progress)]
-        made = _make_tokenizer(settings, texts, fraction, drop, progress)
-        pieces = _tokenize_all(texts, made, cache, progress)
-        written = write_shards(pieces, domains, made, fraction, folder, drop)
+    cache, parts, drop = Cache(out / "cache"), out / PARTS, request.drop_degenerate
+    if gather:
+        texts, made = texts_of(request, parts), tokenizer_of(request, parts)
+    else:
+        sources = request.sources()
+        texts = [text for source, only in sources for text in read(source, only, cache, tell)]
+        tell(f"tokenizer: {request.tokenizer.kind}")
+        made = make_tokenizer(request, texts, cache)
+    found = pieces(texts, made, cache, tell)
+    tell("writing shards")
+    written = write_shards(found, request.domains, made, request.validation_fraction, folder, drop)
     source_files = [name for text in texts for name in text.files]
     (folder / "files.txt").write_text("".join(f"{name}\n" for name in source_files), encoding="utf-8")
     np.save(folder / "token_bytes.npy", made.token_bytes)
     made.save(folder / "tokenizer.json")
     degenerate = written.degenerate.describe(source_files, drop)
     manifest = _manifest(request, made, written, folder, degenerate)
-    (folder / "manifest.json").write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    return _publish(folder, out)
-
-
-def _read_all(source: SourceConfig, cache: Cache, progress: Progress) -> list[Text]:
-    """Parse all chunks that are not in the cache yet."""
-    task = progress.add_task("reading text")
-    code, texts = preparation_fingerprint(), []
-    for chunk in stdlib.chunks() if isinstance(source, PythonStdlib) else files.chunks(source):
-        path = cache.get(f"text-{code}-{chunk.digest}", partial(read_chunk, chunk))
-        texts.append(Text(chunk.digest, chunk.domains, chunk.files, path))
-        progress.update(task, description=f"reading text: chunk {len(texts)}, {chunk.files[-1]}")
-    progress.update(task, description=f"read {len(texts)} chunks of text")
-    return texts
-
-
-def _make_tokenizer(
-    settings: TokenizerConfig, texts: list[Text], validation_fraction: float, drop: bool, progress: Progress
-) -> Tokenizer:
-    if isinstance(settings, ByteTokenizer):
-        return Bytes()
-    if not isinstance(settings, BPETokenizer):
-        return load_pretrained(settings)
-    progress.add_task(f"training BPE of {settings.vocab_size} ids")
-    paths = [text.path for text in texts if text.only != "validation"]
-    return train_bpe(settings, sample(paths, validation_fraction, drop, settings.training_bytes))
-
-
-def _tokenize_all(
-    texts: Iterable[Text], tokenizer: Tokenizer, cache: Cache, progress: Progress
-) -> list[Piece]:
-    """Tokens of all chunks, in order. Bytes are their own tokens."""
-    task = progress.add_task("tokenizing")
-    dtype, first_file, pieces = id_dtype(tokenizer.vocab_size), 0, []
-    for number, text in enumerate(texts, 1):
-        path = text.path
-        if not isinstance(tokenizer, Bytes):
-            name = f"checked-tokens-{text.path.stem.removeprefix('text-')}-{tokenizer.key}"
-            path = cache.get(name, partial(_tokens, text, tokenizer, dtype))
-        pieces.append(Piece(path, text.domains, first_file, text.only))
-        first_file += len(text.files)
-        progress.update(task, description=f"tokenizing: chunk {number}, {text.files[-1]}")
-    progress.update(task, description="tokenized")
-    return pieces
-
-
-def _tokens(text: Text, tokenizer: Tokenizer, dtype: str) -> CachedText:
-    return tokenize(load(text.path), tokenizer, dtype, text.files)
+    (folder / "manifest.json").write_text(_as_json(manifest), encoding="utf-8")
+    published = _publish(folder, out)
+    if gather:  # the parts stay, for the day when a file is added
+        texts_kept = [cache.path(f"text-{text.entry}") for text in texts]
+        cache.keep([*texts_kept, *(piece.path for piece in found)])
+        forget_others(request, parts)
+    else:
+        shutil.rmtree(out / "cache")
+    return published
 
 
 def _manifest(
@@ -259,6 +164,11 @@ def _manifest(
     return sealed(manifest)
 
 
+def _as_json(manifest: Manifest) -> str:
+    others = {"held_out"} if manifest.held_out is None else set()
+    return manifest.model_dump_json(indent=1, exclude=others) + "\n"
+
+
 def _described(source: SourceConfig) -> str:
     return stdlib.description() if isinstance(source, PythonStdlib) else files.description(source)
 
@@ -272,5 +182,4 @@ def _publish(folder: Path, out: Path) -> Path:
             os.replace(path, out / path.name)
     os.replace(folder / manifest.name, manifest)
     folder.rmdir()
-    shutil.rmtree(out / "cache")
     return manifest

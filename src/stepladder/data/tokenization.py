@@ -210,6 +210,21 @@ def train_bpe(settings: BPETokenizer, texts: Iterable[bytes]) -> Subwords:
     return Subwords(inner, settings.vocab_size, settings.vocab_size - 1)
 
 
+def load_trained(settings: BPETokenizer, path: Path) -> Subwords:
+    """Read what `train_bpe` made and `save` wrote.
+
+    Raises:
+        DataError: it is missing, or no such tokenizer.
+    """
+    from tokenizers import Tokenizer
+
+    try:
+        inner = Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises bare Exception
+        raise DataError(f"{path}: not a tokenizer.json: {error}: remove it and run snakemake again") from None
+    return Subwords(inner, settings.vocab_size, settings.vocab_size - 1)
+
+
 def load_pretrained(settings: PretrainedTokenizer) -> Subwords:
     """Read a tokenizer.json.
 

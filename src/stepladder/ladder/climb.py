@@ -38,7 +38,7 @@ from stepladder.record.plan import Plan
 from stepladder.record.spec import RunSpec
 from stepladder.schema.accelerators import Accelerator, accelerators
 from stepladder.schema.budget import Flops, budget_label
-from stepladder.schema.data import MAX_EPOCHS
+from stepladder.schema.data import MAX_EPOCHS, PART_BYTES
 from stepladder.schema.execution import Execution
 from stepladder.schema.ladder import Ladder
 
@@ -205,7 +205,11 @@ class Climb:
         for corpus in self.ladder.corpora or (None,):
             data, scored = self.ladder.data_of(corpus), self.ladder.data.source
             code = preparation_fingerprint() + CHECKED_TOKENS[data.tokenizer.kind]
-            other = {} if data.source == scored else {"held_out": scored.model_dump(mode="json")}
+            other: dict[str, Any] = (
+                {} if data.source == scored else {"held_out": scored.model_dump(mode="json")}
+            )
+            if data.part_bytes != PART_BYTES:
+                other |= {"part_bytes": data.part_bytes}
             found[self.ladder.prepared_as(corpus)] = _json(data.preparation | other | {"code": code})
         return found
 

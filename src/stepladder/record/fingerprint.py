@@ -54,6 +54,7 @@ executes, and what it logs, is not here. Data preparation has `PREPARATION`: run
 
 PREPARATION = {
     "stepladder.data.cache": "tokens of unchanged files are taken from it",
+    "stepladder.data.duplicates": "which documents are the first of their content",
     "stepladder.data.documents": "how files are cut into chunks",
     "stepladder.data.encoding": "from text to ids",
     "stepladder.data.files": "which text of which file is a document",
@@ -61,6 +62,7 @@ PREPARATION = {
     "stepladder.data.opening": "which files a pattern names, and what is in compressed ones",
     "stepladder.data.prepare": "the order of the steps",
     "stepladder.data.quality": "which documents are degenerate",
+    "stepladder.data.sample": "what a tokenizer is trained on",
     "stepladder.data.shards": "the split, the order and the bytes",
     "stepladder.data.spelling": "which ids stand for a text",
     "stepladder.data.stdlib": "the embedded corpus",

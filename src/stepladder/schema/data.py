@@ -26,6 +26,8 @@ from stepladder.schema.settings import Name, Settings
 MAX_EPOCHS = 4.0
 """Up to four passes, repeated text is about as good as new (Muennighoff et al. 2023, arXiv 2305.16264)."""
 
+PART_BYTES = 512 * 2**20
+
 Epochs = Annotated[float, ranges.EPOCHS]
 MaxEpochs = Annotated[
     Annotated[Epochs, Tag("passes")] | Annotated[dict[DomainName, Epochs], Tag("by_domain")],
@@ -169,6 +171,9 @@ class Data(Settings):
     degenerate: Literal["count", "drop"] = "count"
     """What becomes of documents of one character, repetitive ones and ones that are no text: the manifest and
     the report count them; `drop` also leaves them out. Limits: src/stepladder/data/quality.py."""
+    part_bytes: Annotated[int, ranges.PART_BYTES] = PART_BYTES
+    """Files that one job prepares, bytes as they lie on disk; a source of less is prepared in one go. Shards do
+    not depend on it."""
     mixture: Mixture | None = None
     """In which proportion training reads the domains, and where that changes: `stepladder.schema.mixture`.
     Default: natural proportion, each as large as it is."""

@@ -139,6 +139,7 @@ MIXTURE_WEIGHT = Range(0, 1e6)
 MOST_STAGES = 64
 """Of a mixture."""
 TRAINING_BYTES = Range(1, 10**12)
+PART_BYTES = Range(1, 10**15)
 EPOCHS = Range(1e-3, 10**4)
 
 # Execution

@@ -19,7 +19,7 @@ from stepladder.record.cost import parameters
 from stepladder.record.spec import ModelSpec
 from stepladder.schema.execution import EngineOptions
 from stepladder.training.distributed import World
-from stepladder.training.feed import Place, read_batch
+from stepladder.training.feed import places, read_batch
 from stepladder.training.objective import Objective
 from stepladder.training.sharding import REPLICATED, Kind, Sharding
 
@@ -118,7 +118,7 @@ def settle_micro_batch(trainer: Trainer, options: EngineOptions, corpus: Corpus)
         trainer.micro_batch = wanted
     elif trainer.device.type == "cuda" and trainer.micro_batch is None:
         phase = max(spec.recipe.phases, key=lambda phase: phase.positions * phase.bag_size)
-        place = Place(0, phase, 0, 0, 0, False)
+        place = next(place for place in places(spec, corpus.orders) if place.phase == phase)
         fit_memory(trainer, *read_batch(corpus, spec, place, trainer.device, ranks.world))
         trainer.micro_batch = -ranks.largest(-(trainer.micro_batch or 1))
         trainer.model.recompute = bool(ranks.largest(int(trainer.model.recompute)))

@@ -1,0 +1,85 @@
+"""What shards are made from, and how."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from pydantic import TypeAdapter
+
+from stepladder.data.manifest import Split
+from stepladder.record.fingerprint import preparation_fingerprint
+from stepladder.schema.data import PART_BYTES, SourceConfig, TokenizerConfig
+
+
+class Request(NamedTuple):
+    """A ladder's section `data:`, as far as it determines shards."""
+
+    source: SourceConfig
+    tokenizer: TokenizerConfig
+    validation_fraction: float
+    drop_degenerate: bool
+    held_out: SourceConfig | None = None
+    """Of the held-out text, where it is another source than that of training."""
+    part_bytes: int = PART_BYTES
+    """Of files that one job reads; the shards do not depend on it."""
+
+    @classmethod
+    def of(
+        cls,
+        source: dict[str, Any],
+        tokenizer: dict[str, Any],
+        validation_fraction: float,
+        drop_degenerate: bool = False,
+        held_out: dict[str, Any] | None = None,
+        part_bytes: int = PART_BYTES,
+    ) -> Request:
+        """From what a ladder file says.
+
+        Raises:
+            pydantic.ValidationError: a setting is none.
+        """
+        return cls(
+            _source(source),
+            TypeAdapter[TokenizerConfig](TokenizerConfig).validate_json(json.dumps(tokenizer)),
+            validation_fraction,
+            drop_degenerate,
+            None if held_out is None else _source(held_out),
+            part_bytes,
+        )
+
+    @classmethod
+    def of_json(cls, text: str) -> Request:
+        """From the settings that the workflow passes on: those of `stepladder data`."""
+        fields = json.loads(text)
+        drop = fields.pop("degenerate", "count") == "drop"
+        fields.pop("code", None)
+        return cls.of(**fields, drop_degenerate=drop)
+
+    @property
+    def digest(self) -> str:
+        """Equal for equal settings and code."""
+        said = [self.source.model_dump_json(), self.tokenizer.model_dump_json(), *map(repr, self[2:5])]
+        return hashlib.sha256("\n".join([*said, preparation_fingerprint()]).encode()).hexdigest()
+
+    @property
+    def domains(self) -> dict[Split, tuple[str, ...]]:
+        """Those that must have documents, by split."""
+        return {
+            "train": self.source.domain_names,
+            "validation": (self.held_out or self.source).domain_names,
+        }
+
+    def sources(self) -> Iterator[tuple[SourceConfig, Split | None]]:
+        """What is read, and the split that its documents are for; None: either, as their hash says."""
+        if self.held_out is None:
+            yield self.source, None
+        else:
+            yield self.source, "train"
+            yield self.held_out, "validation"
+
+
+def _source(written: dict[str, Any]) -> SourceConfig:
+    return TypeAdapter[SourceConfig](SourceConfig).validate_json(json.dumps(written))

@@ -1,0 +1,108 @@
+"""Chunks of text on their way to shards: read once, tokenized once, kept in the cache."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from stepladder.data import files, stdlib
+from stepladder.data.cache import Cache, CachedText, load, read_chunk, tokenize
+from stepladder.data.documents import Chunk
+from stepladder.data.errors import DataError
+from stepladder.data.manifest import Split, id_dtype
+from stepladder.data.request import Request
+from stepladder.data.sample import sample
+from stepladder.data.shards import Piece
+from stepladder.data.tokenization import Bytes, Tokenizer, load_pretrained, train_bpe
+from stepladder.documents.document import Part
+from stepladder.record.fingerprint import preparation_fingerprint
+from stepladder.schema.data import BPETokenizer, ByteTokenizer, PythonStdlib, SourceConfig
+
+Tell = Callable[[str], None]
+"""Takes what to say of the progress."""
+
+
+class Text(Part):
+    """A chunk that was read: its text is in the cache."""
+
+    domains: tuple[str, ...]
+    """names that its documents' domains count in"""
+    files: tuple[str, ...]
+    """names that its documents' files count in"""
+    entry: str
+    """of the cache: what was read, and by which code"""
+    only: Split | None = None
+    """the split that it is for, where training and held-out text are of two sources"""
+
+
+@contextmanager
+def telling() -> Iterator[Tell]:
+    """A line on stderr that says what is being done, and for how long."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task("preparing data")
+        yield lambda text: progress.update(task, description=text)
+
+
+def read(source: SourceConfig, only: Split | None, cache: Cache, tell: Tell) -> Iterator[Text]:
+    """Parse all chunks of a source that are not in the cache yet.
+
+    Raises:
+        DataError: a file cannot be used; what was read before stays in the cache.
+    """
+    code = preparation_fingerprint()
+    for number, chunk in enumerate(_chunks(source), 1):
+        entry = f"{code}-{chunk.digest}"
+        cache.get(f"text-{entry}", partial(read_chunk, chunk))
+        tell(f"reading text: chunk {number}, {chunk.files[-1]}")
+        yield Text(domains=chunk.domains, files=chunk.files, entry=entry, only=only)
+
+
+def _chunks(source: SourceConfig) -> Iterator[Chunk]:
+    return stdlib.chunks() if isinstance(source, PythonStdlib) else files.chunks(source)
+
+
+def make_tokenizer(request: Request, texts: Iterable[Text], cache: Cache) -> Tokenizer:
+    """The tokenizer that is asked for, trained on the training documents if need be."""
+    settings = request.tokenizer
+    if isinstance(settings, ByteTokenizer):
+        return Bytes()
+    if not isinstance(settings, BPETokenizer):
+        return load_pretrained(settings)
+    paths = [cache.path(f"text-{text.entry}") for text in texts if text.only != "validation"]
+    return train_bpe(
+        settings, sample(paths, request.validation_fraction, request.drop_degenerate, settings.training_bytes)
+    )
+
+
+def tokens(text: Text, tokenizer: Tokenizer, cache: Cache) -> Path:
+    """The entry of a chunk's tokens, which is made if it is not there. Bytes are their own tokens.
+
+    Raises:
+        DataError: the tokenizer cannot be used for this text.
+    """
+    if isinstance(tokenizer, Bytes):
+        return cache.path(f"text-{text.entry}")
+    return cache.get(f"checked-tokens-{text.entry}-{tokenizer.key}", partial(_tokens, text, tokenizer, cache))
+
+
+def _tokens(text: Text, tokenizer: Tokenizer, cache: Cache) -> CachedText:
+    path = cache.path(f"text-{text.entry}")
+    if not path.exists():
+        raise DataError(f"{path}: is missing: remove {path.parent} and parts/ beside it, and run again")
+    return tokenize(load(path), tokenizer, id_dtype(tokenizer.vocab_size), text.files)
+
+
+def pieces(texts: Iterable[Text], tokenizer: Tokenizer, cache: Cache, tell: Tell) -> list[Piece]:
+    """Tokens of all chunks, in order."""
+    found, first_file = [], 0
+    for number, text in enumerate(texts, 1):
+        found.append(Piece(tokens(text, tokenizer, cache), text.domains, first_file, text.only))
+        first_file += len(text.files)
+        tell(f"tokenizing: chunk {number}, {text.files[-1]}")
+    return found
