@@ -93,6 +93,7 @@ def main() -> None:
         "seconds": wall,
         "cpu_seconds": cpu,
         "mb_per_second": n_bytes / 1e6 / wall,
+        "mb_per_cpu_second": n_bytes / 1e6 / cpu,
         "peak_mib": peak_mib(),
     }
     print(json.dumps(found))

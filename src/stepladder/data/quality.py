@@ -1,8 +1,8 @@
 """Degenerate documents: one character over and over, text that repeats itself, or no text at all.
 
 They cost tokens, teach nothing, and make the loss and the gradient jump. Documents are only counted unless
-the ladder asks to drop them (`data.degenerate: drop`). Judging 29 MB took 0.8 s of one core; to prepare them
-took 0.5 s from JSON Lines to bytes, 18 s to BPE, and 10 s from Python's sources.
+the ladder asks to drop them (`data.degenerate: drop`). Judging takes a third of the time in which JSON Lines
+become tokens of a BPE (benchmarks/prepare_speed.py).
 
 The limits are far from text. Each names the extreme over Python 3.11's own sources and documentation (2,790
 documents, 29 MB), of which nothing is flagged, and where scripts differ, over text in other scripts. They are
