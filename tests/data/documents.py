@@ -10,7 +10,8 @@ WORDS = ("ladder", "rung", "depth", "width", "token", "naïve", "漢字", "loss"
 
 
 def write_jsonl(path: Path, texts: list[str]) -> Path:
-    """One object per line under the key `text`."""
+    """One object per line under the key `text`; folders are made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
     return path
 

@@ -172,8 +172,8 @@ class Data(Settings):
     """What becomes of documents of one character, repetitive ones and ones that are no text: the manifest and
     the report count them; `drop` also leaves them out. Limits: src/stepladder/data/quality.py."""
     part_bytes: Annotated[int, ranges.PART_BYTES] = PART_BYTES
-    """Files that one job prepares, bytes as they lie on disk; a source of less is prepared in one go. Shards do
-    not depend on it."""
+    """Files that one job prepares, bytes as they lie on disk; a source of less is prepared in one go. Shards
+    do not depend on it."""
     mixture: Mixture | None = None
     """In which proportion training reads the domains, and where that changes: `stepladder.schema.mixture`.
     Default: natural proportion, each as large as it is."""
