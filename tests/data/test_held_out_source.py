@@ -8,7 +8,7 @@ import numpy as np
 from documents import make_texts, write_jsonl
 
 from stepladder.data.batches import Corpus
-from stepladder.data.manifest import read, verify
+from stepladder.data.manifest import File, Manifest, read, verify
 from stepladder.data.prepare import prepare
 
 BYTE = {"kind": "byte"}
@@ -19,6 +19,10 @@ def source(folder: Path, **texts: list[str]) -> dict:
     number = len(list(folder.glob("*.jsonl")))
     paths = {name: write_jsonl(folder / f"{number}-{name}.jsonl", found) for name, found in texts.items()}
     return {"kind": "jsonl", "domains": {name: [str(path)] for name, path in paths.items()}}
+
+
+def scored_tokens(manifest: Manifest) -> File:
+    return manifest.domains["web"]["validation"].token_file
 
 
 def shard(manifest: Path, domain: str, split: str) -> list[bytes]:
@@ -53,10 +57,21 @@ def test_a_corpus_is_read_without_the_domains_that_it_only_scores(tmp_path: Path
     assert np.fromfile(manifest.parent / "web.validation.tokens", np.uint8).size == 0
 
 
-def test_the_same_held_out_text_is_told_by_its_documents(tmp_path: Path) -> None:
-    """A tokenizer trained on other text: other tokens of the same documents."""
+def test_the_tokenizer_is_that_of_the_held_out_text(tmp_path: Path) -> None:
+    """So that losses per token can be compared."""
     own, scored = source(tmp_path, web=make_texts(2, 80)), source(tmp_path, web=make_texts(1, 80))
     bpe = {"kind": "bpe", "vocab_size": 300}
-    here = read(prepare(scored, bpe, 0.2, tmp_path / "base")).domains["web"]["validation"]
-    there = read(prepare(own, bpe, 0.2, tmp_path / "corpus", held_out=scored)).domains["web"]["validation"]
-    assert (here.documents, here.bytes) == (there.documents, there.bytes)
+    here = read(prepare(scored, bpe, 0.2, tmp_path / "base"))
+    there = read(prepare(own, bpe, 0.2, tmp_path / "corpus", held_out=scored))
+    assert scored_tokens(here) == scored_tokens(there)
+    assert here.other_files[1:] == there.other_files[1:]  # all but the list of source files
+
+
+def test_a_filter_leaves_the_held_out_text_what_it_is(tmp_path: Path) -> None:
+    texts = [*make_texts(1, 80), *("=" * (200 + number) for number in range(60))]
+    whole = source(tmp_path, web=texts)
+    bpe = {"kind": "bpe", "vocab_size": 300}
+    base = read(prepare(whole, bpe, 0.2, tmp_path / "base"))
+    clean = read(prepare(whole, bpe, 0.2, tmp_path / "clean", drop_degenerate=True, held_out=whole))
+    assert scored_tokens(clean) == scored_tokens(base)
+    assert clean.domains["web"]["train"].documents < base.domains["web"]["train"].documents

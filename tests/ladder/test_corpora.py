@@ -52,7 +52,8 @@ def test_corpora_of_the_same_shards_share_them(edit: Edit) -> None:
     assert manifests["prose"] == manifests["natural"] == "results/tiny/data/manifest.json"
     assert manifests["2web"] == manifests["web"] == "results/tiny/corpora/web/manifest.json"
     told = {name: json.loads(text) for name, text in climb.corpora.items()}
-    assert told["clean"]["degenerate"] == "drop" and "held_out" not in told["clean"]
+    assert told["clean"]["degenerate"] == "drop" and told["clean"]["held_out_degenerate"] == "count"
+    assert "held_out" not in told[None]
     assert told["web"]["held_out"] == {"kind": "python_stdlib"}
 
 

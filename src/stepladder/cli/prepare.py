@@ -17,10 +17,10 @@ from stepladder.documents.files import written_below
 if TYPE_CHECKING:
     from stepladder.data.request import Request
 
-DATA_SETTINGS = ("source", "tokenizer", "validation_fraction", "degenerate", "held_out", "part_bytes")
-"""What `stepladder data` reads of a ladder's section `data:`."""
+OPTIONAL = ("degenerate", "held_out", "held_out_degenerate", "part_bytes")
+DATA_SETTINGS = ("source", "tokenizer", "validation_fraction", *OPTIONAL)
+"""What `stepladder data` reads of a ladder's section `data:`, and what must not be there."""
 
-OPTIONAL = ("degenerate", "held_out", "part_bytes")
 OF_THE_WORKFLOW = ("code",)
 """What the workflow writes beside them, so that it notices changes: the fingerprint of the code."""
 
@@ -93,9 +93,10 @@ def _checked(settings: str) -> dict[str, Any]:
         raise Misuse(f"SETTINGS: no setting {unknown[0]!r}; there are {', '.join(DATA_SETTINGS)}{hint}")
     if missing := [key for key in DATA_SETTINGS if key not in (*OPTIONAL, *values)]:
         raise Misuse(f"SETTINGS {settings:.80}: give {', '.join(missing)} as well, as in {example}")
-    degenerate, fraction = values.get("degenerate", "count"), values["validation_fraction"]
-    if degenerate not in ("count", "drop"):
-        raise Misuse(f"SETTINGS: degenerate = {degenerate!r}: there are count, drop")
+    for name in ("degenerate", "held_out_degenerate"):
+        if values.get(name, "count") not in ("count", "drop"):
+            raise Misuse(f"SETTINGS: {name} = {values[name]!r}: there are count, drop")
+    fraction = values["validation_fraction"]
     if not isinstance(fraction, int | float) or not 0 < fraction < 1:
         raise Misuse(f"SETTINGS: validation_fraction = {fraction!r}: give a share between 0 and 1")
     if not isinstance(size := values.get("part_bytes", 1), int) or size < 1:
@@ -119,6 +120,7 @@ def _request(values: dict[str, Any]) -> Request:
         values["validation_fraction"],
         drop_degenerate=values.get("degenerate") == "drop",
         held_out=values.get("held_out"),
+        held_out_drop=values.get("held_out_degenerate") == "drop",
         part_bytes=values.get("part_bytes", PART_BYTES),
     )
 

@@ -113,7 +113,7 @@ def _make(request: Request, folder: Path, out: Path, tell: Tell, gather: bool) -
         made = make_tokenizer(request, texts, cache)
     found = pieces(texts, made, cache, tell)
     tell("writing shards")
-    written = write_shards(found, request.domains, made, request.validation_fraction, folder, drop)
+    written = write_shards(found, request.domains, made, request.validation_fraction, folder, request.drop)
     source_files = [name for text in texts for name in text.files]
     (folder / "files.txt").write_text("".join(f"{name}\n" for name in source_files), encoding="utf-8")
     np.save(folder / "token_bytes.npy", made.token_bytes)

@@ -23,6 +23,8 @@ class Request(NamedTuple):
     drop_degenerate: bool
     held_out: SourceConfig | None = None
     """Of the held-out text, where it is another source than that of training."""
+    held_out_drop: bool = False
+    """Whether degenerate documents are left out of that."""
     part_bytes: int = PART_BYTES
     """Of files that one job reads; the shards do not depend on it."""
 
@@ -34,6 +36,7 @@ class Request(NamedTuple):
         validation_fraction: float,
         drop_degenerate: bool = False,
         held_out: dict[str, Any] | None = None,
+        held_out_drop: bool = False,
         part_bytes: int = PART_BYTES,
     ) -> Request:
         """From what a ladder file says.
@@ -47,6 +50,7 @@ class Request(NamedTuple):
             validation_fraction,
             drop_degenerate,
             None if held_out is None else _source(held_out),
+            held_out_drop,
             part_bytes,
         )
 
@@ -54,15 +58,21 @@ class Request(NamedTuple):
     def of_json(cls, text: str) -> Request:
         """From the settings that the workflow passes on: those of `stepladder data`."""
         fields = json.loads(text)
-        drop = fields.pop("degenerate", "count") == "drop"
+        drop, scored = (fields.pop(name, "count") == "drop" for name in ("degenerate", "held_out_degenerate"))
         fields.pop("code", None)
-        return cls.of(**fields, drop_degenerate=drop)
+        return cls.of(**fields, drop_degenerate=drop, held_out_drop=scored)
 
     @property
     def digest(self) -> str:
         """Equal for equal settings and code."""
-        said = [self.source.model_dump_json(), self.tokenizer.model_dump_json(), *map(repr, self[2:5])]
+        said = [self.source.model_dump_json(), self.tokenizer.model_dump_json(), *map(repr, self[2:6])]
         return hashlib.sha256("\n".join([*said, preparation_fingerprint()]).encode()).hexdigest()
+
+    @property
+    def drop(self) -> dict[Split, bool]:
+        """Whether degenerate documents are left out, by split."""
+        held_out = self.drop_degenerate if self.held_out is None else self.held_out_drop
+        return {"train": self.drop_degenerate, "validation": held_out}
 
     @property
     def domains(self) -> dict[Split, tuple[str, ...]]:

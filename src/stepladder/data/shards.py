@@ -191,7 +191,7 @@ def write_shards(
     tokenizer: Tokenizer,
     validation_fraction: float,
     folder: Path,
-    drop_degenerate: bool = False,
+    drop_degenerate: Mapping[Split, bool],
 ) -> Written:
     """Write all shards into `folder`.
 
@@ -200,6 +200,7 @@ def write_shards(
     Args:
         domains: those that must have documents, by split. One of a single split has an empty shard of the
             other.
+        drop_degenerate: whether they are left out, by split.
 
     Raises:
         DataError: a domain has no training or no held-out document.
@@ -213,9 +214,9 @@ def write_shards(
     for piece, keep in wanted:
         entry = load(piece.path)
         degenerate.add(piece, entry.table[keep])
-        if drop_degenerate:
-            keep = keep & (entry.table["flaw"] == 0)
         held = is_held_out(entry.table["group"], validation_fraction)
+        dropped = np.where(held, drop_degenerate["validation"], drop_degenerate["train"])
+        keep = keep & ~(dropped & (entry.table["flaw"] > 0))
         for number, domain in enumerate(piece.domains):
             mine = keep & (entry.table["domain"] == number)
             train[domain].append(entry.part(mine & ~held), piece.first_file)
@@ -227,7 +228,7 @@ def write_shards(
         shards[domain] = {"train": train[domain].close(), "validation": validation.close()}
         for split, shard in shards[domain].items():
             if shard.documents == 0 and domain in domains[split]:
-                left_out = degenerate.count(domain) if drop_degenerate else 0
+                left_out = degenerate.count(domain) if drop_degenerate[split] else 0
                 raise DataError(
                     f"domain {domain!r} has no document for {split} "
                     f"({shards[domain]['train'].documents:,} for training, "

@@ -68,16 +68,16 @@ def _chunks(source: SourceConfig) -> Iterator[Chunk]:
 
 
 def make_tokenizer(request: Request, texts: Iterable[Text], cache: Cache) -> Tokenizer:
-    """The tokenizer that is asked for, trained on the training documents if need be."""
+    """The tokenizer that is asked for, trained on training documents if need be: where held-out text is of
+    another source, on that one's, so that all corpora which are scored on it have the same tokenizer."""
     settings = request.tokenizer
     if isinstance(settings, ByteTokenizer):
         return Bytes()
     if not isinstance(settings, BPETokenizer):
         return load_pretrained(settings)
-    paths = [cache.path(f"text-{text.entry}") for text in texts if text.only != "validation"]
-    return train_bpe(
-        settings, sample(paths, request.validation_fraction, request.drop_degenerate, settings.training_bytes)
-    )
+    paths = [cache.path(f"text-{text.entry}") for text in texts if text.only != "train"]
+    drop = request.drop["validation"]
+    return train_bpe(settings, sample(paths, request.validation_fraction, drop, settings.training_bytes))
 
 
 def tokens(text: Text, tokenizer: Tokenizer, cache: Cache) -> Path:

@@ -203,11 +203,12 @@ class Climb:
         """Everything that determines shards, as canonical JSON, by the name under which they lie."""
         found: dict[str | None, str] = {}
         for corpus in self.ladder.corpora or (None,):
-            data, scored = self.ladder.data_of(corpus), self.ladder.data.source
+            data, scored = self.ladder.data_of(corpus), self.ladder.data
             code = preparation_fingerprint() + CHECKED_TOKENS[data.tokenizer.kind]
-            other: dict[str, Any] = (
-                {} if data.source == scored else {"held_out": scored.model_dump(mode="json")}
-            )
+            other: dict[str, Any] = {}
+            if self.ladder.scored_apart(corpus):
+                source = scored.source.model_dump(mode="json")
+                other = {"held_out": source, "held_out_degenerate": scored.degenerate}
             if data.part_bytes != PART_BYTES:
                 other |= {"part_bytes": data.part_bytes}
             found[self.ladder.prepared_as(corpus)] = _json(data.preparation | other | {"code": code})

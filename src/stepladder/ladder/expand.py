@@ -111,7 +111,7 @@ def _text(ladder: Ladder, corpus: str | None) -> Text:
         **data.model_dump(include={"validation_fraction", "max_validation_tokens", "domain_weights"}),
         corpus=corpus,
         prepared=ladder.prepared_as(corpus),
-        held_out=None if data.source == scored else scored.model_dump(mode="json"),
+        held_out=scored.model_dump(mode="json") if ladder.scored_apart(corpus) else None,
     )
     return Text(spec, data.mixture, data.source.domain_names)
 

@@ -182,6 +182,11 @@ class Ladder(Settings):
         """The section `data:` as it is for a corpus."""
         return self.data if corpus is None else self.corpora[corpus].of(self.data)
 
+    def scored_apart(self, corpus: str | None) -> bool:
+        """Whether the held-out text of `data:` is another than a corpus's own would be."""
+        mine = self.data_of(corpus)
+        return (mine.source, mine.degenerate) != (self.data.source, self.data.degenerate)
+
     def prepared_as(self, corpus: str | None) -> str | None:
         """Under which name a corpus's shards lie: that of the first corpus with the same ones; None for those
         of the first of all, which lie in `data/`."""
