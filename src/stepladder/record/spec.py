@@ -133,6 +133,16 @@ class DataSpec(Spec):
     """Held-out tokens per domain that are scored (a fixed prefix of the validation shard)."""
     domain_weights: dict[str, float]
     """Weight of each domain's held-out loss in the target loss; they sum to 1."""
+    document_attention: Literal["across", "within"] = "across"
+    """Whether attention reaches into other documents of a sequence."""
+
+    @model_serializer(mode="wrap")
+    def _leave_out_default(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What attends across documents is the run that it was before there was a choice."""
+        found: dict[str, Any] = fields(self)
+        if found["document_attention"] == "across":
+            del found["document_attention"]
+        return found
 
 
 TRUNK = "trunk"

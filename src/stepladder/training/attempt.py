@@ -100,6 +100,7 @@ def prepare(
             ranks,
             compiled=choose_compilation(options, device, compile_cache),
             sharding=choose_sharding(options.sharding, spec.model, ranks.world, device),
+            end_of_document=corpus.manifest.end_of_document,
         ),
         saver=Saver(
             RunFolder(run_dir).checkpoints,
