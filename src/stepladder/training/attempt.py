@@ -8,12 +8,14 @@ from pathlib import Path
 import torch
 
 from stepladder.data.batches import Corpus
+from stepladder.data.document_lengths import same_document
 from stepladder.data.errors import DataError
 from stepladder.data.manifest import Manifest
 from stepladder.data.verification import Checked
 from stepladder.record.folder import Taken, take_folder
 from stepladder.record.passes import passes, repeats, too_often
 from stepladder.record.paths import RunFolder
+from stepladder.record.same_document import SameDocument
 from stepladder.record.spec import RunSpec
 from stepladder.schema.execution import EngineOptions
 from stepladder.training import device as hardware
@@ -41,6 +43,8 @@ class Attempt:
     identity: dict[str, str]
     """`spec_sha256` and `data_sha256`: what a checkpoint must have been made from to be gone on from."""
     hardware: Hardware
+    same: SameDocument | None
+    """How far documents of the training text reach, where attention stays within them."""
     trainer: Trainer
     saver: Saver
     journal: Journal
@@ -52,7 +56,7 @@ class Attempt:
     @property
     def throughput(self) -> Throughput:
         """What tells the rates of a step."""
-        return Throughput(self.spec, self.hardware, self.ranks.world.size)
+        return Throughput(self.spec, self.hardware, self.ranks.world.size, self.same)
 
 
 def prepare(
@@ -94,6 +98,7 @@ def prepare(
         corpus=corpus,
         identity=identity,
         hardware=described,
+        same=_same_document(spec, manifest),
         trainer=Trainer(
             spec,
             device,
@@ -112,6 +117,12 @@ def prepare(
         started=started,
         warnings=tuple(warnings),
     )
+
+
+def _same_document(spec: RunSpec, manifest: Path) -> SameDocument | None:
+    if spec.data.document_attention == "across":
+        return None
+    return same_document(manifest, max(phase.positions * phase.bag_size for phase in spec.recipe.phases))
 
 
 def check_data(spec: RunSpec, manifest: Manifest, path: Path, max_epochs: float) -> None:

@@ -285,4 +285,5 @@ def result(
             progress.started,
             progress.parent,
         ),
+        same=attempt.same,
     )
