@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from stepladder.training.engine import compile_layers
 from stepladder.training.feed import split
 from stepladder.training.objective import Objective
+from stepladder.training.trainer import Trainer
 
 END = 255
 ARCHITECTURES = ("dense", "moe", "sliding")
@@ -145,6 +146,28 @@ def test_compiled_layers_see_the_same(make_run, architecture, recipe):
         losses.append([loss, *torch.autograd.grad(loss, list(objective.parameters()))])
     for one, other in zip(*losses, strict=True):
         torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("cut", ["micro-batches", "recomputed"])
+def test_how_a_batch_is_computed_changes_nothing(make_run, recipe, cut):
+    """Sequences with more and with fewer documents, in one batch or one by one."""
+    spec = within(make_run("sliding", recipe))
+    phase = spec.recipe.phases[0]
+    length = phase.positions * phase.bag_size + phase.targets
+    text = torch.randint(END, (2, length), generator=torch.Generator().manual_seed(0))
+    text[0, ::5] = END
+    found = []
+    for other in (False, True):
+        trainer = Trainer(spec, torch.device("cpu"), end_of_document=END)
+        if other and cut == "recomputed":
+            trainer.model.recompute = True
+        elif other:
+            trainer.micro_batch = 1
+        metrics = trainer.gradients(*split(text, phase))
+        found.append((metrics.loss, trainer.optimizer.gradient))
+    for one, two in zip(*found, strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-6)
 
 
 def test_the_held_out_loss_stays_within_documents(make_run):

@@ -14,6 +14,9 @@ from stepladder.schema.ladder import Ladder
 MAX_EXAMPLES = 8
 """Degenerate documents that are named."""
 
+WITHIN = "within_documents_attention_share"
+"""Column of runs whose attention stays within documents."""
+
 
 def provenance_table(runs: pd.DataFrame, manifest: Manifest, ladder: Ladder) -> Table:
     """What the report was made from. Where runs differ, every value is listed with its number of runs."""
@@ -51,6 +54,10 @@ def provenance_table(runs: pd.DataFrame, manifest: Manifest, ladder: Ladder) -> 
     if manifest.without_text is not None:
         skipped = ", ".join(f"{name} {fmt.whole(n)}" for name, n in manifest.without_text.items())
         rows.append(["Records without text, skipped", skipped])
+    if WITHIN in runs:
+        shares = runs.groupby("variant")[WITHIN].mean().items()
+        seen = ", ".join(f"{variant} {fmt.percent(share)}" for variant, share in shares)
+        rows.append(["Attention within documents, of causal attention", seen])
     weights = ladder.data.domain_weights.items()
     rows.append(["Weights of the target loss", ", ".join(f"{name} {fmt.percent(v)}" for name, v in weights)])
     return table(["<", "<<"], rows)
