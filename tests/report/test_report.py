@@ -185,6 +185,15 @@ def test_degenerate_documents_are_listed(runs: pd.DataFrame, ladder: Ladder) -> 
     assert "Degenerate documents" not in dict(old)
 
 
+def test_attention_within_documents_is_told_where_it_is(runs: pd.DataFrame, ladder: Ladder) -> None:
+    row = "Attention within documents, of causal attention"
+    assert row not in dict(provenance_table(runs, make_manifest(), ladder).rows)
+    shares = runs["variant"].map({"dense-baseline": 0.6}).fillna(0.25)
+    runs = runs.assign(within_documents_attention_share=shares)
+    told = dict(provenance_table(runs, make_manifest(), ladder).rows)[row]
+    assert told.startswith("dense-baseline 60") and "dense-tst 25" in told
+
+
 def test_warnings_are_counted_once(write_results, ladder: Ladder, tmp_path: Path) -> None:
     runs = runs_table()
     runs["warnings"] = [["loss spiked"] if i < 3 else [] for i in range(len(runs))]

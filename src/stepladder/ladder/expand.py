@@ -108,7 +108,9 @@ def _text(ladder: Ladder, corpus: str | None) -> Text:
     spec = DataSpec(
         source=data.source.model_dump(mode="json"),
         tokenizer=data.tokenizer.model_dump(mode="json"),
-        **data.model_dump(include={"validation_fraction", "max_validation_tokens", "domain_weights"}),
+        **data.model_dump(
+            include={"validation_fraction", "max_validation_tokens", "domain_weights", "document_attention"}
+        ),
         corpus=corpus,
         prepared=ladder.prepared_as(corpus),
         held_out=scored.model_dump(mode="json") if ladder.scored_apart(corpus) else None,

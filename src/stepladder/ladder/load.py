@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from stepladder.documents.meaning import meanings
+from stepladder.ladder.boundaries import boundary_problems
 from stepladder.ladder.domains import unknown_domains
 from stepladder.ladder.grids import lay_out
 from stepladder.ladder.kinds import part_settings
@@ -137,6 +138,8 @@ def _of_whole(source: Source, ladder: Ladder) -> list[str]:
             complain(("sweep", "rungs", i), "a rung is swept once: remove the repetition")
     for message in _top_problems(ladder):
         complain(("design",), message)
+    for where, message in boundary_problems(ladder):
+        complain(where, message)
     for name in ladder.optimizer.learning_rate.by_variant:
         if name not in variants:
             where = ("optimizer", "learning_rate", "by_variant", name)

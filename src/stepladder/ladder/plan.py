@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from stepladder import __version__
+from stepladder.ladder.boundaries import boundary_notes
 from stepladder.ladder.hyperparameters import mixed
 from stepladder.ladder.mixture import in_words
 from stepladder.record.cost import FLOPS_FORMULA, parameters, training_flops
@@ -90,7 +91,12 @@ def make_plan(ladder: Ladder, jobs: Sequence[JobCost], table: dict[str, Accelera
             max_accelerator_hours=ladder.plan.max_accelerator_hours,
             max_epochs=ladder.data.max_epochs,
         ),
-        notes=(*mixed(ladder), *_top_note(ladder, jobs), *_mixture_note(ladder)),
+        notes=(
+            *mixed(ladder),
+            *boundary_notes(ladder),
+            *_top_note(ladder, jobs),
+            *_mixture_note(ladder),
+        ),
     )
 
 

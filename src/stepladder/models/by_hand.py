@@ -108,6 +108,7 @@ class Attention(Function):
                 Tensor,
                 float,
                 int | None,
+                Tensor | None,
             ],
             Tensor,
         ]
@@ -125,6 +126,7 @@ class Attention(Function):
         back_TP2: Tensor,
         epsilon: float,
         window: int | None = None,
+        visible_BTT: Tensor | None = None,
     ) -> Tensor:
         B, T, D = x_BTD.shape
         C = 2 * turn_TP2.shape[1]
@@ -154,9 +156,7 @@ class Attention(Function):
         for i in range(n):
             seen = _seen(i, t, window)
             p = torch.bmm(q[i], k[:, seen].transpose(1, 2))
-            # without a window all earlier blocks are visible: only the last t columns hide something
-            masked = slice(-t, None) if window is None else slice(None)
-            p[:, :, masked] += _mask(t, seen.stop - p[0, :, masked].shape[1], seen.stop, window, G, q.dtype)
+            _hide(p, seen, t, window, G, visible_BTT)
             torch.softmax(p, -1, out=p)
             torch.bmm(p, v[:, seen], out=o[i])
             probabilities.append(p)
@@ -207,7 +207,7 @@ class Attention(Function):
             normalise_backward(d_qk.mul_(qk_gain), qk_unit, qk_factor, out=d_qkv[:, :, : H + K])
         d_unit, d_gain_D, d_qkv_weight = project_backward(d_qkv.view(B * T, -1), unit, gain_D, qkv_weight)
         d_x = normalise_backward(d_unit, unit, factor).add_(d_y).view(B, T, D)
-        return d_x, d_gain_D, d_qkv_weight, d_out_weight, d_gain_q, d_gain_k, None, None, None, None
+        return d_x, d_gain_D, d_qkv_weight, d_out_weight, d_gain_q, d_gain_k, None, None, None, None, None
 
 
 def _rows(q_nBKGtC: Tensor) -> Tensor:
@@ -223,6 +223,20 @@ def _turn(x: Tensor, turn: Tensor, out: Tensor) -> None:
 def _seen(block: int, t: int, window: int | None) -> slice:
     """Keys that any query of a block of t may see."""
     return slice(0 if window is None else max(0, block * t - window + 1), (block + 1) * t)
+
+
+def _hide(p: Tensor, seen: slice, t: int, window: int | None, G: int, visible_BTT: Tensor | None) -> None:
+    """Take keys that queries must not see out of scores (B K, G t, seen), whose queries are the last t of
+    `seen`."""
+    if visible_BTT is not None:
+        hidden_Bts = ~visible_BTT[:, seen.stop - t : seen.stop, seen]
+        p.view(len(hidden_Bts), -1, *hidden_Bts.shape[1:]).masked_fill_(
+            hidden_Bts.unsqueeze(1), float("-inf")
+        )
+        return
+    # without a window all earlier blocks are visible: only the last t columns hide something
+    masked = slice(-t, None) if window is None else slice(None)
+    p[:, :, masked] += _mask(t, seen.stop - p[0, :, masked].shape[1], seen.stop, window, G, p.dtype)
 
 
 @lru_cache

@@ -53,7 +53,7 @@ def attention(
     rotation: Rotation,
     epsilon: float,
     window: int | None = None,
-    visible: BlockMask | None = None,
+    visible: Tensor | BlockMask | None = None,
 ) -> Tensor:
     """x + causal grouped-query self-attention of norm(x), with rotary positions and optional QK-norm.
 
@@ -64,13 +64,23 @@ def attention(
         gain_q_C, gain_k_C: gains of the RMS norm of queries and keys per head; None for no norm.
         rotation: see `rotary.rotation_table`, for exactly T positions.
         window: positions that a query sees, itself included; None for all before it.
-        visible: on a GPU, `windowed.blocks` of the window.
+        visible: on a GPU, `windowed.blocks` of the window; within documents, what `documents.Documents`
+            gives for it.
     """
     B, T = x_BTD.shape[:2]
     window = None if window is None or window >= T else window
     if T <= LONGEST_BY_HAND and runs_by_hand(x_BTD):
         return by_hand.Attention.apply(
-            x_BTD, gain_D, qkv_weight, out_weight, gain_q_C, gain_k_C, *rotation, epsilon, window
+            x_BTD,
+            gain_D,
+            qkv_weight,
+            out_weight,
+            gain_q_C,
+            gain_k_C,
+            *rotation,
+            epsilon,
+            window,
+            visible,  # type: ignore[arg-type]  # no blocks on a CPU
         )
     C = 2 * rotation.turn_TP2.shape[1]
     H = out_weight.shape[1] // C
@@ -85,20 +95,29 @@ def attention(
 
 
 def masked_attention(
-    q_BHTC: Tensor, k_BKTC: Tensor, v_BKTC: Tensor, window: int | None, visible: BlockMask | None = None
+    q_BHTC: Tensor,
+    k_BKTC: Tensor,
+    v_BKTC: Tensor,
+    window: int | None,
+    visible: Tensor | BlockMask | None = None,
 ) -> Tensor:
     """Causal attention (B, H, T, C), over the last `window` positions if there is a window.
 
-    With `visible` (on a GPU) a window goes through flex_attention, which skips blocks of keys that no query
-    of a block may see. SDPA with a mask computes all of them, but needs no compilation: it serves the odd
-    batches that are evaluated without.
+    A `visible` of booleans (B, T, T) is the whole mask. With blocks (on a GPU) attention goes through
+    flex_attention, which skips blocks of keys that no query of a block may see. SDPA with a mask computes all
+    of them, but needs no compilation: it serves the odd batches that are evaluated without.
     """
     T, grouped = q_BHTC.shape[2], q_BHTC.shape[1] != k_BKTC.shape[1]
-    if window is None:
+    if window is None and visible is None:
         return F.scaled_dot_product_attention(q_BHTC, k_BKTC, v_BKTC, is_causal=True, enable_gqa=grouped)
-    if visible is not None and (torch.compiler.is_compiling() or torch.is_grad_enabled()):
+    if isinstance(visible, Tensor):
+        mask = visible.unsqueeze(1)
+    elif visible is None:
+        mask = windowed.mask(T, window, q_BHTC.device)
+    elif torch.compiler.is_compiling() or torch.is_grad_enabled():
         return windowed.attention(q_BHTC, k_BKTC, v_BKTC, visible)
-    mask = windowed.mask(T, window, q_BHTC.device)
+    else:
+        mask = windowed.dense(visible, q_BHTC.device)
     return F.scaled_dot_product_attention(q_BHTC, k_BKTC, v_BKTC, attn_mask=mask, enable_gqa=grouped)
 
 

@@ -18,6 +18,7 @@ from torch.utils.checkpoint import checkpoint
 
 from stepladder.models import windowed
 from stepladder.models.cross_entropy import linear_cross_entropy
+from stepladder.models.documents import Documents
 from stepladder.models.experts import Routing
 from stepladder.models.functional import EPSILON, attention, rms_norm
 from stepladder.models.rotary import Rotation, rotation_table
@@ -33,7 +34,9 @@ class Attention(nn.Module):
 
     if TYPE_CHECKING:
 
-        def __call__(self, x_BTD: Tensor, rotation: Rotation, visible: BlockMask | None) -> Tensor: ...
+        def __call__(
+            self, x_BTD: Tensor, rotation: Rotation, visible: Tensor | BlockMask | None
+        ) -> Tensor: ...
 
     def __init__(self, model: ModelSpec, window: int | None) -> None:
         super().__init__()
@@ -45,15 +48,18 @@ class Attention(nn.Module):
         self.gain_q = nn.Parameter(torch.ones(model.d_head)) if model.qk_norm else None
         self.gain_k = nn.Parameter(torch.ones(model.d_head)) if model.qk_norm else None
 
-    def forward(self, x_BTD: Tensor, rotation: Rotation, visible: BlockMask | None = None) -> Tensor:
+    def forward(self, x_BTD: Tensor, rotation: Rotation, visible: Tensor | BlockMask | None = None) -> Tensor:
         """x and what attention adds to it."""
         gains = (self.gain_q, self.gain_k)
         return attention(
             x_BTD, self.gain, self.qkv, self.out, *gains, rotation, EPSILON, self.window, visible
         )
 
-    def visible(self, x_BTD: Tensor) -> BlockMask | None:
-        """What a GPU is told of the window; None if there is nothing to tell."""
+    def visible(self, x_BTD: Tensor, documents: Documents | None = None) -> Tensor | BlockMask | None:
+        """What positions see of their documents, or what a GPU is told of the window; None if there is no
+        more to tell."""
+        if documents is not None:
+            return documents.visible(self.window)
         if self.window is None or self.window >= x_BTD.shape[1] or x_BTD.device.type != "cuda":
             return None
         return windowed.blocks(x_BTD.shape[1], self.window, x_BTD.device)
@@ -66,7 +72,7 @@ class Layer(nn.Module):
         feed_forward: Callable[[Tensor], tuple[Tensor, tuple[Tensor, ...] | None]]
 
         def __call__(
-            self, x_BTD: Tensor, rotation: Rotation, visible: BlockMask | None
+            self, x_BTD: Tensor, rotation: Rotation, visible: Tensor | BlockMask | None
         ) -> tuple[Tensor, tuple[Tensor, ...] | None]: ...
 
     def __init__(self, model: ModelSpec, index: int) -> None:
@@ -75,7 +81,7 @@ class Layer(nn.Module):
         self.feed_forward = load("architectures", model.architecture).build_feed_forward(model, index)
 
     def forward(
-        self, x_BTD: Tensor, rotation: Rotation, visible: BlockMask | None = None
+        self, x_BTD: Tensor, rotation: Rotation, visible: Tensor | BlockMask | None = None
     ) -> tuple[Tensor, tuple[Tensor, ...] | None]:
         """The next layer's input, and the fields of `Routing` if there is a router."""
         return self.feed_forward(self.attention(x_BTD, rotation, visible))
@@ -104,17 +110,21 @@ class Transformer(nn.Module):
         self.register_buffer("back_TP2", rotation.back_TP2, persistent=False)
         initialise(self, torch.Generator().manual_seed(seed))
 
-    def forward(self, x_BTD: Tensor) -> tuple[Tensor, list[Routing]]:
+    def forward(self, x_BTD: Tensor, documents: Documents | None = None) -> tuple[Tensor, list[Routing]]:
         """Logits of what follows each position, and the routings of the MoE layers in order."""
-        x_BTD, routings = self.trunk(x_BTD)
+        x_BTD, routings = self.trunk(x_BTD, documents)
         return F.linear(rms_norm(x_BTD, self.gain, EPSILON), self.head), routings
 
-    def trunk(self, x_BTD: Tensor) -> tuple[Tensor, list[Routing]]:
-        """All layers; the final norm is left to the head."""
+    def trunk(self, x_BTD: Tensor, documents: Documents | None = None) -> tuple[Tensor, list[Routing]]:
+        """All layers; the final norm is left to the head.
+
+        Args:
+            documents: attention stays within them; None for attention across.
+        """
         rotation = self.rotation(x_BTD.shape[1])
         routings = []
         for layer in self.layers:
-            x_BTD, routing = self.apply_layer(layer, x_BTD, rotation)
+            x_BTD, routing = self.apply_layer(layer, x_BTD, rotation, documents)
             if routing is not None:
                 routings.append(routing)
         return x_BTD, routings
@@ -123,9 +133,11 @@ class Transformer(nn.Module):
         """Rotary turns of the first `positions` positions."""
         return Rotation(self.turn_TP2[:positions], self.back_TP2[:positions])
 
-    def apply_layer(self, layer: Layer, x_BTD: Tensor, rotation: Rotation) -> tuple[Tensor, Routing | None]:
+    def apply_layer(
+        self, layer: Layer, x_BTD: Tensor, rotation: Rotation, documents: Documents | None = None
+    ) -> tuple[Tensor, Routing | None]:
         """One layer; with `recompute` its inner results are not kept."""
-        inputs = (x_BTD, rotation, layer.attention.visible(x_BTD))
+        inputs = (x_BTD, rotation, layer.attention.visible(x_BTD, documents))
         if self.recompute and torch.is_grad_enabled():
             # no layer draws random numbers, so that there is no generator's state to keep
             x_BTD, routing = checkpoint(layer, *inputs, use_reentrant=False, preserve_rng_state=False)
@@ -138,15 +150,23 @@ class Transformer(nn.Module):
         """Weight (V, D) of the output projection."""
         return self.embedding if self.unembedding is None else self.unembedding
 
-    def cross_entropy(self, x_BTD: Tensor, targets_BTS: Tensor, gain_D: Tensor | None = None) -> Tensor:
+    def cross_entropy(
+        self,
+        x_BTD: Tensor,
+        targets_BTS: Tensor,
+        gain_D: Tensor | None = None,
+        mass_BTS: Tensor | None = None,
+    ) -> Tensor:
         """Mean cross-entropy in nats of bags of targets, given the trunk's output; see
         `linear_cross_entropy`.
 
         Args:
             gain_D: of the norm in front of the head, if not the model's own.
+            mass_BTS: how much each target of a position counts; None for equal shares of 1.
         """
         h_BTD = rms_norm(x_BTD, self.gain if gain_D is None else gain_D, EPSILON)
-        return linear_cross_entropy(h_BTD.flatten(0, -2), self.head, targets_BTS.flatten(0, -2))
+        mass_NS = None if mass_BTS is None else mass_BTS.flatten(0, -2)
+        return linear_cross_entropy(h_BTD.flatten(0, -2), self.head, targets_BTS.flatten(0, -2), mass_NS)
 
 
 def initialise(module: nn.Module, generator: torch.Generator) -> None:

@@ -56,3 +56,11 @@ def blocks(T: int, window: int, device: torch.device) -> BlockMask:
         return (query >= key) & (query - key < window)
 
     return create_block_mask(visible, None, None, T, T, device=str(device))
+
+
+def dense(visible: BlockMask, device: torch.device) -> Tensor:
+    """What `blocks` of any kind let through, as booleans (B, 1, T, T); B is 1 if all sequences are alike."""
+    from torch.nn.attention.flex_attention import create_mask
+
+    B, _, *lengths = visible.shape
+    return create_mask(visible.mask_mod, B, None, *lengths, device=str(device))  # type: ignore[misc]  # two lengths

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
+    from stepladder.models.documents import Documents
     from stepladder.models.transformer import Layer, Transformer
 
     class Options(TypedDict):
@@ -63,7 +64,7 @@ def phases(config: Config, sequence_length: int, sequences: int) -> list[PhaseSh
     return [PhaseShape("multi_token", 1.0, 1, sequences, sequence_length, targets=config.tokens)]
 
 
-def embed(weight_VD: Tensor, tokens_BTS: Tensor) -> Tensor:
+def embed(weight_VD: Tensor, tokens_BTS: Tensor, documents: Documents | None = None) -> Tensor:
     """Token ids (B, T, 1) to input vectors (B, T, D)."""
     from torch.nn import functional as F
 
@@ -92,22 +93,32 @@ def extra_forward_flops(options: Options, model: ModelSpec, positions: int, conv
     return (options["tokens"] - 1) * forward_flops_per_position(_one_layer(model), positions, convention)
 
 
-def loss(model: Transformer, x_BTD: Tensor, targets_BTn: Tensor, heads: Heads) -> Tensor:
-    """Next-token loss plus the weighted mean loss of the further tokens, nats."""
+def loss(
+    model: Transformer,
+    x_BTD: Tensor,
+    targets_BTn: Tensor,
+    heads: Heads,
+    documents: Documents | None = None,
+) -> Tensor:
+    """Next-token loss plus the weighted mean loss of the further tokens, nats.
+
+    Within documents, a further token after the document's end costs nothing.
+    """
     import torch
 
-    further = torch.stack(
-        [
-            model.cross_entropy(predict(head, model, x_BTD), targets_BTn[..., n : n + 1], head.gain)
-            for n, head in enumerate(heads, start=1)
-        ]
-    )
+    def of_head(head: Head, n: int) -> Tensor:
+        target = (..., slice(n, n + 1))
+        mass = None if documents is None else documents.target_BTL[target]
+        x = predict(head, model, x_BTD, documents)
+        return model.cross_entropy(x, targets_BTn[target], head.gain, mass)
+
+    further = torch.stack([of_head(head, n) for n, head in enumerate(heads, start=1)])
     return model.cross_entropy(x_BTD, targets_BTn[..., :1]) + heads.weight * further.mean()
 
 
-def predict(head: Head, model: Transformer, x_BTD: Tensor) -> Tensor:
+def predict(head: Head, model: Transformer, x_BTD: Tensor, documents: Documents | None = None) -> Tensor:
     """A head's output (B, T, D). Balance losses of its router, if it has one, are left out."""
-    return model.apply_layer(head.layer, x_BTD, model.rotation(x_BTD.shape[1]))[0]
+    return model.apply_layer(head.layer, x_BTD, model.rotation(x_BTD.shape[1]), documents)[0]
 
 
 def _one_layer(model: ModelSpec) -> ModelSpec:

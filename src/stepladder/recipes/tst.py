@@ -4,6 +4,10 @@ For the first fraction r of the steps the text is cut into bags of s neighbourin
 enters as the mean of its embeddings and predicts the next bag by multi-hot cross-entropy (mass
 1/s on each token). The rest is ordinary next-token training of the same weights, in the same
 optimizer run and schedule. Architecture and inference do not change.
+
+The paper does not say what becomes of bags where documents meet. With attention within documents a bag is of
+one document (`stepladder.models.documents`): the mean is over its tokens of that document, and the mass 1/m
+on each of the m tokens of the next bag that still are.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ from stepladder.schema.settings import Settings
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from stepladder.models.documents import Documents
     from stepladder.models.transformer import Transformer
 
 
@@ -56,16 +61,25 @@ def phases(config: Config, sequence_length: int, sequences: int) -> list[PhaseSh
     return [PhaseShape("superposed", r, s, sequences * s, sequence_length // s), recovery]
 
 
-def embed(weight_VD: Tensor, tokens_BTS: Tensor) -> Tensor:
+def embed(weight_VD: Tensor, tokens_BTS: Tensor, documents: Documents | None = None) -> Tensor:
     """Bags of token ids (B, T, S) to the means of their embeddings (B, T, D), summed in fp32."""
     from torch.nn import functional as F
 
     if tokens_BTS.shape[-1] == 1:
         return F.embedding(tokens_BTS[..., 0], weight_VD)
-    bags_ND = F.embedding_bag(tokens_BTS.flatten(0, 1), weight_VD, mode="mean")
+    tokens_NS = tokens_BTS.flatten(0, 1)
+    if documents is None:
+        bags_ND = F.embedding_bag(tokens_NS, weight_VD, mode="mean")
+    else:
+        read_NS = documents.read_BTS.flatten(0, 1).to(weight_VD.dtype)
+        bags_ND = F.embedding_bag(tokens_NS, weight_VD, mode="sum", per_sample_weights=read_NS)
+        bags_ND = bags_ND / read_NS.sum(1, keepdim=True)
     return bags_ND.view(*tokens_BTS.shape[:2], -1)
 
 
-def loss(model: Transformer, x_BTD: Tensor, targets_BTS: Tensor, heads: None) -> Tensor:
+def loss(
+    model: Transformer, x_BTD: Tensor, targets_BTS: Tensor, heads: None, documents: Documents | None = None
+) -> Tensor:
     """Multi-hot cross-entropy in nats: the mean over each target bag of ordinary cross-entropies."""
-    return model.cross_entropy(x_BTD, targets_BTS)
+    mass_BTS = None if documents is None else documents.target_mass_BTL
+    return model.cross_entropy(x_BTD, targets_BTS, mass_BTS=mass_BTS)

@@ -27,6 +27,7 @@ from stepladder.record.pace import lost_phase, mfu_spread, told_steps, typical_p
 from stepladder.record.paths import LadderFolder, RunFolder
 from stepladder.record.plan import PlannedRun
 from stepladder.record.result import ParameterCounts, Result
+from stepladder.record.same_document import attention_flops
 from stepladder.record.spec import TRUNK, RunSpec
 
 SAME = 1e-9
@@ -205,6 +206,11 @@ def _costs(result: Result, spec: RunSpec) -> Iterator[tuple[str, object, object,
     before = flops_until(spec, parent.step) if parent else 0.0
     trained = flops_until(spec, spec.recipe.steps) - before
     yield "flops_trained", result.flops_trained, trained, "its spec.json"
+    told, wanted = result.within_documents, spec.data.document_attention == "within"
+    yield "within_documents", "there" if told else None, "there" if wanted else None, "its spec.json"
+    if told:
+        left = result.flops - (1 - told.attention_share) * attention_flops(spec)
+        yield "within_documents.flops", told.flops, left, "its attention_share"
     if result.training_tokens:
         mixed = result.passes_by_domain
         read = max(mixed.values()) if mixed else result.tokens / result.training_tokens
@@ -247,7 +253,8 @@ def _mfu(
     told = mfu_spread(steps) or (None, None, None)
     for field, expected in zip(("median", "p10", "p90"), told, strict=True):
         yield f"mfu.{field}", getattr(result.mfu, field), expected, "its events.jsonl"
-    ratio = training_flops(spec.model, spec.recipe, "palm") / training_flops(spec.model, spec.recipe)
+    counted = result.within_documents.flops if result.within_documents else result.flops
+    ratio = training_flops(spec.model, spec.recipe, "palm") / counted
     yield "mfu.palm_median", result.mfu.palm_median, result.mfu.median * ratio, "its spec.json"
 
 

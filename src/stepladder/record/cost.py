@@ -18,12 +18,23 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from stepladder.record.kinds import attention_window, load
 from stepladder.record.spec import ModelSpec, PhaseSpec, RecipeSpec, RunSpec
 
-Convention = Literal["causal", "palm"]
+
+class Counting(Protocol):
+    """A further convention: what attention computes in some text (`stepladder.record.same_document`)."""
+
+    def attended(self, length: int, window: int | None) -> float:
+        """T_eff of `attended_positions`."""
+        ...
+
+    def __hash__(self) -> int: ...
+
+
+Convention = Literal["causal", "palm"] | Counting
 
 FLOPS_FORMULA = "matmul+attention/2"
 """Version of the formulas in this file; stored beside every number computed by them."""
@@ -120,6 +131,8 @@ def _forward_flops(shape: _Shape, length: int, convention: Convention) -> float:
 
 def attended_positions(length: int, window: int | None, convention: Convention) -> float:
     """T_eff: positions that one of `length` positions attends to, in the mean; see the conventions above."""
+    if not isinstance(convention, str):
+        return convention.attended(length, window)
     seen = min(window or length, length)
     if convention == "palm":
         return seen

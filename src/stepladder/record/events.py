@@ -104,7 +104,8 @@ class StepRecord(TypedDict, total=False):
     positions_per_second: Annotated[float, "1/s"]
     """positions ÷ `step_seconds`"""
     mfu: float | None
-    """model FLOP/s, causal count, ÷ the accelerators' peak; null if that is unknown"""
+    """model FLOP/s, counted as `mfu.convention` of the result says, ÷ the accelerators' peak; null if that is
+    unknown"""
     stall_seconds: Annotated[float, "s"]
     """between the end of the step before and its begin, with nothing to save or log"""
     data_seconds: Annotated[float, "s"]

@@ -27,6 +27,7 @@ NUMERICS = {
     "stepladder.data.order": "in which order",
     "stepladder.models.by_hand": "forward and backward passes on CPU",
     "stepladder.models.cross_entropy": "the loss of the head, and its gradient",
+    "stepladder.models.documents": "which document a position is of, and what it sees of others",
     "stepladder.models.experts": "routing, and the products of experts",
     "stepladder.models.experts_by_hand": "their forward and backward passes on CPU",
     "stepladder.models.feed_forward": "feed-forward layers and their initialisation",

@@ -80,13 +80,13 @@ class Mfu(Part):
     """Model FLOP/s ÷ the accelerators' dense peak, over the logged steps."""
 
     median: float
-    """median over the logged steps, with the causal attention count"""
+    """median over the logged steps"""
     p10: float
     """10th percentile of the logged steps"""
     p90: float
     """90th percentile of the logged steps"""
     convention: str
-    """how attention is counted in these three: causal"""
+    """how attention is counted in these three: causal; or causal, within documents"""
     palm_median: float
     """the median with PaLM's full square of attention, as in most published figures"""
     peak_flops_per_second: Annotated[float, "FLOP/s"]
@@ -95,6 +95,16 @@ class Mfu(Part):
     """dtype of the matrix products, and of the peak: fp32, bf16 or fp8"""
     peak_source: str
     """where the peak is from"""
+
+
+class WithinDocuments(Part):
+    """What attention within documents leaves to compute: expected, from the lengths of the training
+    documents."""
+
+    attention_share: float
+    """positions that are attended to ÷ those of causal attention, over layers and steps"""
+    flops: Flops
+    """`flops`, with attention counted within documents: what MFU goes by"""
 
 
 class EngineUsed(Part):
@@ -304,6 +314,8 @@ class Result(Document):
     """the same with PaLM's full square of attention"""
     hardware_flops: Flops
     """`flops`, and what was computed again for the backward pass"""
+    within_documents: WithinDocuments | None = None
+    """what of it is computed where attention stays within documents; only there if it does"""
     flops_formula: str
     """version of the formulas of FLOPs"""
     accelerator_seconds: Span
@@ -343,9 +355,8 @@ class Result(Document):
     @model_serializer(mode="wrap")
     def _leave_out(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         scores = ("bits_per_byte", "losses", "bits_per_byte_by_domain", "validation")
-        return without_none(
-            serialize(self), *scores, *("corpus", "prepared", "training_tokens", "passes", "passes_by_domain")
-        )
+        data = ("corpus", "prepared", "training_tokens", "passes", "passes_by_domain", "within_documents")
+        return without_none(serialize(self), *scores, *data)
 
     def row(self) -> dict[str, Cell]:
         """The run's row of runs.parquet: nested names joined by `_`; what is null stays one null column."""

@@ -136,6 +136,8 @@ class DataSpec(Spec):
     """Held-out tokens per domain that are scored (a fixed prefix of the validation shard)."""
     domain_weights: dict[str, float]
     """Weight of each domain's held-out loss in the target loss; they sum to 1."""
+    document_attention: Literal["across", "within"] = "across"
+    """Whether attention reaches into other documents of a sequence."""
     corpus: str | None = None
     """Which of the ladder's corpora; None where it has no such axis."""
     prepared: str | None = None
@@ -145,8 +147,11 @@ class DataSpec(Spec):
 
     @model_serializer(mode="wrap")
     def _without_default(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """What has no corpora is the run that it was before there were any."""
-        return without_none(fields(self), "corpus", "prepared", "held_out")
+        """What has no corpora and attends across documents is the run that it was before there were any."""
+        found = without_none(fields(self), "corpus", "prepared", "held_out")
+        if found["document_attention"] == "across":
+            del found["document_attention"]
+        return found
 
 
 class MixtureStage(Spec):

@@ -184,6 +184,9 @@ class Data(Settings):
     """Held-out tokens scored per domain."""
     domain_weights: dict[Name, Annotated[float, ranges.DOMAIN_WEIGHT]] = Field(min_length=1)
     """Weights of the domains' losses in the target loss; must sum to 1."""
+    document_attention: Literal["across", "within"] = "across"
+    """Whether attention reaches into the other documents of a sequence; `within`: neither attention nor bags
+    nor further targets cross the end of a document, in training and in scoring."""
 
     @property
     def preparation(self) -> dict[str, Any]:

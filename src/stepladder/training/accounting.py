@@ -16,10 +16,11 @@ from typing import Any
 
 import torch
 
-from stepladder.record.cost import step_flops, training_flops
+from stepladder.record.cost import Convention, step_flops, training_flops
 from stepladder.record.events import StepRecord
 from stepladder.record.pace import mfu_spread
 from stepladder.record.result import Mfu
+from stepladder.record.same_document import SameDocument, within_documents
 from stepladder.record.spec import PhaseSpec, RunSpec
 from stepladder.training.device import Hardware
 
@@ -106,11 +107,14 @@ class Throughput:
     hardware: Hardware
     accelerators: int = 1
     """Ranks that share each batch."""
+    same: SameDocument | None = None
+    """Where attention stays within documents."""
 
     def of_step(self, phase: PhaseSpec, seconds: float) -> dict[str, float | None]:
         """Rates of one step of the whole batch that took `seconds`; MFU is None without a peak."""
         positions = phase.sequences * phase.positions
-        flops = step_flops(self.spec.model, self.spec.recipe, phase)
+        convention: Convention = self.same.counting(phase.bag_size) if self.same else "causal"
+        flops = step_flops(self.spec.model, self.spec.recipe, phase, convention)
         peak = self.hardware.peak_flops_per_second
         return {
             "step_seconds": seconds,
@@ -136,7 +140,9 @@ def check_mfu(records: Sequence[StepRecord], hardware: Hardware) -> None:
         )
 
 
-def summarise_mfu(spec: RunSpec, hardware: Hardware, steps: Sequence[StepRecord]) -> Mfu | None:
+def summarise_mfu(
+    spec: RunSpec, hardware: Hardware, steps: Sequence[StepRecord], same: SameDocument | None = None
+) -> Mfu | None:
     """Spread of MFU over the logged steps, with what it is stated against; None without a peak."""
     if hardware.peak_flops_per_second is None:
         return None
@@ -144,12 +150,14 @@ def summarise_mfu(spec: RunSpec, hardware: Hardware, steps: Sequence[StepRecord]
     if spread is None:
         return None
     middle, low, high = spread
-    ratio = training_flops(spec.model, spec.recipe, "palm") / training_flops(spec.model, spec.recipe)
+    within = within_documents(spec, same) if same else None
+    counted = within.flops if within else training_flops(spec.model, spec.recipe)
+    ratio = training_flops(spec.model, spec.recipe, "palm") / counted
     return Mfu(
         median=middle,
         p10=low,
         p90=high,
-        convention="causal",
+        convention="causal, within documents" if within else "causal",
         palm_median=middle * ratio,
         peak_flops_per_second=hardware.peak_flops_per_second,
         dtype=hardware.dtype,

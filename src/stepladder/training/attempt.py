@@ -8,12 +8,14 @@ from pathlib import Path
 import torch
 
 from stepladder.data.batches import Corpus
+from stepladder.data.document_lengths import same_document
 from stepladder.data.errors import DataError
 from stepladder.data.manifest import Manifest
 from stepladder.data.verification import Checked
 from stepladder.record.folder import Taken, take_folder
-from stepladder.record.passes import Limit, passes, repeats, too_often
+from stepladder.record.passes import Limit, passes, repeats, tokens_by_domain, too_often
 from stepladder.record.paths import RunFolder
+from stepladder.record.same_document import SameDocument
 from stepladder.record.spec import RunSpec
 from stepladder.schema.execution import EngineOptions
 from stepladder.training import device as hardware
@@ -41,6 +43,8 @@ class Attempt:
     identity: dict[str, str]
     """`spec_sha256` and `data_sha256`: what a checkpoint must have been made from to be gone on from."""
     hardware: Hardware
+    same: SameDocument | None
+    """How far documents of the training text reach, where attention stays within them."""
     trainer: Trainer
     saver: Saver
     journal: Journal
@@ -52,7 +56,7 @@ class Attempt:
     @property
     def throughput(self) -> Throughput:
         """What tells the rates of a step."""
-        return Throughput(self.spec, self.hardware, self.ranks.world.size)
+        return Throughput(self.spec, self.hardware, self.ranks.world.size, self.same)
 
 
 def prepare(
@@ -94,12 +98,14 @@ def prepare(
         corpus=corpus,
         identity=identity,
         hardware=described,
+        same=_same_document(spec, manifest),
         trainer=Trainer(
             spec,
             device,
             ranks,
             compiled=choose_compilation(options, device, compile_cache),
             sharding=choose_sharding(options.sharding, spec.model, ranks.world, device),
+            end_of_document=corpus.manifest.end_of_document,
         ),
         saver=Saver(
             RunFolder(run_dir).checkpoints,
@@ -116,6 +122,13 @@ def prepare(
 def mixed_domains(spec: RunSpec) -> tuple[str, ...]:
     """The domains of a run's mixture; none where all are read in natural proportion."""
     return tuple(spec.mixture[0].shares) if spec.mixture else ()
+
+
+def _same_document(spec: RunSpec, manifest: Path) -> SameDocument | None:
+    if spec.data.document_attention == "across":
+        return None
+    longest = max(phase.positions * phase.bag_size for phase in spec.recipe.phases)
+    return same_document(manifest, longest, tokens_by_domain(spec))
 
 
 def check_data(spec: RunSpec, manifest: Manifest, path: Path, max_epochs: Limit) -> None:

@@ -68,8 +68,11 @@ def _measure(
     width, depth = (factor if axis == name else 1 for name in ("width", "depth"))
     scaled = ParametrizationSpec(width=float(width), depth=float(depth if kind == "completep" else 1))
     model = resized(spec.model, base_width, width, base_depth * depth)
+    text = spec.data.model_copy(update={"document_attention": "across"})  # what is drawn has no documents
     trainer = Trainer(
-        spec.model_copy(update={"model": model, "parametrization": scaled, "precision": "fp32"}),
+        spec.model_copy(
+            update={"model": model, "parametrization": scaled, "precision": "fp32", "data": text}
+        ),
         torch.device("cpu"),
     )
     generator = torch.Generator().manual_seed(spec.seed)
@@ -77,8 +80,8 @@ def _measure(
     probe = _text(follower, generator)[:, :-1]
     before = _scales(trainer, probe)
     for _ in range(steps):
-        text = _text(follower, generator)
-        trainer.gradients(text[:, :-1, None], text[:, 1:, None])
+        tokens = _text(follower, generator)
+        trainer.gradients(tokens[:, :-1, None], tokens[:, 1:, None])
         trainer.optimizer.step(spec.optimizer.learning_rate)
     after = _scales(trainer, probe)
     for place, value in before.items():

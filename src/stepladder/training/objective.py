@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from stepladder.models.documents import Documents
 from stepladder.models.experts import Routing
 from stepladder.models.feed_forward import MixtureOfExperts
 from stepladder.models.transformer import Transformer, initialise
@@ -30,8 +31,17 @@ class Objective(nn.Module):
 
         def __call__(self, inputs_BTS: Tensor, targets_BTS: Tensor) -> tuple[Tensor, list[Routing]]: ...
 
-    def __init__(self, spec: RunSpec) -> None:
+    def __init__(self, spec: RunSpec, end_of_document: int | None = None) -> None:
+        """Args:
+        end_of_document: id of the token that ends each document, which attention within documents needs.
+
+        Raises:
+            ValueError: it is needed and missing.
+        """
         super().__init__()
+        self.end_of_document = None if spec.data.document_attention == "across" else end_of_document
+        if spec.data.document_attention == "within" and end_of_document is None:
+            raise ValueError(f"{spec.id}: attention within documents, and no token is named that ends them")
         self.recipe: ModuleType = load("recipes", spec.recipe.name)
         self.model = Transformer(spec.model, spec.seed)
         self.heads: nn.ModuleList | None = None
@@ -46,12 +56,16 @@ class Objective(nn.Module):
 
         Without gradients it is the plain next-token loss, whatever the recipe: that is what scores a model.
         """
-        model = self.model
+        model, documents = self.model, None
+        if self.end_of_document is not None:
+            documents = Documents.of(inputs_BTS, targets_BTS, self.end_of_document)
         if not torch.is_grad_enabled():
-            x_BTD, routings = model.trunk(F.embedding(inputs_BTS[..., 0], model.embedding))
+            x_BTD, routings = model.trunk(F.embedding(inputs_BTS[..., 0], model.embedding), documents)
             return model.cross_entropy(x_BTD, targets_BTS), routings
-        x_BTD, routings = model.trunk(self.recipe.embed(model.embedding, inputs_BTS))
-        return self.recipe.loss(model, x_BTD, targets_BTS, self.heads), routings
+        # recipes of people that know nothing of documents serve where attention is across them
+        known = () if documents is None else (documents,)
+        x_BTD, routings = model.trunk(self.recipe.embed(model.embedding, inputs_BTS, *known), documents)
+        return self.recipe.loss(model, x_BTD, targets_BTS, self.heads, *known), routings
 
     def layers(self) -> list[nn.Module]:
         """What is compiled, gathered and freed one by one: layers of the model and of the recipe's heads."""

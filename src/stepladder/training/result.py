@@ -20,6 +20,7 @@ from stepladder.record.result import (
     Result,
     Seconds,
 )
+from stepladder.record.same_document import SameDocument, within_documents
 from stepladder.record.spec import RunSpec
 from stepladder.training.accounting import summarise_mfu
 from stepladder.training.device import Hardware
@@ -41,6 +42,7 @@ def make_result(
     restarts: int,
     warnings: list[str],
     lineage: Lineage,
+    same: SameDocument | None = None,
 ) -> Result:
     """The result of a run that has done all its steps.
 
@@ -48,6 +50,7 @@ def make_result(
         steps: its logged steps, those that it inherited from a trunk included.
         losses: held-out, by domain; None for a segment of a trunk.
         peak_memory_bytes: of the rank that used most.
+        same: how far documents of the training text reach, where attention stays within them.
     """
     recipe, pace = spec.recipe, typical_pace(spec, steps)
     flops = training_flops(spec.model, recipe)
@@ -68,7 +71,8 @@ def make_result(
         median_step_seconds=pace.median_step_seconds,
         tokens_per_second=pace.tokens_per_second,
         positions_per_second=pace.positions_per_second,
-        mfu=summarise_mfu(spec, hardware, steps),
+        within_documents=within_documents(spec, same) if same else None,
+        mfu=summarise_mfu(spec, hardware, steps, same),
         flops_trained=flops_until(spec, recipe.steps)
         - (flops_until(spec, lineage.parent.step) if lineage.parent else 0.0),
         checkpoint=checkpoint_path(Path(), recipe.steps).name,

@@ -286,4 +286,5 @@ def result(
             progress.started,
             progress.parent,
         ),
+        same=attempt.same,
     )

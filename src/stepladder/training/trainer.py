@@ -69,12 +69,13 @@ class Trainer:
         ranks: Ranks = ALONE,
         compiled: bool = False,
         sharding: Sharding = REPLICATED,
+        end_of_document: int | None = None,
     ) -> None:
         self.spec, self.device, self.ranks = spec, device, ranks
         self.compiled, self.sharding = compiled, sharding
         self.micro_batch: int | None = None
         """Sequences that go through the model at once; None for all of this rank's."""
-        self.objective = Objective(spec).to(device)
+        self.objective = Objective(spec, end_of_document).to(device)
         self.mixtures = self.objective.mixtures()
         self.last_load_LE = torch.empty(0)
         """Load of each MoE layer in the newest step."""

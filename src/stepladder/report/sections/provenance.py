@@ -16,6 +16,9 @@ from stepladder.schema.ladder import Ladder
 MAX_EXAMPLES = 8
 """Degenerate documents that are named."""
 
+WITHIN = "within_documents_attention_share"
+"""Column of runs whose attention stays within documents."""
+
 
 def provenance_table(runs: pd.DataFrame, manifests: Mapping[str | None, Manifest], ladder: Ladder) -> Table:
     """What the report was made from. Where runs differ, every value is listed with its number of runs."""
@@ -52,6 +55,10 @@ def provenance_table(runs: pd.DataFrame, manifests: Mapping[str | None, Manifest
     for corpus in ladder.corpora or (None,):
         if mixture := ladder.data_of(corpus).mixture:
             rows.append([f"{corpus}: mixture" if corpus else "Mixture", in_words(mixture)])
+    if WITHIN in runs:
+        shares = runs.groupby("variant")[WITHIN].mean().items()
+        seen = ", ".join(f"{variant} {fmt.percent(share)}" for variant, share in shares)
+        rows.append(["Attention within documents, of causal attention", seen])
     weights = ladder.data.domain_weights.items()
     rows.append(["Weights of the target loss", ", ".join(f"{name} {fmt.percent(v)}" for name, v in weights)])
     return table(["<", "<<"], rows)
