@@ -28,7 +28,7 @@ def test_the_default_is_not_in_specs(edit):
 
 
 def test_shards_are_the_same(edit):
-    one, other = (Climb.open(str(edit(*changes))).data for changes in ((), (WITHIN,)))
+    one, other = (Climb.open(str(edit(*changes))).corpora for changes in ((), (WITHIN,)))
     assert one == other
 
 

@@ -4,7 +4,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch._dynamo.testing import CompileCounterWithBackend
+from torch.nn.attention import flex_attention
 
+from stepladder.models import documents, functional
 from stepladder.training.engine import compile_layers
 from stepladder.training.feed import split
 from stepladder.training.objective import Objective
@@ -128,8 +131,7 @@ def test_text_without_ends_is_read_as_across(make_run, recipe):
     torch.testing.assert_close(*losses)
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
-@pytest.mark.parametrize("architecture", ["dense", "sliding"])
+@pytest.mark.parametrize("architecture, recipe", [("dense", "multi_token"), ("sliding", "tst")])
 def test_compiled_layers_see_the_same(make_run, architecture, recipe):
     spec = within(make_run(architecture, recipe))
     phase = spec.recipe.phases[0]
@@ -146,6 +148,34 @@ def test_compiled_layers_see_the_same(make_run, architecture, recipe):
         losses.append([loss, *torch.autograd.grad(loss, list(objective.parameters()))])
     for one, other in zip(*losses, strict=True):
         torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("architecture, recipe", [("dense", "tst"), ("sliding", "multi_token")])
+def test_the_path_of_gpus_gives_the_same(make_run, monkeypatch, architecture, recipe):
+    """Blocks of each batch, through layers that are compiled once: flex_attention's reference on a CPU."""
+    monkeypatch.setattr(flex_attention, "_validate_device", lambda *_: None)  # it knows no gradients on CPUs
+    options = {"window": 40} if architecture == "sliding" else {}
+    spec = within(make_run(architecture, recipe, sequence_length=128, options=options))
+    phase = spec.recipe.phases[0]
+    length = phase.positions * phase.bag_size + phase.targets
+    plain, in_blocks = objective_of(spec), objective_of(spec)
+    torch._dynamo.reset()
+    counter = CompileCounterWithBackend("aot_eager")
+    compile_layers(in_blocks, "fp32", counter)
+    for seed in range(3):
+        generator = torch.Generator().manual_seed(seed)
+        text = torch.randint(END, (2, length), generator=generator)
+        text[torch.rand(text.shape, generator=generator) < 0.03] = END
+        found = []
+        for objective in (plain, in_blocks):
+            own = objective is in_blocks
+            monkeypatch.setattr(documents, "goes_in_blocks", lambda device, own=own: own)
+            monkeypatch.setattr(functional, "runs_by_hand", lambda x, own=own: not own)
+            loss, _ = objective(*split(text, phase))
+            found.append([loss, *torch.autograd.grad(loss, list(objective.parameters()))])
+        for one, two in zip(*found, strict=True):
+            torch.testing.assert_close(one, two)
+    assert counter.frame_count == len({layer.attention.window for layer in in_blocks.layers()})
 
 
 @pytest.mark.parametrize("recipe", RECIPES)

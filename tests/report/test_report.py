@@ -187,10 +187,10 @@ def test_degenerate_documents_are_listed(runs: pd.DataFrame, ladder: Ladder) -> 
 
 def test_attention_within_documents_is_told_where_it_is(runs: pd.DataFrame, ladder: Ladder) -> None:
     row = "Attention within documents, of causal attention"
-    assert row not in dict(provenance_table(runs, make_manifest(), ladder).rows)
+    assert row not in dict(provenance_table(runs, {None: make_manifest()}, ladder).rows)
     shares = runs["variant"].map({"dense-baseline": 0.6}).fillna(0.25)
     runs = runs.assign(within_documents_attention_share=shares)
-    told = dict(provenance_table(runs, make_manifest(), ladder).rows)[row]
+    told = dict(provenance_table(runs, {None: make_manifest()}, ladder).rows)[row]
     assert told.startswith("dense-baseline 60") and "dense-tst 25" in told
 
 

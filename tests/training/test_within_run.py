@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 from stepladder.data import document_lengths
@@ -57,7 +58,9 @@ def test_distances_are_of_the_shards(small_corpus, monkeypatch):
     monkeypatch.setattr(document_lengths, "CHUNK", 7)
     assert (same_document(small_corpus, 600).chance == found).all()
     corpus = Corpus.open(small_corpus, 500)
-    text = [int(t) for domain in corpus._train for t in domain]
+    folder = small_corpus.parent
+    shards = [folder / f"{domain}.train.tokens" for domain in corpus.manifest.domains]
+    text = [t for shard in shards for t in np.fromfile(shard, corpus.manifest.dtype).tolist()]
     number, numbers = 0, []
     for token in text:
         numbers.append(number)

@@ -60,9 +60,14 @@ class Documents:
         T = self.number_BT.shape[1]
         reach = T if window is None else min(window, T)
         if reach not in self._visible:
-            in_blocks = self.number_BT.is_cuda and torch.is_grad_enabled()
-            self._visible[reach] = (blocks if in_blocks else mask)(self.number_BT, reach)
+            make = blocks if goes_in_blocks(self.number_BT.device) else mask
+            self._visible[reach] = make(self.number_BT, reach)
         return self._visible[reach]
+
+
+def goes_in_blocks(device: torch.device) -> bool:
+    """Whether to go through flex_attention, which is compiled: not to score, where some batches are odd."""
+    return device.type == "cuda" and torch.is_grad_enabled()
 
 
 def mask(number_BT: Tensor, window: int) -> Tensor:

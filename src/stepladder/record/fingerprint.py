@@ -61,12 +61,15 @@ PREPARATION = {
     "stepladder.data.files": "which text of which file is a document",
     "stepladder.data.manifest": "what is said of the shards",
     "stepladder.data.opening": "which files a pattern names, and what is in compressed ones",
+    "stepladder.data.parts": "in which order parts are gathered",
     "stepladder.data.prepare": "the order of the steps",
     "stepladder.data.quality": "which documents are degenerate",
+    "stepladder.data.request": "what is asked for",
     "stepladder.data.sample": "what a tokenizer is trained on",
     "stepladder.data.shards": "the split, the order and the bytes",
     "stepladder.data.spelling": "which ids stand for a text",
     "stepladder.data.stdlib": "the embedded corpus",
+    "stepladder.data.texts": "what is read and tokenized, and what a tokenizer is trained on",
     "stepladder.data.tokenization": "which tokenizer it is",
 }
 """Modules that determine what is in the shards, and why."""
