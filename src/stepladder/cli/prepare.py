@@ -17,10 +17,18 @@ from stepladder.documents.files import written_below
 if TYPE_CHECKING:
     from stepladder.data.request import Request
 
-DATA_SETTINGS = ("source", "tokenizer", "validation_fraction", "degenerate", "held_out", "part_bytes")
+DATA_SETTINGS = (
+    "source",
+    "tokenizer",
+    "validation_fraction",
+    "degenerate",
+    "held_out",
+    "near_duplicates",
+    "part_bytes",
+)
 """What `stepladder data` reads of a ladder's section `data:`."""
 
-OPTIONAL = ("degenerate", "held_out", "part_bytes")
+OPTIONAL = ("degenerate", "held_out", "near_duplicates", "part_bytes")
 OF_THE_WORKFLOW = ("code",)
 """What the workflow writes beside them, so that it notices changes: the fingerprint of the code."""
 
@@ -107,18 +115,22 @@ def _request(values: dict[str, Any]) -> Request:
     from pydantic import TypeAdapter
 
     from stepladder.data.request import Request
-    from stepladder.schema.data import PART_BYTES, SourceConfig, TokenizerConfig
+    from stepladder.schema.data import PART_BYTES, NearDuplicates, SourceConfig, TokenizerConfig
 
     kinds: dict[str, Any] = {"source": SourceConfig, "held_out": SourceConfig, "tokenizer": TokenizerConfig}
     for name in (name for name in kinds if values.get(name) is not None):
         with naming(f"SETTINGS: {name} = {values[name]!r:.80}"):
             TypeAdapter(kinds[name]).validate_json(json.dumps(values[name]))
+    if values.get("near_duplicates") is not None:
+        with naming(f"SETTINGS: near_duplicates = {values['near_duplicates']!r:.80}"):
+            NearDuplicates.model_validate(values["near_duplicates"])
     return Request.of(
         values["source"],
         values["tokenizer"],
         values["validation_fraction"],
         drop_degenerate=values.get("degenerate") == "drop",
         held_out=values.get("held_out"),
+        near_duplicates=values.get("near_duplicates"),
         part_bytes=values.get("part_bytes", PART_BYTES),
     )
 
