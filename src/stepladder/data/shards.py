@@ -31,7 +31,7 @@ from stepladder.data.manifest import (
 )
 from stepladder.data.near_duplicates import BandTable
 from stepladder.data.quality import FLAWS
-from stepladder.data.tokenization import Tokenizer
+from stepladder.data.tokenization import Bytes, Tokenizer
 
 
 class Piece(NamedTuple):
@@ -47,6 +47,9 @@ class Piece(NamedTuple):
     bands: Path | None = None
     """Of its entry of band keys, where near-duplicates are left out."""
 
+
+COUNTED = 2**18
+"""Tokens counted at once, for the processor's cache."""
 
 MAX_EXAMPLES = 5
 """Degenerate documents that the manifest names, of each domain and flaw."""
@@ -117,6 +120,7 @@ class ShardWriter:
         self._stream = self._path.open("wb")
         self._index = (folder / f"{name}.index").open("w+b")
         self._sha256 = hashlib.sha256()
+        self._tokenizer = tokenizer
         self._token_bytes = tokenizer.token_bytes
         self._end = tokenizer.end_of_document
         self._documents = self._tokens = self._bytes = 0
@@ -136,7 +140,16 @@ class ShardWriter:
         self._index.write(index.data)
         self._documents += len(table)
         self._tokens += len(tokens)
-        self._bytes += int(self._token_bytes[documents.flat].sum(dtype=np.int64))
+        self._bytes += self._bytes_of(documents.flat)
+
+    def _bytes_of(self, tokens: NDArray[np.unsignedinteger]) -> int:
+        """Bytes that tokens stand for. To count ids is faster than to look each one up; bytes need neither."""
+        if isinstance(self._tokenizer, Bytes):
+            return len(tokens)
+        often = np.zeros(len(self._token_bytes), np.int64)
+        for start in range(0, len(tokens), COUNTED):
+            often += np.bincount(tokens[start : start + COUNTED], minlength=len(often))
+        return int(often @ self._token_bytes.astype(np.int64))
 
     def close(self) -> Shard:
         """Finish both files."""
