@@ -17,7 +17,7 @@ from stepladder.documents.files import written_below
 if TYPE_CHECKING:
     from stepladder.data.request import Request
 
-OPTIONAL = ("degenerate", "held_out", "held_out_degenerate", "part_bytes")
+OPTIONAL = ("degenerate", "held_out", "held_out_degenerate", "near_duplicates", "part_bytes")
 DATA_SETTINGS = ("source", "tokenizer", "validation_fraction", *OPTIONAL)
 """What `stepladder data` reads of a ladder's section `data:`, and what must not be there."""
 
@@ -108,12 +108,15 @@ def _request(values: dict[str, Any]) -> Request:
     from pydantic import TypeAdapter
 
     from stepladder.data.request import Request
-    from stepladder.schema.data import PART_BYTES, SourceConfig, TokenizerConfig
+    from stepladder.schema.data import PART_BYTES, NearDuplicates, SourceConfig, TokenizerConfig
 
     kinds: dict[str, Any] = {"source": SourceConfig, "held_out": SourceConfig, "tokenizer": TokenizerConfig}
     for name in (name for name in kinds if values.get(name) is not None):
         with naming(f"SETTINGS: {name} = {values[name]!r:.80}"):
             TypeAdapter(kinds[name]).validate_json(json.dumps(values[name]))
+    if values.get("near_duplicates") is not None:
+        with naming(f"SETTINGS: near_duplicates = {values['near_duplicates']!r:.80}"):
+            NearDuplicates.model_validate(values["near_duplicates"])
     return Request.of(
         values["source"],
         values["tokenizer"],
@@ -121,6 +124,7 @@ def _request(values: dict[str, Any]) -> Request:
         drop_degenerate=values.get("degenerate") == "drop",
         held_out=values.get("held_out"),
         held_out_drop=values.get("held_out_degenerate") == "drop",
+        near_duplicates=values.get("near_duplicates"),
         part_bytes=values.get("part_bytes", PART_BYTES),
     )
 

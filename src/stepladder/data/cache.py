@@ -10,7 +10,7 @@ import os
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,11 +73,14 @@ class Cache:
 
     def get(self, name: str, make: Callable[[], CachedText]) -> Path:
         """Path of the entry `name`, which is made and stored first if it is not there."""
+        return self.arrays(name, lambda: make()._asdict())
+
+    def arrays(self, name: str, make: Callable[[], dict[str, NDArray[Any]]]) -> Path:
+        """The same for an entry of any arrays."""
         path = self.path(name)
         if not path.exists():
-            entry = make()
             partial = path.with_suffix(f".{uuid.uuid4().hex[:8]}.partial.npz")
-            np.savez(partial, table=entry.table, flat=entry.flat)
+            np.savez(partial, **cast(Any, make()))  # names are checked as numpy's own options
             os.replace(partial, path)
         return path
 

@@ -89,6 +89,8 @@ class Manifest(Stored):
     dtype: Literal["uint8", "uint16", "uint32"]
     duplicates: int
     """Documents dropped because an identical one came before."""
+    near_duplicates: dict[str, int] | None = None
+    """Training documents dropped because another is nearly the same, by domain; None where they are kept."""
     degenerate: DegenerateDocuments | None = None
     """None in manifests of older versions, which did not look."""
     without_text: dict[str, int] | None = None
@@ -194,7 +196,8 @@ def training_tokens(path: Path, data: Data) -> dict[str, int] | None:
     found = (source, tokenizer, manifest.validation_fraction)
     asked = (data.source, data.tokenizer, data.validation_fraction)
     dropped = manifest.degenerate is not None and manifest.degenerate.dropped
-    same = found == asked and dropped == (data.degenerate == "drop")
+    near = (manifest.near_duplicates is None) == (data.near_duplicates is None)
+    same = found == asked and dropped == (data.degenerate == "drop") and near
     return manifest.training_tokens if same else None
 
 

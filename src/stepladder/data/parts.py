@@ -122,7 +122,7 @@ def read_part(request: Request, name: str, out: Path, tell: Tell) -> None:
     if part is None:
         raise DataError(f"the source has no part {name}: its files have changed: run snakemake again")
     cache = cache_of(out.parent)
-    texts = tuple(read(part.source, part.only, cache, tell))
+    texts = tuple(read(part.source, part.only, cache, tell, request.near_duplicates))
     if isinstance(request.tokenizer, PretrainedTokenizer):
         pieces(texts, make_tokenizer(request, texts, cache), cache, tell)
         for text in texts:  # its tokens are all that is needed

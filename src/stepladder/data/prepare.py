@@ -46,9 +46,17 @@ def prepare(
     out: Path,
     drop_degenerate: bool = False,
     held_out: dict[str, Any] | None = None,
+    near_duplicates: dict[str, Any] | None = None,
 ) -> Path:
     """Make shards and manifest in the folder `out`, in this process; see `Request`."""
-    request = Request.of(source, tokenizer, validation_fraction, drop_degenerate, held_out)
+    request = Request.of(
+        source,
+        tokenizer,
+        validation_fraction,
+        drop_degenerate,
+        held_out,
+        near_duplicates=near_duplicates,
+    )
     with telling() as tell:
         return prepare_shards(request, out, tell)
 
@@ -108,7 +116,11 @@ def _make(request: Request, folder: Path, out: Path, tell: Tell, gather: bool) -
         texts, made = texts_of(request, parts), tokenizer_of(request, parts)
     else:
         sources = request.sources()
-        texts = [text for source, only in sources for text in read(source, only, cache, tell)]
+        texts = [
+            text
+            for source, only in sources
+            for text in read(source, only, cache, tell, request.near_duplicates)
+        ]
         tell(f"tokenizer: {request.tokenizer.kind}")
         made = make_tokenizer(request, texts, cache)
     found = pieces(texts, made, cache, tell)
@@ -124,7 +136,8 @@ def _make(request: Request, folder: Path, out: Path, tell: Tell, gather: bool) -
     published = _publish(folder, out)
     if gather:  # the parts stay, for the day when a file is added
         texts_kept = [cache.path(f"text-{text.entry}") for text in texts]
-        cache.keep([*texts_kept, *(piece.path for piece in found)])
+        bands = [piece.bands for piece in found if piece.bands]
+        cache.keep([*texts_kept, *bands, *(piece.path for piece in found)])
         forget_others(request, parts)
     else:
         shutil.rmtree(out / "cache")
@@ -153,6 +166,7 @@ def _manifest(
         end_of_document=tokenizer.end_of_document,
         dtype=id_dtype(tokenizer.vocab_size),
         duplicates=written.duplicates,
+        near_duplicates=written.near_duplicates,
         degenerate=degenerate,
         without_text=written.without_text
         if isinstance(source, Records) and source.null_text == "skip"
@@ -165,7 +179,8 @@ def _manifest(
 
 
 def _as_json(manifest: Manifest) -> str:
-    others = {"held_out"} if manifest.held_out is None else set()
+    later = ("held_out", "near_duplicates")  # fields that files without them look as ever without
+    others = {name for name in later if getattr(manifest, name) is None}
     return manifest.model_dump_json(indent=1, exclude=others) + "\n"
 
 

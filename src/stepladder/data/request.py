@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from stepladder.data.manifest import Split
 from stepladder.record.fingerprint import preparation_fingerprint
-from stepladder.schema.data import PART_BYTES, SourceConfig, TokenizerConfig
+from stepladder.schema.data import PART_BYTES, NearDuplicates, SourceConfig, TokenizerConfig
 
 
 class Request(NamedTuple):
@@ -25,6 +25,8 @@ class Request(NamedTuple):
     """Of the held-out text, where it is another source than that of training."""
     held_out_drop: bool = False
     """Whether degenerate documents are left out of that."""
+    near_duplicates: NearDuplicates | None = None
+    """Which are left out of the training text; None: none."""
     part_bytes: int = PART_BYTES
     """Of files that one job reads; the shards do not depend on it."""
 
@@ -37,6 +39,7 @@ class Request(NamedTuple):
         drop_degenerate: bool = False,
         held_out: dict[str, Any] | None = None,
         held_out_drop: bool = False,
+        near_duplicates: dict[str, Any] | None = None,
         part_bytes: int = PART_BYTES,
     ) -> Request:
         """From what a ladder file says.
@@ -51,6 +54,7 @@ class Request(NamedTuple):
             drop_degenerate,
             None if held_out is None else _source(held_out),
             held_out_drop,
+            None if near_duplicates is None else NearDuplicates.model_validate(near_duplicates),
             part_bytes,
         )
 
@@ -65,7 +69,7 @@ class Request(NamedTuple):
     @property
     def digest(self) -> str:
         """Equal for equal settings and code."""
-        said = [self.source.model_dump_json(), self.tokenizer.model_dump_json(), *map(repr, self[2:6])]
+        said = [self.source.model_dump_json(), self.tokenizer.model_dump_json(), *map(repr, self[2:7])]
         return hashlib.sha256("\n".join([*said, preparation_fingerprint()]).encode()).hexdigest()
 
     @property

@@ -29,8 +29,9 @@ from stepladder.data.manifest import (
     describe_file,
     id_dtype,
 )
+from stepladder.data.near_duplicates import BandTable
 from stepladder.data.quality import FLAWS
-from stepladder.data.tokenization import Tokenizer
+from stepladder.data.tokenization import Bytes, Tokenizer
 
 
 class Piece(NamedTuple):
@@ -43,7 +44,12 @@ class Piece(NamedTuple):
     """Line of files.txt that holds the name of the chunk's file 0."""
     only: Split | None = None
     """The split that its documents are for: those of the other one are passed over."""
+    bands: Path | None = None
+    """Of its entry of band keys, where near-duplicates are left out."""
 
+
+COUNTED = 2**18
+"""Tokens counted at once, for the processor's cache."""
 
 MAX_EXAMPLES = 5
 """Degenerate documents that the manifest names, of each domain and flaw."""
@@ -92,6 +98,8 @@ class Written(NamedTuple):
 
     domains: dict[str, dict[Split, Shard]]
     duplicates: int
+    near_duplicates: dict[str, int] | None
+    """Training documents left out because another is nearly the same, by domain; None where they are kept."""
     degenerate: Degenerate
     without_text: dict[str, int]
     """Records whose text was null, and which were skipped, by domain."""
@@ -112,6 +120,7 @@ class ShardWriter:
         self._stream = self._path.open("wb")
         self._index = (folder / f"{name}.index").open("w+b")
         self._sha256 = hashlib.sha256()
+        self._tokenizer = tokenizer
         self._token_bytes = tokenizer.token_bytes
         self._end = tokenizer.end_of_document
         self._documents = self._tokens = self._bytes = 0
@@ -131,7 +140,16 @@ class ShardWriter:
         self._index.write(index.data)
         self._documents += len(table)
         self._tokens += len(tokens)
-        self._bytes += int(self._token_bytes[documents.flat].sum(dtype=np.int64))
+        self._bytes += self._bytes_of(documents.flat)
+
+    def _bytes_of(self, tokens: NDArray[np.unsignedinteger]) -> int:
+        """Bytes that tokens stand for. To count ids is faster than to look each up; bytes need neither."""
+        if isinstance(self._tokenizer, Bytes):
+            return len(tokens)
+        often = np.zeros(len(self._token_bytes), np.int64)
+        for start in range(0, len(tokens), COUNTED):
+            often += np.bincount(tokens[start : start + COUNTED], minlength=len(often))
+        return int(often @ self._token_bytes.astype(np.int64))
 
     def close(self) -> Shard:
         """Finish both files."""
@@ -210,7 +228,7 @@ def write_shards(
     train = {domain: ShardWriter(folder, f"{domain}.train", tokenizer) for domain in every}
     held_out = {domain: HeldOut(folder / f"{domain}.held_out", dtype) for domain in every}
     degenerate = Degenerate(every)
-    wanted = _Wanted(pieces, validation_fraction, folder / "digests")
+    wanted = _Wanted(pieces, validation_fraction, folder)
     for piece, keep in wanted:
         entry = load(piece.path)
         degenerate.add(piece, entry.table[keep])
@@ -236,34 +254,54 @@ def write_shards(
                     f"documents, or change validation_fraction (now {validation_fraction:g})"
                 )
     without_text = {domain: wanted.without_text.get(domain, 0) for domain in every}
-    return Written(shards, wanted.duplicates, degenerate, without_text)
+    near = {domain: wanted.near_duplicates.get(domain, 0) for domain in every} if wanted.looks_near else None
+    return Written(shards, wanted.duplicates, near, degenerate, without_text)
 
 
 class _Wanted:
-    """Which documents of each chunk are text of the right split, and the first of their content."""
+    """Which documents of each chunk are text of the right split, the first of their content, and not nearly
+    the same as another."""
 
-    def __init__(self, pieces: Sequence[Piece], validation_fraction: float, scratch: Path) -> None:
+    def __init__(self, pieces: Sequence[Piece], validation_fraction: float, folder: Path) -> None:
         self._pieces = pieces
         self._masks: list[NDArray[np.bool_]] = []
         self.without_text: dict[str, int] = {}
+        self.looks_near = any(piece.bands for piece in pieces)
+        self.near_duplicates: dict[str, int] = {}
+        bands = BandTable(folder / "bands") if self.looks_near else None
+        held: list[NDArray[np.bool_]] = []
+        scratch = folder / "digests"
         with scratch.open("wb") as stream:
             for piece in pieces:
                 table = load_table(piece.path)
-                self._masks.append(self._usable(piece, table, validation_fraction))
-                stream.write(np.ascontiguousarray(table["content"][self._masks[-1]]).data)
+                mask = self._usable(piece, table, validation_fraction)
+                self._masks.append(mask)
+                stream.write(np.ascontiguousarray(table["content"][mask]).data)
+                if bands is not None and piece.bands is not None:
+                    bands.append(piece.bands, mask)
+                    held.append(is_held_out(table["group"][mask], validation_fraction))
         digests = np.memmap(scratch, DIGEST, "r") if scratch.stat().st_size else np.empty(0, DIGEST)
         self._first = first_of_each(digests)
         self.duplicates = int(np.count_nonzero(~self._first))
+        self._near = np.zeros(len(self._first), np.bool_)
+        if bands is not None:
+            self._near = bands.near(np.concatenate(held), self._first)
         scratch.unlink()
 
     def __iter__(self) -> Iterator[tuple[Piece, NDArray[np.bool_]]]:
         """Each piece with its documents' mask."""
         seen = 0
         for piece, mask in zip(self._pieces, self._masks, strict=True):
-            count = int(np.count_nonzero(mask))
-            mask[mask] = self._first[seen : seen + count]
-            seen += count
+            here = slice(seen, seen := seen + int(np.count_nonzero(mask)))
+            if self._near[here].any():
+                self._count_near(piece, mask, self._near[here])
+            mask[mask] = self._first[here] & ~self._near[here]
             yield piece, mask
+
+    def _count_near(self, piece: Piece, mask: NDArray[np.bool_], near: NDArray[np.bool_]) -> None:
+        for number in load_table(piece.path)["domain"][mask][near].tolist():
+            domain = piece.domains[number]
+            self.near_duplicates[domain] = self.near_duplicates.get(domain, 0) + 1
 
     def _usable(self, piece: Piece, table: NDArray[np.void], validation_fraction: float) -> NDArray[np.bool_]:
         blank = table["content"] == NO_CONTENT

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -15,13 +17,14 @@ from stepladder.data.cache import Cache, CachedText, load, read_chunk, tokenize
 from stepladder.data.documents import Chunk
 from stepladder.data.errors import DataError
 from stepladder.data.manifest import Split, id_dtype
+from stepladder.data.minhash import band_keys
 from stepladder.data.request import Request
 from stepladder.data.sample import sample
 from stepladder.data.shards import Piece
 from stepladder.data.tokenization import Bytes, Tokenizer, load_pretrained, train_bpe
 from stepladder.documents.document import Part
 from stepladder.record.fingerprint import preparation_fingerprint
-from stepladder.schema.data import BPETokenizer, ByteTokenizer, PythonStdlib, SourceConfig
+from stepladder.schema.data import BPETokenizer, ByteTokenizer, NearDuplicates, PythonStdlib, SourceConfig
 
 Tell = Callable[[str], None]
 """Takes what to say of the progress."""
@@ -38,6 +41,8 @@ class Text(Part):
     """of the cache: what was read, and by which code"""
     only: Split | None = None
     """the split that it is for, where training and held-out text are of two sources"""
+    bands: str | None = None
+    """entry of the cache with its documents' band keys, where near-duplicates are looked for"""
 
 
 @contextmanager
@@ -49,8 +54,13 @@ def telling() -> Iterator[Tell]:
         yield lambda text: progress.update(task, description=text)
 
 
-def read(source: SourceConfig, only: Split | None, cache: Cache, tell: Tell) -> Iterator[Text]:
+def read(
+    source: SourceConfig, only: Split | None, cache: Cache, tell: Tell, near: NearDuplicates | None = None
+) -> Iterator[Text]:
     """Parse all chunks of a source that are not in the cache yet.
+
+    Args:
+        near: which near-duplicates are looked for.
 
     Raises:
         DataError: a file cannot be used; what was read before stays in the cache.
@@ -58,9 +68,16 @@ def read(source: SourceConfig, only: Split | None, cache: Cache, tell: Tell) -> 
     code = preparation_fingerprint()
     for number, chunk in enumerate(_chunks(source), 1):
         entry = f"{code}-{chunk.digest}"
-        cache.get(f"text-{entry}", partial(read_chunk, chunk))
+        path = cache.get(f"text-{entry}", partial(read_chunk, chunk))
         tell(f"reading text: chunk {number}, {chunk.files[-1]}")
-        yield Text(domains=chunk.domains, files=chunk.files, entry=entry, only=only)
+        bands = f"bands-{near.threshold:g}-{near.words}-{entry}" if near else None
+        if bands and near:
+            cache.arrays(bands, partial(_bands, path, near))
+        yield Text(domains=chunk.domains, files=chunk.files, entry=entry, only=only, bands=bands)
+
+
+def _bands(path: Path, near: NearDuplicates) -> dict[str, NDArray[Any]]:
+    return {"keys": band_keys(load(path), near)}
 
 
 def _chunks(source: SourceConfig) -> Iterator[Chunk]:
@@ -102,7 +119,8 @@ def pieces(texts: Iterable[Text], tokenizer: Tokenizer, cache: Cache, tell: Tell
     """Tokens of all chunks, in order."""
     found, first_file = [], 0
     for number, text in enumerate(texts, 1):
-        found.append(Piece(tokens(text, tokenizer, cache), text.domains, first_file, text.only))
+        bands = cache.path(text.bands) if text.bands else None
+        found.append(Piece(tokens(text, tokenizer, cache), text.domains, first_file, text.only, bands))
         first_file += len(text.files)
         tell(f"tokenizing: chunk {number}, {text.files[-1]}")
     return found

@@ -60,6 +60,8 @@ PREPARATION = {
     "stepladder.data.encoding": "from text to ids",
     "stepladder.data.files": "which text of which file is a document",
     "stepladder.data.manifest": "what is said of the shards",
+    "stepladder.data.minhash": "what near-duplicates have in common",
+    "stepladder.data.near_duplicates": "which documents are nearly the same",
     "stepladder.data.opening": "which files a pattern names, and what is in compressed ones",
     "stepladder.data.parts": "in which order parts are gathered",
     "stepladder.data.prepare": "the order of the steps",

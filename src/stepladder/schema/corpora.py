@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from stepladder.schema.data import Data, SourceConfig
+from stepladder.schema.data import Data, NearDuplicates, SourceConfig
 from stepladder.schema.mixture import Mixture
 from stepladder.schema.settings import Settings
 
@@ -26,6 +26,8 @@ class Corpus(Settings):
     """In which proportion training reads the domains."""
     degenerate: Literal["count", "drop"] | None = None
     """What becomes of degenerate documents."""
+    near_duplicates: NearDuplicates | None = None
+    """Which near-duplicates are left out."""
 
     def of(self, data: Data) -> Data:
         """The section `data:` as it is for this corpus."""

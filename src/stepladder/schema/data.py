@@ -161,6 +161,16 @@ def vocab_size(tokenizer: ByteTokenizer | BPETokenizer | PretrainedTokenizer) ->
     return 256 if isinstance(tokenizer, ByteTokenizer) else tokenizer.vocab_size
 
 
+class NearDuplicates(Settings):
+    """Documents that are nearly the same as another, and left out."""
+
+    threshold: Annotated[float, ranges.SIMILARITY] = 0.8
+    """Share of their runs of words, of all that are in either, which two documents have in common (Jaccard):
+    from about here on they are found; docs/data.md says how surely."""
+    words: Annotated[int, ranges.RUN_WORDS] = 5
+    """Words in a run."""
+
+
 class Data(Settings):
     """Text, tokenizer and held-out split."""
 
@@ -171,6 +181,9 @@ class Data(Settings):
     degenerate: Literal["count", "drop"] = "count"
     """What becomes of documents of one character, repetitive ones and ones that are no text: the manifest and
     the report count them; `drop` also leaves them out. Limits: src/stepladder/data/quality.py."""
+    near_duplicates: NearDuplicates | None = None
+    """Leave out training documents that are nearly the same as another, and count them. Default: only those
+    that are exactly the same."""
     part_bytes: Annotated[int, ranges.PART_BYTES] = PART_BYTES
     """Files that one job prepares, bytes as they lie on disk; a source of less is prepared in one go. Shards
     do not depend on it."""
@@ -191,9 +204,10 @@ class Data(Settings):
     @property
     def preparation(self) -> dict[str, Any]:
         """What determines the shards: equal for corpora that share them."""
-        return self.model_dump(
-            mode="json", include={"source", "tokenizer", "validation_fraction", "degenerate"}
-        )
+        names = {"source", "tokenizer", "validation_fraction", "degenerate"}
+        if self.near_duplicates is not None:  # specs of before the option stay what they were
+            names |= {"near_duplicates"}
+        return self.model_dump(mode="json", include=names)
 
     @model_validator(mode="after")
     def _weights_sum_to_one(self) -> Data:

@@ -140,6 +140,8 @@ MOST_STAGES = 64
 """Of a mixture."""
 TRAINING_BYTES = Range(1, 10**12)
 PART_BYTES = Range(1, 10**15)
+SIMILARITY = Range(0.5, 0.99)
+RUN_WORDS = Range(1, 100)
 EPOCHS = Range(1e-3, 10**4)
 
 # Execution
