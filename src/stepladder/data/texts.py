@@ -18,10 +18,20 @@ from stepladder.data.manifest import Split, id_dtype
 from stepladder.data.request import Request
 from stepladder.data.sample import sample
 from stepladder.data.shards import Piece
-from stepladder.data.tokenization import Bytes, Tokenizer, load_pretrained, train_bpe
+from stepladder.data.tokenization import Bytes, Tokenizer, ready_made, train_bpe
+from stepladder.data.tokens import TokenChunk
+from stepladder.data.tokens import chunks as token_chunks
 from stepladder.documents.document import Part
 from stepladder.record.fingerprint import preparation_fingerprint
-from stepladder.schema.data import BPETokenizer, ByteTokenizer, PythonStdlib, SourceConfig
+from stepladder.schema.data import (
+    BPETokenizer,
+    FlatTokens,
+    MegatronTokens,
+    PythonStdlib,
+    SourceConfig,
+    TokenizerConfig,
+    needs_text,
+)
 
 Tell = Callable[[str], None]
 """Takes what to say of the progress."""
@@ -38,6 +48,8 @@ class Text(Part):
     """of the cache: what was read, and by which code"""
     only: Split | None = None
     """the split that it is for, where training and held-out text are of two sources"""
+    tokenized: bool = False
+    """whether tokens are in the cache in place of text: the source's own"""
 
 
 @contextmanager
@@ -49,31 +61,43 @@ def telling() -> Iterator[Tell]:
         yield lambda text: progress.update(task, description=text)
 
 
-def read(source: SourceConfig, only: Split | None, cache: Cache, tell: Tell) -> Iterator[Text]:
+def read(
+    source: SourceConfig, settings: TokenizerConfig, only: Split | None, cache: Cache, tell: Tell
+) -> Iterator[Text]:
     """Parse all chunks of a source that are not in the cache yet.
+
+    Args:
+        settings: of the tokenizer, by which a source of tokens is read.
 
     Raises:
         DataError: a file cannot be used; what was read before stays in the cache.
     """
     code = preparation_fingerprint()
-    for number, chunk in enumerate(_chunks(source), 1):
+    for number, chunk in enumerate(_chunks(source, settings), 1):
         entry = f"{code}-{chunk.digest}"
-        cache.get(f"text-{entry}", partial(read_chunk, chunk))
+        tokenized = isinstance(chunk, TokenChunk)
+        make = chunk.entry if isinstance(chunk, TokenChunk) else partial(read_chunk, chunk)
+        cache.get(f"text-{entry}", make)
         tell(f"reading text: chunk {number}, {chunk.files[-1]}")
-        yield Text(domains=chunk.domains, files=chunk.files, entry=entry, only=only)
+        yield Text(domains=chunk.domains, files=chunk.files, entry=entry, only=only, tokenized=tokenized)
 
 
-def _chunks(source: SourceConfig) -> Iterator[Chunk]:
-    return stdlib.chunks() if isinstance(source, PythonStdlib) else files.chunks(source)
+def _chunks(source: SourceConfig, settings: TokenizerConfig) -> Iterator[Chunk | TokenChunk]:
+    if isinstance(source, PythonStdlib):
+        yield from stdlib.chunks()
+    elif not isinstance(source, FlatTokens | MegatronTokens):
+        yield from files.chunks(source)
+    elif isinstance(settings, BPETokenizer):
+        raise DataError(needs_text(source, settings))
+    else:
+        yield from token_chunks(source, ready_made(settings))
 
 
 def make_tokenizer(request: Request, texts: Iterable[Text], cache: Cache) -> Tokenizer:
     """The tokenizer that is asked for, trained on the training documents if need be."""
     settings = request.tokenizer
-    if isinstance(settings, ByteTokenizer):
-        return Bytes()
     if not isinstance(settings, BPETokenizer):
-        return load_pretrained(settings)
+        return ready_made(settings)
     paths = [cache.path(f"text-{text.entry}") for text in texts if text.only != "validation"]
     return train_bpe(
         settings, sample(paths, request.validation_fraction, request.drop_degenerate, settings.training_bytes)
@@ -86,7 +110,7 @@ def tokens(text: Text, tokenizer: Tokenizer, cache: Cache) -> Path:
     Raises:
         DataError: the tokenizer cannot be used for this text.
     """
-    if isinstance(tokenizer, Bytes):
+    if text.tokenized or isinstance(tokenizer, Bytes):
         return cache.path(f"text-{text.entry}")
     return cache.get(f"checked-tokens-{text.entry}-{tokenizer.key}", partial(_tokens, text, tokenizer, cache))
 

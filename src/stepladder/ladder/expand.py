@@ -106,12 +106,12 @@ def _text(ladder: Ladder, corpus: str | None) -> Text:
     """What the runs on a corpus read."""
     data, scored = ladder.data_of(corpus), ladder.data.source
     spec = DataSpec(
-        source=data.source.model_dump(mode="json"),
+        source=data.source.without_provenance().model_dump(mode="json"),
         tokenizer=data.tokenizer.model_dump(mode="json"),
         **data.model_dump(include={"validation_fraction", "max_validation_tokens", "domain_weights"}),
         corpus=corpus,
         prepared=ladder.prepared_as(corpus),
-        held_out=None if data.source == scored else scored.model_dump(mode="json"),
+        held_out=None if data.source == scored else scored.without_provenance().model_dump(mode="json"),
     )
     return Text(spec, data.mixture, data.source.domain_names)
 

@@ -55,18 +55,24 @@ executes, and what it logs, is not here. Data preparation has `PREPARATION`: run
 PREPARATION = {
     "stepladder.data.cache": "tokens of unchanged files are taken from it",
     "stepladder.data.duplicates": "which documents are the first of their content",
+    "stepladder.data.columns": "which text of which Parquet or Arrow file is a document",
     "stepladder.data.documents": "how files are cut into chunks",
     "stepladder.data.encoding": "from text to ids",
     "stepladder.data.files": "which text of which file is a document",
+    "stepladder.data.flat": "which ids are in a file of tokens",
     "stepladder.data.manifest": "what is said of the shards",
+    "stepladder.data.megatron": "which ids are in Megatron's files, and where documents begin",
     "stepladder.data.opening": "which files a pattern names, and what is in compressed ones",
     "stepladder.data.prepare": "the order of the steps",
     "stepladder.data.quality": "which documents are degenerate",
+    "stepladder.data.records": "which records are documents",
+    "stepladder.data.remote": "which files lie elsewhere, and what is in them",
     "stepladder.data.sample": "what a tokenizer is trained on",
     "stepladder.data.shards": "the split, the order and the bytes",
     "stepladder.data.spelling": "which ids stand for a text",
     "stepladder.data.stdlib": "the embedded corpus",
     "stepladder.data.tokenization": "which tokenizer it is",
+    "stepladder.data.tokens": "from ids to documents",
 }
 """Modules that determine what is in the shards, and why."""
 
