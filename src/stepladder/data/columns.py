@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 
 from stepladder.data.documents import Chunk, TextDocument, digest
 from stepladder.data.errors import DataError, mend, why
-from stepladder.data.opening import UNREADABLE, open_stored
+from stepladder.data.opening import UNREADABLE
 from stepladder.data.records import asked, document
-from stepladder.data.remote import is_remote
+from stepladder.data.remote import is_remote, open_remote
 from stepladder.schema.data import ArrowFiles, ParquetFiles
 
 Table = ParquetFiles | ArrowFiles
@@ -105,7 +105,7 @@ def _chunks(
 def _seekable(path: str) -> AbstractContextManager[Any]:
     """A file to be gone about in: pyarrow's own where it lies here, which holds no lock while it reads."""
     found: AbstractContextManager[Any] = (
-        pa.PythonFile(open_stored(path), "r") if is_remote(path) else pa.OSFile(path, "rb")
+        pa.PythonFile(open_remote(path, seekable=True), "r") if is_remote(path) else pa.OSFile(path, "rb")
     )
     return found
 

@@ -16,9 +16,11 @@ def why(error: Exception) -> str:
     return (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
 
 
-def mend(error: Exception) -> str:
+def mend(error: BaseException) -> str:
     """What helps against it."""
     told = f"{type(error).__name__} {error}".casefold()
     if any(word in told for word in CLOSED):
         return ": give yourself access (files elsewhere: by the environment, as docs/data.md says)"
+    if "range requests" in told:
+        return ": this kind of file is read in parts, which its server does not serve: download it first"
     return ": fetch or write it again"

@@ -23,6 +23,12 @@ BLOCK = 8 * 2**20
 PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "https": "aiohttp", "http": "aiohttp", "hf": "huggingface_hub"}
 """What fsspec needs for a scheme."""
 
+WEB = ("http", "https")
+"""What is there is not listed."""
+
+GONE = (404, 410)
+"""Answers of a web server that has no such file."""
+
 VERSIONS = ("ETag", "etag", "LastModified", "mtime", "generation", "blob_id", "xet_hash")
 """What servers call the state of a file."""
 
@@ -53,15 +59,16 @@ def expand(pattern: str) -> list[str]:
     try:
         with _in_words():
             files = _file_system(pattern)
-            if kind in ("http", "https"):
-                return [pattern] if files.exists(pattern) else []
-            if any(letter in pattern for letter in "*?["):
+            if kind not in WEB and any(letter in pattern for letter in "*?["):
                 return [
                     f"{kind}://{name}" for name, about in _found(files, pattern) if about["type"] == "file"
                 ]
             about = files.info(pattern)
-    except FileNotFoundError:
-        return []
+    except FileNotFoundError as error:
+        cause = error.__cause__
+        if kind not in WEB or cause is None or getattr(cause, "status", 404) in GONE:
+            return []
+        raise DataError(f"{pattern}: cannot be looked at: {cause}{mend(cause)}") from None
     except OSError as error:
         raise DataError(f"{pattern}: cannot be looked at: {why(error)}{mend(error)}") from None
     if about["type"] != "file":
@@ -74,15 +81,20 @@ def _found(files: Any, pattern: str) -> Iterator[tuple[str, dict[str, Any]]]:
     yield from found.items()
 
 
-def open_remote(path: str) -> io.BufferedReader:
-    """Open for reading. It can be gone about in, unless the server serves files only whole.
+def open_remote(path: str, seekable: bool = False) -> io.BufferedReader:
+    """Open for reading.
+
+    Args:
+        seekable: to go about in it. What is read from its begin to its end is asked of a web server once, and
+            not part by part, which some servers do not serve.
 
     Raises:
         OSError: there is no such file, or it may not be read.
     """
+    block = 0 if scheme(path) in WEB and not seekable else BLOCK
     with _in_words():
         files = _file_system(path)
-        return io.BufferedReader(_RemoteFile(files, files.open(path, "rb", block_size=BLOCK)), BLOCK)
+        return io.BufferedReader(_RemoteFile(files, files.open(path, "rb", block_size=block)), BLOCK)
 
 
 def size_and_version(path: str) -> tuple[int, str]:

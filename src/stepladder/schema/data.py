@@ -24,6 +24,8 @@ from stepladder.schema.domains import DescribedDomain, Domain, Provenance
 from stepladder.schema.mixture import DomainName, Mixture
 from stepladder.schema.settings import Name, Settings
 
+Forbidden = Literal["synthetic", "unknown"]
+
 MAX_EPOCHS = 4.0
 """Up to four passes, repeated text is about as good as new (Muennighoff et al. 2023, arXiv 2305.16264)."""
 
@@ -240,6 +242,9 @@ class Data(Settings):
     mixture: Mixture | None = None
     """In which proportion training reads the domains, and where that changes: `stepladder.schema.mixture`.
     Default: natural proportion, each as large as it is."""
+    forbid: tuple[Forbidden, ...] = ()
+    """Text that no run may read: `synthetic`, of domains whose provenance says so; `unknown`, of those where
+    it does not say. A ladder with such a domain is refused."""
     max_epochs: MaxEpochs = MAX_EPOCHS
     """Passes over the training text above which a run is refused: raw tokens read over training tokens, of
     every domain or `{domain: passes}`. Above one pass there is a warning."""
@@ -260,10 +265,4 @@ class Data(Settings):
         total = sum(self.domain_weights.values())
         if abs(total - 1) > 1e-9:
             raise ValueError(f"domain_weights sum to {total:g}: scale them to sum to 1")
-        return self
-
-    @model_validator(mode="after")
-    def _tokenizer_can_be_had(self) -> Data:
-        if problem := needs_text(self.source, self.tokenizer):
-            raise ValueError(problem)
         return self
