@@ -134,6 +134,7 @@ ROLES = {
         "results/x/plan.json",
         ("report", "smoke", "--results", "results/x", "--out", "report.pdf"),
     ),
+    "export-data": ("hostile.json", ("export-data", "hostile.json", "--out", "exported")),
     "lineage": ("hostile.json", ("lineage", "hostile.json")),
     "lineage of a folder": ("x/result.json", ("lineage", "x")),
     "fit": ("hostile.csv", ("fit", "hostile.csv", "--out", "o.json")),
@@ -304,6 +305,7 @@ WRITERS = {
     "preregister": ("preregister", "smoke", "--results", "results/y", "--out"),
     "train": ("train", "spec.json", "--manifest", "data/manifest.json", "--out"),
     "data": ("data", json.dumps(DATA), "--out"),
+    "export-data": ("export-data", "data/manifest.json", "--out"),
 }
 NAMED = {"train": "result.json", "data": "manifest.json"}
 """Commands whose output has a fixed name."""
@@ -335,6 +337,7 @@ def full_disk() -> Iterator[None]:
 
 LATE = {
     "calibrate": "takes seconds to measure",
+    "export-data": "writes a new folder only",
     "collect": "needs results of a whole ladder: tests/record/test_collect.py",
     "report": "likewise: tests/report/test_report.py",
     "tune": "likewise",

@@ -156,6 +156,7 @@ def test_what_listed_modules_use_is_listed_or_left_out_for_a_reason():
         "stepladder.record.cost": "counts FLOPs; the steps that follow are in the spec",
         "stepladder.record.fingerprint": "itself",
         "stepladder.schema.data": "its values are part of the shards' identity",
+        "stepladder.schema.domains": "its values are part of the shards' identity",
         "stepladder.schema.settings": "its values are part of the spec",
         "stepladder.training.engine": "how layers are compiled",
     }

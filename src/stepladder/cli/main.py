@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import typer
 
-from stepladder.cli import decision, ladder, laws, look, prepare, runs
+from stepladder.cli import decision, export, ladder, laws, look, prepare, runs
 from stepladder.cli.errors import Commands
 
 app = typer.Typer(
@@ -30,6 +30,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "plan": ladder.plan,
         "design": ladder.design,
         "train": runs.train,
+        "export-data": export.export_data,
     },
     "Look": {
         "status": look.status,

@@ -138,6 +138,11 @@ def tokenize(text: CachedText, tokenizer: Tokenizer, dtype: str, files: Sequence
             f"that: in {place} {changed.why}. Bits per byte would be wrong: take another tokenizer, or leave "
             "such documents out"
         )
+    return as_ids(text, ids, dtype)
+
+
+def as_ids(text: CachedText, ids: Sequence[NDArray[np.integer]], dtype: str) -> CachedText:
+    """The same documents as these token ids."""
     table = text.table.copy()
     table["size"] = [len(one) for one in ids]
     return CachedText(table, np.concatenate([np.empty(0, np.uint32), *ids]).astype(dtype))

@@ -1,7 +1,26 @@
-"""The one error of this package that is meant for the person who brought the data."""
+"""The one error of this package that is meant for the person who brought the data, and words for others."""
 
 from __future__ import annotations
 
 
 class DataError(ValueError):
     """Data that cannot be used; the message names the file, the place in it, and the way out."""
+
+
+CLOSED = ("permission", "forbidden", "credential", "unauthorized", "401", "403")
+"""Words by which a door that is closed is told from a file that is damaged."""
+
+
+def why(error: Exception) -> str:
+    """What kept a file from being read, in words, without its path."""
+    return (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
+
+
+def mend(error: BaseException) -> str:
+    """What helps against it."""
+    told = f"{type(error).__name__} {error}".casefold()
+    if any(word in told for word in CLOSED):
+        return ": give yourself access (files elsewhere: by the environment, as docs/data.md says)"
+    if "range requests" in told:
+        return ": this kind of file is read in parts, which its server does not serve: download it first"
+    return ": fetch or write it again"

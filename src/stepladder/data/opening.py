@@ -1,18 +1,22 @@
-"""Finding files that people name, and opening them whatever they are compressed with."""
+"""Finding files that people name, here or elsewhere, and opening them whatever they are compressed with."""
 
 from __future__ import annotations
 
 import bz2
 import glob
 import io
+import json
 import lzma
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, NamedTuple, cast
 
 import pyarrow as pa
 
-from stepladder.data.errors import DataError
+from stepladder.data import remote
+from stepladder.data.errors import DataError, mend, why
+from stepladder.schema.data import ArrowFiles, FileSource, MegatronTokens, TokenSource
 
 BUFFER = 2**20
 """Bytes read at once."""
@@ -36,25 +40,82 @@ COMPRESSED_NAMES = (".gz", ".zst", ".lz4", ".xz", ".bz2")
 """Files of these names are not empty: even nothing, compressed, takes some bytes."""
 
 
-def matching(domain: str, patterns: tuple[str, ...]) -> list[str]:
+def matching(
+    domain: str, patterns: tuple[str, ...], inside: Callable[[str], list[str]] = lambda folder: []
+) -> list[str]:
     """Files that the patterns match, each once, sorted.
+
+    Args:
+        inside: files that a folder of this machine stands for, if for any.
 
     Raises:
         DataError: a pattern matches none, or a file whose name cannot be written down.
     """
     found: set[str] = set()
     for pattern in patterns:
-        matches = glob.glob(_taken_as_they_are(os.path.expanduser(pattern)), recursive=True)
-        files = [path for path in matches if Path(path).is_file()]
+        if remote.is_remote(pattern):
+            matches = files = remote.expand(pattern)
+        else:
+            matches = glob.glob(_taken_as_they_are(os.path.expanduser(pattern)), recursive=True)
+            files = [file for path in matches for file in ([path] if Path(path).is_file() else inside(path))]
         if not files:
             folder = f": it is a folder; write {pattern.rstrip('/')}/**/*" if matches else ""
+            seen = "" if remote.is_remote(pattern) else f" (seen from {Path.cwd()})"
             raise DataError(
-                f"domain {domain!r}: no file matches {pattern!r} (seen from {Path.cwd()}){folder}"
+                f"domain {domain!r}: no file matches {pattern!r}{seen}{folder or ': mend the path'}"
             )
         found.update(files)
     if unlisted := [path for path in found if not _fits_a_line(path)]:
         raise DataError(f"domain {domain!r}: {unlisted[0]!r} has a name that cannot be listed: rename it")
     return sorted(found)
+
+
+def source_files(source: FileSource | TokenSource) -> dict[str, list[str]]:
+    """Domain to the files that it is read from, sorted.
+
+    Raises:
+        DataError: a pattern matches nothing.
+    """
+    inside = saved_dataset if isinstance(source, ArrowFiles) else lambda folder: []
+    name = binary if isinstance(source, MegatronTokens) else str
+    return {
+        domain: matching(domain, tuple(map(name, patterns)), inside)
+        for domain, patterns in source.patterns.items()
+    }
+
+
+def binary(pattern: str) -> str:
+    """Megatron's .bin file, which people also name without its ending or by its index."""
+    return pattern if pattern.endswith(".bin") else f"{pattern.removesuffix('.idx')}.bin"
+
+
+def saved_dataset(folder: str) -> list[str]:
+    """Files of a data set that `save_to_disk` of `datasets` wrote; none if a folder is no such thing.
+
+    Raises:
+        DataError: it holds several splits, or a file of it is missing.
+    """
+    if splits := _told(Path(folder, "dataset_dict.json"), "splits"):
+        named = ", ".join(str(Path(folder, name)) for name in splits)
+        raise DataError(f"{folder}: holds splits of a data set: name those that are meant: {named:.200}")
+    state = Path(folder, "state.json")
+    files = [str(Path(folder, file["filename"])) for file in _told(state, "_data_files")]
+    if missing := [file for file in files if not Path(file).is_file()]:
+        raise DataError(f"{missing[0]}: is missing, and {state} lists it: copy the whole folder again")
+    return files
+
+
+def _told(path: Path, key: str) -> list[Any]:
+    """A list in one of the files that `save_to_disk` writes; empty if there is no such file."""
+    if not path.is_file():
+        return []
+    try:
+        found: list[Any] = json.loads(path.read_bytes())[key]
+        return [*found]
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {why(error)}{mend(error)}") from None
+    except (ValueError, LookupError, TypeError):
+        raise DataError(f"{path}: is not what save_to_disk writes: save the data set again") from None
 
 
 def _fits_a_line(path: str) -> bool:
@@ -78,6 +139,42 @@ def _taken_as_they_are(pattern: str) -> str:
     return glob.escape(pattern)
 
 
+def open_stored(path: str) -> io.BufferedReader:
+    """Open for reading as it is stored, here or elsewhere.
+
+    Raises:
+        OSError: there is no such file, or it may not be read.
+        DataError: a package is missing.
+    """
+    if remote.is_remote(path):
+        return remote.open_remote(path)
+    return cast(io.BufferedReader, open(path, "rb", BUFFER))
+
+
+class Stored(NamedTuple):
+    """What is known of a file without reading it."""
+
+    size: int
+    """Bytes, as it is stored."""
+    version: str
+    """Another one when the file is written to."""
+
+
+def stored(path: str) -> Stored:
+    """Size and version of a file.
+
+    Raises:
+        DataError: it has gone.
+    """
+    try:
+        if remote.is_remote(path):
+            return Stored(*remote.size_and_version(path))
+        about = os.stat(path)
+        return Stored(about.st_size, str(about.st_mtime_ns))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {why(error)}{mend(error)}") from None
+
+
 def open_file(path: str) -> BinaryIO:
     """Open for reading; what is compressed, by its first bytes, is decompressed.
 
@@ -85,11 +182,12 @@ def open_file(path: str) -> BinaryIO:
         OSError: there is no such file, or it may not be read.
         DataError: it is an archive, or empty while its name says that it is compressed.
     """
-    with open(path, "rb") as file:
-        begin = file.read(10)
+    stored = open_stored(path)
+    begin = stored.peek(10)[:10]
     if not begin and path.endswith(COMPRESSED_NAMES):
+        stored.close()
         raise DataError(f"{path}: is empty, which no compressed file is: fetch or write it again")
-    stream = _decompressed(path, compression(begin))
+    stream = _decompressed(stored, compression(begin))
     begin = stream.peek(512)
     if begin.startswith(b"PK\x03\x04") or begin[257:262] == b"ustar":
         stream.close()
@@ -97,12 +195,16 @@ def open_file(path: str) -> BinaryIO:
     return cast(BinaryIO, stream)
 
 
-def _decompressed(path: str, kind: str | None) -> lzma.LZMAFile | bz2.BZ2File | io.BufferedReader:
+def _decompressed(
+    stored: io.BufferedReader, kind: str | None
+) -> lzma.LZMAFile | bz2.BZ2File | io.BufferedReader:
+    if kind is None:
+        return stored
     if kind == "xz":
-        return lzma.LZMAFile(path, "rb")
+        return lzma.LZMAFile(stored, "rb")
     if kind == "bzip2":
-        return bz2.BZ2File(path, "rb")
-    return io.BufferedReader(pa.input_stream(path, compression=kind, buffer_size=BUFFER), BUFFER)
+        return bz2.BZ2File(stored, "rb")
+    return io.BufferedReader(pa.input_stream(stored, compression=kind), BUFFER)
 
 
 def compression(begin: bytes) -> str | None:
@@ -126,9 +228,4 @@ def read_all(path: str) -> bytes:
         with open_file(path) as stream:
             return stream.read()
     except UNREADABLE as error:
-        raise DataError(f"{path}: cannot be read: {why(error)}") from None
-
-
-def why(error: Exception) -> str:
-    """An error of `UNREADABLE` in words, without the path."""
-    return (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
+        raise DataError(f"{path}: cannot be read: {why(error)}{mend(error)}") from None

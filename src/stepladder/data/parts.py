@@ -18,12 +18,12 @@ from typing import ClassVar, NamedTuple
 from stepladder.data.cache import Cache
 from stepladder.data.errors import DataError
 from stepladder.data.manifest import Split
-from stepladder.data.opening import matching
+from stepladder.data.opening import source_files, stored
 from stepladder.data.request import Request
 from stepladder.data.texts import Tell, Text, make_tokenizer, pieces, read
 from stepladder.data.tokenization import Tokenizer, load_trained
 from stepladder.documents.document import Document
-from stepladder.schema.data import BPETokenizer, Files, FileSource, PretrainedTokenizer
+from stepladder.schema.data import BPETokenizer, Files, FileSource, PretrainedTokenizer, TokenSource
 
 PARTS = "parts"
 """Folder beside the shards."""
@@ -35,7 +35,7 @@ class SourcePart(NamedTuple):
     """Some files of one domain, in order."""
 
     name: str
-    source: FileSource
+    source: FileSource | TokenSource
     """The source with these files alone."""
     only: Split | None
     size: int
@@ -65,10 +65,10 @@ def parts_of(request: Request) -> list[SourcePart]:
     return found if shared else []
 
 
-def _cut(source: FileSource, only: Split | None, part_bytes: int) -> Iterator[SourcePart]:
-    for domain, patterns in source.domains.items():
-        for group in _groups(map(_Found.of, matching(domain, patterns)), part_bytes):
-            told = "\n".join(f"{file.path} {file.size} {file.changed}" for file in group)
+def _cut(source: FileSource | TokenSource, only: Split | None, part_bytes: int) -> Iterator[SourcePart]:
+    for domain, files in source_files(source).items():
+        for group in _groups(map(_Found.of, files), part_bytes):
+            told = "\n".join(f"{file.path} {file.size} {file.version}" for file in group)
             paths = tuple(file.path for file in group)
             yield SourcePart(
                 name=f"{only or 'both'}-{domain}-{hashlib.sha256(told.encode()).hexdigest()[:12]}",
@@ -81,16 +81,12 @@ def _cut(source: FileSource, only: Split | None, part_bytes: int) -> Iterator[So
 class _Found(NamedTuple):
     path: str
     size: int
-    changed: int
-    """Nanoseconds since 1970."""
+    version: str
+    """Another one when the file is written to."""
 
     @classmethod
     def of(cls, path: str) -> _Found:
-        try:
-            about = os.stat(path)
-        except OSError as error:
-            raise DataError(f"{path}: {error.strerror}: it was there a moment ago") from None
-        return cls(path, about.st_size, about.st_mtime_ns)
+        return cls(path, *stored(path))
 
     def ends_part(self, part_bytes: int) -> bool:
         """Whether a part of about so many bytes ends after it."""
@@ -122,11 +118,12 @@ def read_part(request: Request, name: str, out: Path, tell: Tell) -> None:
     if part is None:
         raise DataError(f"the source has no part {name}: its files have changed: run snakemake again")
     cache = cache_of(out.parent)
-    texts = tuple(read(part.source, part.only, cache, tell, request.near_duplicates))
+    texts = tuple(read(request, part.source, part.only, cache, tell))
     if isinstance(request.tokenizer, PretrainedTokenizer):
         pieces(texts, make_tokenizer(request, texts, cache), cache, tell)
-        for text in texts:  # its tokens are all that is needed
-            cache.path(f"text-{text.entry}").unlink(missing_ok=True)
+        for text in texts:
+            if not text.tokenized:  # its tokens are all that is needed
+                cache.path(f"text-{text.entry}").unlink(missing_ok=True)
     PartRecord(texts=texts).write(out)
 
 
@@ -164,7 +161,7 @@ def texts_of(request: Request, folder: Path) -> list[Text]:
         try:
             found += PartRecord.read(folder / f"{part.name}.json").texts
         except FileNotFoundError as error:
-            (paths,) = part.source.domains.values()
+            (paths,) = part.source.patterns.values()
             raise DataError(
                 f"{error.filename} is missing: {', '.join(paths):.300} were not read: run snakemake again"
             ) from None

@@ -116,11 +116,7 @@ def _make(request: Request, folder: Path, out: Path, tell: Tell, gather: bool) -
         texts, made = texts_of(request, parts), tokenizer_of(request, parts)
     else:
         sources = request.sources()
-        texts = [
-            text
-            for source, only in sources
-            for text in read(source, only, cache, tell, request.near_duplicates)
-        ]
+        texts = [text for source, only in sources for text in read(request, source, only, cache, tell)]
         tell(f"tokenizer: {request.tokenizer.kind}")
         made = make_tokenizer(request, texts, cache)
     found = pieces(texts, made, cache, tell)

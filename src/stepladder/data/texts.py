@@ -21,10 +21,21 @@ from stepladder.data.minhash import band_keys
 from stepladder.data.request import Request
 from stepladder.data.sample import sample
 from stepladder.data.shards import Piece
-from stepladder.data.tokenization import Bytes, Tokenizer, load_pretrained, train_bpe
+from stepladder.data.tokenization import Bytes, Tokenizer, ready_made, train_bpe
+from stepladder.data.tokens import TokenChunk
+from stepladder.data.tokens import chunks as token_chunks
 from stepladder.documents.document import Part
 from stepladder.record.fingerprint import preparation_fingerprint
-from stepladder.schema.data import BPETokenizer, ByteTokenizer, NearDuplicates, PythonStdlib, SourceConfig
+from stepladder.schema.data import (
+    BPETokenizer,
+    FlatTokens,
+    MegatronTokens,
+    NearDuplicates,
+    PythonStdlib,
+    SourceConfig,
+    TokenizerConfig,
+    needs_text,
+)
 
 Tell = Callable[[str], None]
 """Takes what to say of the progress."""
@@ -43,6 +54,8 @@ class Text(Part):
     """the split that it is for, where training and held-out text are of two sources"""
     bands: str | None = None
     """entry of the cache with its documents' band keys, where near-duplicates are looked for"""
+    tokenized: bool = False
+    """whether tokens are in the cache in place of text: the source's own"""
 
 
 @contextmanager
@@ -55,43 +68,62 @@ def telling() -> Iterator[Tell]:
 
 
 def read(
-    source: SourceConfig, only: Split | None, cache: Cache, tell: Tell, near: NearDuplicates | None = None
+    request: Request, source: SourceConfig, only: Split | None, cache: Cache, tell: Tell
 ) -> Iterator[Text]:
     """Parse all chunks of a source that are not in the cache yet.
 
     Args:
-        near: which near-duplicates are looked for.
+        request: by whose tokenizer a source of tokens is read, and which near-duplicates are looked for.
+        source: one of the request's.
 
     Raises:
         DataError: a file cannot be used; what was read before stays in the cache.
     """
-    code = preparation_fingerprint()
-    for number, chunk in enumerate(_chunks(source), 1):
+    code, near = preparation_fingerprint(), request.near_duplicates
+    if near and isinstance(source, FlatTokens | MegatronTokens):
+        raise DataError(
+            f"data.near_duplicates: a source of kind {source.kind} has no words to compare: leave it out"
+        )
+    for number, chunk in enumerate(_chunks(source, request.tokenizer), 1):
         entry = f"{code}-{chunk.digest}"
-        path = cache.get(f"text-{entry}", partial(read_chunk, chunk))
+        tokenized = isinstance(chunk, TokenChunk)
+        make = chunk.entry if isinstance(chunk, TokenChunk) else partial(read_chunk, chunk)
+        path = cache.get(f"text-{entry}", make)
         tell(f"reading text: chunk {number}, {chunk.files[-1]}")
         bands = f"bands-{near.threshold:g}-{near.words}-{entry}" if near else None
         if bands and near:
             cache.arrays(bands, partial(_bands, path, near))
-        yield Text(domains=chunk.domains, files=chunk.files, entry=entry, only=only, bands=bands)
+        yield Text(
+            domains=chunk.domains,
+            files=chunk.files,
+            entry=entry,
+            only=only,
+            bands=bands,
+            tokenized=tokenized,
+        )
 
 
 def _bands(path: Path, near: NearDuplicates) -> dict[str, NDArray[Any]]:
     return {"keys": band_keys(load(path), near)}
 
 
-def _chunks(source: SourceConfig) -> Iterator[Chunk]:
-    return stdlib.chunks() if isinstance(source, PythonStdlib) else files.chunks(source)
+def _chunks(source: SourceConfig, settings: TokenizerConfig) -> Iterator[Chunk | TokenChunk]:
+    if isinstance(source, PythonStdlib):
+        yield from stdlib.chunks()
+    elif not isinstance(source, FlatTokens | MegatronTokens):
+        yield from files.chunks(source)
+    elif isinstance(settings, BPETokenizer):
+        raise DataError(needs_text(source, settings))
+    else:
+        yield from token_chunks(source, ready_made(settings))
 
 
 def make_tokenizer(request: Request, texts: Iterable[Text], cache: Cache) -> Tokenizer:
     """The tokenizer that is asked for, trained on training documents if need be: where held-out text is of
     another source, on that one's, so that all corpora which are scored on it have the same tokenizer."""
     settings = request.tokenizer
-    if isinstance(settings, ByteTokenizer):
-        return Bytes()
     if not isinstance(settings, BPETokenizer):
-        return load_pretrained(settings)
+        return ready_made(settings)
     paths = [cache.path(f"text-{text.entry}") for text in texts if text.only != "train"]
     drop = request.drop["validation"]
     return train_bpe(settings, sample(paths, request.validation_fraction, drop, settings.training_bytes))
@@ -103,7 +135,7 @@ def tokens(text: Text, tokenizer: Tokenizer, cache: Cache) -> Path:
     Raises:
         DataError: the tokenizer cannot be used for this text.
     """
-    if isinstance(tokenizer, Bytes):
+    if text.tokenized or isinstance(tokenizer, Bytes):
         return cache.path(f"text-{text.entry}")
     return cache.get(f"checked-tokens-{text.entry}-{tokenizer.key}", partial(_tokens, text, tokenizer, cache))
 

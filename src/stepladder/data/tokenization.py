@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from stepladder.data.encoding import Encoder
 from stepladder.data.errors import DataError
 from stepladder.data.spelling import Spellings
-from stepladder.schema.data import BPETokenizer, PretrainedTokenizer
+from stepladder.schema.data import BPETokenizer, ByteTokenizer, PretrainedTokenizer
 
 if TYPE_CHECKING:
     import tokenizers
@@ -63,6 +63,17 @@ class Tokenizer(Protocol):
         ...
 
     @property
+    def spellings(self) -> list[bytes | None]:
+        """Bytes of text that each id stands for (vocab_size,); None for special tokens, which stand for none,
+        and for ids that no token has."""
+        ...
+
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        """Whether a token has an id (vocab_size,)."""
+        ...
+
+    @property
     def key(self) -> str:
         """Equal keys give equal ids for every text."""
         ...
@@ -97,6 +108,14 @@ class Bytes:
         sizes = np.ones(256, dtype=np.uint16)
         sizes[self.end_of_document] = 0
         return sizes
+
+    @property
+    def spellings(self) -> list[bytes | None]:
+        return [None if one == self.end_of_document else bytes([one]) for one in range(256)]
+
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        return np.ones(256, dtype=np.bool_)
 
     def encode(self, texts: Sequence[bytes]) -> list[NDArray[np.uint32]]:
         return [np.frombuffer(text, dtype=np.uint8).astype(np.uint32) for text in texts]
@@ -160,9 +179,18 @@ class Subwords:
         number = self._spellings.first_changed(texts, ids)
         return None if number is None else Changed(number, self._explain(texts[number], ids[number]))
 
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        known = np.zeros(self.vocab_size, dtype=np.bool_)
+        known[[self.end_of_document, *self._inner.get_vocab(with_added_tokens=True).values()]] = True
+        return known
+
     @cached_property
     def _spellings(self) -> Spellings:
-        """Bytes that each id stands for; special tokens stand for none."""
+        return Spellings(self.spellings)
+
+    @property
+    def spellings(self) -> list[bytes | None]:
         spellings: list[bytes | None] = [None] * self.vocab_size
         added = self._inner.get_added_tokens_decoder()
         for token, id_ in self._inner.get_vocab(with_added_tokens=True).items():
@@ -171,7 +199,7 @@ class Subwords:
             elif all(letter in BYTE_OF_LETTER for letter in token):
                 spellings[id_] = bytes(BYTE_OF_LETTER[letter] for letter in token)
         spellings[self.end_of_document] = None
-        return Spellings(spellings)
+        return spellings
 
     def _explain(self, text: bytes, ids: NDArray[np.integer]) -> str:
         """How a text and what its ids stand for differ, and which settings may have done it."""
@@ -223,6 +251,15 @@ def load_trained(settings: BPETokenizer, path: Path) -> Subwords:
     except Exception as error:  # the library raises bare Exception
         raise DataError(f"{path}: not a tokenizer.json: {error}: remove it and run snakemake again") from None
     return Subwords(inner, settings.vocab_size, settings.vocab_size - 1)
+
+
+def ready_made(settings: ByteTokenizer | PretrainedTokenizer) -> Tokenizer:
+    """A tokenizer that needs no text to be trained on.
+
+    Raises:
+        DataError: see `load_pretrained`.
+    """
+    return Bytes() if isinstance(settings, ByteTokenizer) else load_pretrained(settings)
 
 
 def load_pretrained(settings: PretrainedTokenizer) -> Subwords:

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from stepladder.ladder.read import Location
-from stepladder.schema.data import SourceConfig
+from stepladder.schema.data import Forbidden, SourceConfig, needs_text
+from stepladder.schema.domains import Synthetic
 from stepladder.schema.ladder import Ladder
 from stepladder.schema.mixture import Stage
+
+NAMED: dict[Forbidden, Synthetic] = {"synthetic": "yes", "unknown": "unknown"}
+"""What `data.forbid` says, in the words of a domain's provenance."""
 
 
 def sources(ladder: Ladder) -> Iterator[tuple[Location, SourceConfig]]:
@@ -16,6 +20,13 @@ def sources(ladder: Ladder) -> Iterator[tuple[Location, SourceConfig]]:
     for name, corpus in ladder.corpora.items():
         if corpus.source is not None:
             yield ("corpora", name, "source"), corpus.source
+
+
+def domain_problems(ladder: Ladder) -> Iterator[tuple[Location, str]]:
+    """Places of the file where domains and sources do not go with what it says of them, and what to say."""
+    yield from unknown_domains(ladder)
+    yield from forbidden_domains(ladder)
+    yield from tokens_of_no_tokenizer(ladder)
 
 
 def unknown_domains(ladder: Ladder) -> Iterator[tuple[Location, str]]:
@@ -29,6 +40,33 @@ def unknown_domains(ladder: Ladder) -> Iterator[tuple[Location, str]]:
     if isinstance(limits := ladder.data.max_epochs, dict):
         every = dict.fromkeys(domain for _, source in sources(ladder) for domain in source.domain_names)
         yield from _missing(("data", "max_epochs"), limits, [*every])
+
+
+def forbidden_domains(ladder: Ladder) -> Iterator[tuple[Location, str]]:
+    """Sources with domains whose text `data.forbid` keeps out, and what to say of them."""
+    banned = {NAMED[word]: word for word in ladder.data.forbid}
+    for where, source in sources(ladder):
+        for word in banned.values():
+            names = [name for name, about in source.provenance.items() if banned.get(about.by_models) == word]
+            if names:
+                yield where, _kept_out(word, names)
+
+
+def _kept_out(word: Forbidden, names: Sequence[str]) -> str:
+    listed = f"domain{'s' * (len(names) > 1)} {', '.join(names)}"
+    if word == "synthetic":
+        return f"data.forbid keeps synthetic text out, and models wrote {listed}: remove what they wrote"
+    return (
+        f"data.forbid keeps out text of which it is not known whether models wrote it, as of {listed}: say "
+        "it (`synthetic: no`), or remove it"
+    )
+
+
+def tokens_of_no_tokenizer(ladder: Ladder) -> Iterator[tuple[Location, str]]:
+    """Sources of tokens that the ladder's tokenizer cannot have made, and what to say of them."""
+    for where, source in sources(ladder):
+        if problem := needs_text(source, ladder.data.tokenizer):
+            yield where, problem
 
 
 def _of_stages(

@@ -106,14 +106,14 @@ def _text(ladder: Ladder, corpus: str | None) -> Text:
     """What the runs on a corpus read."""
     data, scored = ladder.data_of(corpus), ladder.data.source
     spec = DataSpec(
-        source=data.source.model_dump(mode="json"),
+        source=data.source.without_provenance().model_dump(mode="json"),
         tokenizer=data.tokenizer.model_dump(mode="json"),
         **data.model_dump(
             include={"validation_fraction", "max_validation_tokens", "domain_weights", "document_attention"}
         ),
         corpus=corpus,
         prepared=ladder.prepared_as(corpus),
-        held_out=scored.model_dump(mode="json") if ladder.scored_apart(corpus) else None,
+        held_out=scored.without_provenance().model_dump(mode="json") if ladder.scored_apart(corpus) else None,
     )
     return Text(spec, data.mixture, data.source.domain_names)
 

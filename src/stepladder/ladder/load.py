@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails
 
 from stepladder.documents.meaning import meanings
 from stepladder.ladder.boundaries import boundary_problems
-from stepladder.ladder.domains import unknown_domains
+from stepladder.ladder.domains import domain_problems
 from stepladder.ladder.grids import lay_out
 from stepladder.ladder.kinds import part_settings
 from stepladder.ladder.names import TAKEN, place, same_names
@@ -144,7 +144,7 @@ def _of_whole(source: Source, ladder: Ladder) -> list[str]:
         if name not in variants:
             where = ("optimizer", "learning_rate", "by_variant", name)
             complain(where, f"no such variant; this ladder has: {listed([*variants])}")
-    for where, message in unknown_domains(ladder):
+    for where, message in domain_problems(ladder):
         complain(where, message)
     if ladder.analysis.baseline not in variants:
         where = ("analysis", "baseline")

@@ -56,16 +56,21 @@ executes, and what it logs, is not here. Data preparation has `PREPARATION`: run
 PREPARATION = {
     "stepladder.data.cache": "tokens of unchanged files are taken from it",
     "stepladder.data.duplicates": "which documents are the first of their content",
+    "stepladder.data.columns": "which text of which Parquet or Arrow file is a document",
     "stepladder.data.documents": "how files are cut into chunks",
     "stepladder.data.encoding": "from text to ids",
     "stepladder.data.files": "which text of which file is a document",
+    "stepladder.data.flat": "which ids are in a file of tokens",
     "stepladder.data.manifest": "what is said of the shards",
+    "stepladder.data.megatron": "which ids are in Megatron's files, and where documents begin",
     "stepladder.data.minhash": "what near-duplicates have in common",
     "stepladder.data.near_duplicates": "which documents are nearly the same",
     "stepladder.data.opening": "which files a pattern names, and what is in compressed ones",
     "stepladder.data.parts": "in which order parts are gathered",
     "stepladder.data.prepare": "the order of the steps",
     "stepladder.data.quality": "which documents are degenerate",
+    "stepladder.data.records": "which records are documents",
+    "stepladder.data.remote": "which files lie elsewhere, and what is in them",
     "stepladder.data.request": "what is asked for",
     "stepladder.data.sample": "what a tokenizer is trained on",
     "stepladder.data.shards": "the split, the order and the bytes",
@@ -73,6 +78,7 @@ PREPARATION = {
     "stepladder.data.stdlib": "the embedded corpus",
     "stepladder.data.texts": "what is read and tokenized, and what a tokenizer is trained on",
     "stepladder.data.tokenization": "which tokenizer it is",
+    "stepladder.data.tokens": "from ids to documents",
 }
 """Modules that determine what is in the shards, and why."""
 

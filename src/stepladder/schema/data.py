@@ -7,7 +7,7 @@ Relative paths count from the directory that the command runs in.
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     Discriminator,
@@ -20,8 +20,11 @@ from pydantic import (
 )
 
 from stepladder.schema import ranges
+from stepladder.schema.domains import DescribedDomain, Domain, Provenance
 from stepladder.schema.mixture import DomainName, Mixture
 from stepladder.schema.settings import Name, Settings
+
+Forbidden = Literal["synthetic", "unknown"]
 
 MAX_EPOCHS = 4.0
 """Up to four passes, repeated text is about as good as new (Muennighoff et al. 2023, arXiv 2305.16264)."""
@@ -48,10 +51,6 @@ def read_max_epochs(text: str) -> MaxEpochs:
     return TypeAdapter[MaxEpochs](MaxEpochs).validate_python(value)
 
 
-Pattern = Annotated[str, Field(min_length=1)]
-Patterns = Annotated[tuple[Pattern, ...], Field(min_length=1)]
-
-
 class PythonStdlib(Settings):
     """The embedded corpus: the running Python's standard library and its tests; nothing to download.
 
@@ -66,23 +65,55 @@ class PythonStdlib(Settings):
         """Domains that this source fills."""
         return ("code", "prose")
 
+    def without_provenance(self) -> Self:
+        """What of it determines the shards: all."""
+        return self
+
+    @property
+    def provenance(self) -> dict[str, Provenance]:
+        """Domain to what is known of its text."""
+        python = Provenance(licence="PSF-2.0", synthetic="no", source="Python's standard library")
+        return dict.fromkeys(self.domain_names, python)
+
 
 class Files(Settings):
-    """Base of the sources that read files which people bring, compressed or not (gzip, xz, zstd, bzip2, lz4:
-    told by their first bytes)."""
+    """Base of the sources that read files which people bring, here or elsewhere (`stepladder.schema.domains`
+    says which schemes there are)."""
 
-    domains: dict[DomainName, Patterns] = Field(min_length=1)
+    domains: dict[DomainName, Domain] = Field(min_length=1)
     """Domain to paths or globs (`**` descends into folders, `~` is home; what exists is taken as it is, with
-    its brackets). Letters, digits and _ in a domain's name."""
+    its brackets), or to `{paths, licence, synthetic, source, snapshot}`. Letters, digits and _ in a domain's
+    name."""
 
     @property
     def domain_names(self) -> tuple[str, ...]:
         """Domains that this source fills."""
         return tuple(self.domains)
 
+    @property
+    def patterns(self) -> dict[str, tuple[str, ...]]:
+        """Domain to paths or globs."""
+        return {
+            name: domain.paths if isinstance(domain, DescribedDomain) else domain
+            for name, domain in self.domains.items()
+        }
+
+    def without_provenance(self) -> Self:
+        """What of it determines the shards."""
+        return self.model_copy(update={"domains": self.patterns})
+
+    @property
+    def provenance(self) -> dict[str, Provenance]:
+        """Domain to what is known of its text."""
+        return {
+            name: domain if isinstance(domain, DescribedDomain) else Provenance()
+            for name, domain in self.domains.items()
+        }
+
 
 class TextFiles(Files):
-    """Plain UTF-8 text, one document per file."""
+    """Plain UTF-8 text, one document per file, compressed or not (gzip, xz, zstd, bzip2, lz4: told by the
+    first bytes)."""
 
     kind: Literal["text"]
 
@@ -106,7 +137,7 @@ class Records(Files):
 
 
 class JsonLines(Records):
-    """JSON Lines: one object per line, one document per object."""
+    """JSON Lines: one object per line, one document per object; compressed or not, as text."""
 
     kind: Literal["jsonl"]
 
@@ -117,8 +148,32 @@ class ParquetFiles(Records):
     kind: Literal["parquet"]
 
 
-FileSource = TextFiles | JsonLines | ParquetFiles
-SourceConfig = Annotated[PythonStdlib | FileSource, Field(discriminator="kind")]
+class ArrowFiles(Records):
+    """Arrow, as Hugging Face's `datasets` keeps it: one document per row. A path is a .arrow file, or a
+    folder that `save_to_disk` wrote."""
+
+    kind: Literal["arrow"]
+
+
+class FlatTokens(Files):
+    """Tokens already made: ids one after the other, documents told apart by the tokenizer's end-of-document
+    id. OLMo's and Dolma's .npy, nanoGPT's .bin, and with a header modded-nanogpt's and llm.c's."""
+
+    kind: Literal["tokens"]
+    dtype: Literal["uint16", "uint32"] = "uint16"
+    """Of an id, little-endian. Files with a header (numpy's or llm.c's) say it themselves."""
+
+
+class MegatronTokens(Files):
+    """Tokens already made: Megatron's .bin files, each with its .idx beside it. A path may leave out
+    `.bin`."""
+
+    kind: Literal["megatron"]
+
+
+FileSource = TextFiles | JsonLines | ParquetFiles | ArrowFiles
+TokenSource = FlatTokens | MegatronTokens
+SourceConfig = Annotated[PythonStdlib | FileSource | TokenSource, Field(discriminator="kind")]
 
 
 class ByteTokenizer(Settings):
@@ -161,6 +216,16 @@ def vocab_size(tokenizer: ByteTokenizer | BPETokenizer | PretrainedTokenizer) ->
     return 256 if isinstance(tokenizer, ByteTokenizer) else tokenizer.vocab_size
 
 
+def needs_text(source: SourceConfig, tokenizer: TokenizerConfig) -> str | None:
+    """Why this tokenizer cannot be had for this source; None if it can."""
+    if isinstance(source, TokenSource) and isinstance(tokenizer, BPETokenizer):
+        return (
+            f"a source of kind {source.kind} holds tokens, and no text that a BPE could be trained on: name "
+            "the tokenizer that they were made with (kind: pretrained, with its tokenizer.json; or byte)"
+        )
+    return None
+
+
 class NearDuplicates(Settings):
     """Documents that are nearly the same as another, and left out."""
 
@@ -190,6 +255,9 @@ class Data(Settings):
     mixture: Mixture | None = None
     """In which proportion training reads the domains, and where that changes: `stepladder.schema.mixture`.
     Default: natural proportion, each as large as it is."""
+    forbid: tuple[Forbidden, ...] = ()
+    """Text that no run may read: `synthetic`, of domains whose provenance says so; `unknown`, of those where
+    it does not say. A ladder with such a domain is refused."""
     max_epochs: MaxEpochs = MAX_EPOCHS
     """Passes over the training text above which a run is refused: raw tokens read over training tokens, of
     every domain or `{domain: passes}`. Above one pass there is a warning."""
