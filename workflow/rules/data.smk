@@ -16,10 +16,11 @@ def request_of(wildcards):
 
 # Which files a part holds is seen when jobs are planned: a file that is added is a job more.
 def parts(wildcards, ending):
-    from stepladder.data.parts import parts_of
+    from stepladder.data.parts import names_of
 
-    found = explained(lambda: parts_of(request_of(wildcards)))
-    return [f"{RESULTS}/{wildcards.shards}/parts/{part.name}{ending}" for part in found]
+    shards = Path(RESULTS, wildcards.shards)
+    found = explained(lambda: names_of(request_of(wildcards), shards))
+    return [f"{shards}/parts/{name}{ending}" for name in found]
 
 
 def trained(wildcards):

@@ -105,6 +105,22 @@ def _groups(found: Iterable[_Found], part_bytes: int) -> Iterator[list[_Found]]:
         yield group
 
 
+def names_of(request: Request, shards: Path) -> list[str]:
+    """Names of the parts that shards in a folder are made from. Shards that are there stay what they are
+    where their text has gone: then, of the parts that they were made from.
+
+    Raises:
+        DataError: a pattern matches no file, and there are no shards.
+    """
+    try:
+        return [part.name for part in parts_of(request)]
+    except DataError:
+        if not (shards / "manifest.json").exists():
+            raise
+        records = (shards / PARTS).glob("*-*.json")
+        return sorted({path.name.partition(".")[0] for path in records})
+
+
 def read_part(request: Request, name: str, out: Path, tell: Tell) -> None:
     """Read and judge the files of a part, and tokenize them if the tokenizer is there already.
 

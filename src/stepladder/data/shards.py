@@ -143,7 +143,7 @@ class ShardWriter:
         self._bytes += self._bytes_of(documents.flat)
 
     def _bytes_of(self, tokens: NDArray[np.unsignedinteger]) -> int:
-        """Bytes that tokens stand for. To count ids is faster than to look each up; bytes need neither."""
+        """Bytes that tokens stand for. To count ids is quicker than to look each up; bytes need neither."""
         if isinstance(self._tokenizer, Bytes):
             return len(tokens)
         often = np.zeros(len(self._token_bytes), np.int64)
