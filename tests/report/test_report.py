@@ -169,7 +169,7 @@ def test_a_sweep_draws_only_the_best_factor(write_results, ladder: Ladder, tmp_p
 def test_degenerate_documents_are_listed(runs: pd.DataFrame, ladder: Ladder) -> None:
     def told(**found) -> str | None:
         judged = {"dropped": False, "documents": 2790, "examples": []} | found
-        rows = provenance_table(runs, {None: make_manifest(degenerate=judged)}, ladder).rows
+        rows = provenance_table(runs, {None: make_manifest(degenerate=judged)}, ladder, plan_of(runs)).rows
         return dict(rows).get("Degenerate documents")
 
     assert told(counts={"code": {}, "prose": {}}) == "0 of 2 790 documents"
@@ -181,17 +181,26 @@ def test_degenerate_documents_are_listed(runs: pd.DataFrame, ladder: Ladder) -> 
     )
     many = told(dropped=True, counts={"code": {"repetitive": 9}}, examples=examples[:1] * 9)
     assert "9 of 2 790 documents, left out" in many and many.endswith("; more in data/manifest.json")
-    old = provenance_table(runs, {None: make_manifest(degenerate=None)}, ladder).rows
+    old = provenance_table(runs, {None: make_manifest(degenerate=None)}, ladder, plan_of(runs)).rows
     assert "Degenerate documents" not in dict(old)
 
 
 def test_attention_within_documents_is_told_where_it_is(runs: pd.DataFrame, ladder: Ladder) -> None:
-    row = "Attention within documents, of causal attention"
-    assert row not in dict(provenance_table(runs, {None: make_manifest()}, ladder).rows)
+    row, manifests = "Attention within documents, of causal attention", {None: make_manifest()}
+    assert row not in dict(provenance_table(runs, manifests, ladder, plan_of(runs)).rows)
     shares = runs["variant"].map({"dense-baseline": 0.6}).fillna(0.25)
-    runs = runs.assign(within_documents_attention_share=shares)
-    told = dict(provenance_table(runs, {None: make_manifest()}, ladder).rows)[row]
+    within = runs.assign(within_documents_attention_share=shares)
+    told = dict(provenance_table(within, manifests, ladder, plan_of(runs)).rows)[row]
     assert told.startswith("dense-baseline 60") and "dense-tst 25" in told
+
+
+def test_the_origin_of_text_is_told(runs: pd.DataFrame, ladder: Ladder) -> None:
+    rows = provenance_table(runs, {None: make_manifest()}, ladder, plan_of(runs)).rows
+    told = dict(rows)
+    assert told["Text of code"] == "not synthetic; licence PSF-2.0; from Python's standard library"
+    variants = ", ".join(dict.fromkeys(run.variant for run in plan_of(runs).runs))
+    assert sorted(told["Of the tokens read"].partition(":")[0].split(", ")) == sorted(variants.split(", "))
+    assert told["Of the tokens read"].endswith(": 0 % synthetic, 0 % unknown")
 
 
 def test_warnings_are_counted_once(write_results, ladder: Ladder, tmp_path: Path) -> None:

@@ -219,12 +219,15 @@ def _priced(name: str, hardware: Path = HARDWARE) -> Plan:
     """The plan of a ladder as its file is now, with passes if its data are prepared."""
     from stepladder.data.manifest import prepared_tokens
     from stepladder.ladder.climb import Climb
+    from stepladder.ladder.provenance import provenance_notes
     from stepladder.record.paths import LadderFolder
     from stepladder.schema.accelerators import accelerators
 
     climb = Climb.open(name)
     tokens = prepared_tokens(LadderFolder.of(climb.ladder.name), climb.ladder)
-    return climb.price(accelerators(hardware)).with_passes(tokens)
+    plan = climb.price(accelerators(hardware)).with_passes(tokens)
+    notes = (*plan.notes, *provenance_notes(climb.ladder, plan, tokens))
+    return plan.model_copy(update={"notes": notes})
 
 
 def _read_plan(path: Path) -> Plan:

@@ -127,7 +127,7 @@ def report_context(
         "rule_changes": evidence.rule_changes_table(comparison),
         "losses": ledger.losses_table(runs),
         "costs": ledger.costs_table(runs, plan),
-        "provenance": provenance.provenance_table(runs, results.manifests, ladder),
+        "provenance": provenance.provenance_table(runs, results.manifests, ladder, plan),
         "health": ledger.health_table(runs),
         "trunks": trunk_sentence(plan),
         "rules": rules_table(ladder),

@@ -11,6 +11,8 @@ from stepladder.data.manifest import DegenerateDocuments, Manifest
 from stepladder.display import numbers as fmt
 from stepladder.display.table import Table, table
 from stepladder.ladder.mixture import in_words
+from stepladder.ladder.provenance import domains_in_words, read_by_variants
+from stepladder.record.plan import Plan
 from stepladder.schema.ladder import Ladder
 
 MAX_EXAMPLES = 8
@@ -20,7 +22,9 @@ WITHIN = "within_documents_attention_share"
 """Column of runs whose attention stays within documents."""
 
 
-def provenance_table(runs: pd.DataFrame, manifests: Mapping[str | None, Manifest], ladder: Ladder) -> Table:
+def provenance_table(
+    runs: pd.DataFrame, manifests: Mapping[str | None, Manifest], ladder: Ladder, plan: Plan
+) -> Table:
     """What the report was made from. Where runs differ, every value is listed with its number of runs."""
     columns = [
         ("Code commit", "lineage_code_commit"),
@@ -59,6 +63,7 @@ def provenance_table(runs: pd.DataFrame, manifests: Mapping[str | None, Manifest
         shares = runs.groupby("variant")[WITHIN].mean().items()
         seen = ", ".join(f"{variant} {fmt.percent(share)}" for variant, share in shares)
         rows.append(["Attention within documents, of causal attention", seen])
+    rows += _text_rows(manifests, ladder, plan)
     weights = ladder.data.domain_weights.items()
     rows.append(["Weights of the target loss", ", ".join(f"{name} {fmt.percent(v)}" for name, v in weights)])
     return table(["<", "<<"], rows)
@@ -90,6 +95,13 @@ def _manifest_rows(manifest: Manifest) -> list[list[str]]:
         skipped = ", ".join(f"{name} {fmt.whole(n)}" for name, n in manifest.without_text.items())
         rows.append(["Records without text, skipped", skipped])
     return rows
+
+
+def _text_rows(manifests: Mapping[str | None, Manifest], ladder: Ladder, plan: Plan) -> list[list[str]]:
+    """Where each domain comes from, and how much of what each variant read models wrote."""
+    domains = [[f"Text of {name}", words] for name, words in domains_in_words(ladder).items()]
+    mixes = {name: manifest.mix for name, manifest in manifests.items()}
+    return [*domains, *(["Of the tokens read", words] for words in read_by_variants(ladder, plan, mixes))]
 
 
 def _corpora(ladder: Ladder, prepared: str | None) -> str:
