@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from grids import ALPHA, BETA, grid_table, optimum
+from grids import ALPHA, BETA, best_of, grid_table, optimum, with_head
 
 from stepladder.decision.choose_top import choose_top
 from stepladder.record.top import TopRung
@@ -26,6 +26,15 @@ def test_it_is_the_nearest_to_the_optimum() -> None:
     assert found.best_tokens == pytest.approx(FLOPS / 6 / optimum(FLOPS), rel=1e-4)
     nearest = min(SIZES, key=lambda depth: abs(np.log(SIZES[depth] / optimum(FLOPS))))
     assert (found.depth, found.parameters) == (nearest, SIZES[nearest])
+
+
+def test_costs_of_small_models_are_not_carried_to_the_top() -> None:
+    """Small models pay three times 6 N D for a head of 128256 words, the top rung little more than once."""
+    runs = grid_table({"dense-baseline": 1.0}, seeds=1, off=0.6, cost=with_head)
+    found = choose_top(runs, SIZES, FLOPS, CONFIG, "digest")
+    assert found.best_parameters == pytest.approx(best_of(FLOPS), rel=1e-3)
+    bought = FLOPS / with_head(found.parameters) / found.parameters
+    assert found.predictions[0].tokens == pytest.approx(bought, rel=1e-3)
 
 
 def test_what_is_expected_is_the_surface_there() -> None:

@@ -3,12 +3,10 @@
 import numpy as np
 import pytest
 from grids import ALPHA, BETA, BUDGETS, grid_table, lowest, optimum
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from ladders import runs_table
-from scipy.optimize import brentq, minimize_scalar
+from scipy.optimize import brentq
 
-from stepladder.decision.fit_size_laws import Surface, fit_size_laws
+from stepladder.decision.fit_size_laws import fit_size_laws
 from stepladder.decision.size_laws import SizeLaws
 from stepladder.report.figures.profiles import curve, profiles_figure
 from stepladder.report.figures.style import variant_styles
@@ -79,33 +77,6 @@ def test_the_forecast_does_not_see_the_largest_budget() -> None:
     moved = runs.assign(loss=runs["loss"].where(~top, runs["loss"] * 1.1))
     row = next(row for row in fit_size_laws(moved, CONFIG).forecasts if row.law == "chinchilla")
     assert row.loss_error == pytest.approx(1 / 1.1 - 1, abs=1e-4)
-
-
-@settings(max_examples=40, deadline=None)
-@given(
-    st.floats(0.15, 0.6), st.floats(0.15, 0.6), st.floats(50, 5000), st.floats(50, 5000),
-    st.floats(-0.3, 0.3), st.floats(15, 22),
-)  # fmt: skip
-def test_best_sizes_are_those_of_a_search(
-    alpha: float, beta: float, A: float, B: float, s: float, decades: float
-) -> None:
-    """Against a numerical minimum along C = k N^(1+s) D; and FLOPs for the loss there are C again."""
-    one = np.ones(1)
-    surface = Surface(1.7 * one, A * one, B * one, alpha * one, beta * one, log_k=np.log(7.0), s=s)
-    C = 10.0**decades * one
-    N, D = surface.best(C)
-    assert 7.0 * N ** (1 + s) * D == pytest.approx(C)
-
-    def loss(log_n: float) -> float:
-        return float(surface.loss(np.exp(log_n) * one, C / 7.0 * np.exp(-(1 + s) * log_n))[0])
-
-    at = float(np.log(N)[0])
-    searched = minimize_scalar(loss, bounds=(at - 8, at + 8), method="bounded", options={"xatol": 1e-8})
-    assert loss(at) <= searched.fun + 1e-12
-    assert surface.flops_for(surface.loss(N, D)) == pytest.approx(C, rel=1e-6)
-    assert surface.tokens_for(surface.loss(N, D), N) == pytest.approx(D, rel=1e-6)
-    assert surface.parameters_for(surface.loss(N, D), D) == pytest.approx(N, rel=1e-6)
-    assert np.isinf(surface.flops_for(1.6 * one))[0], "below the floor"
 
 
 def test_intervals_hold_the_truth() -> None:

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from stepladder.decision.cells import make_cells
-from stepladder.decision.fit_size_laws import DRAWS, Surface, fit_joint
+from stepladder.decision.fit_size_laws import DRAWS, fit_joint
+from stepladder.decision.surface import Surface
 from stepladder.laws.forms import Array
 from stepladder.laws.numbers import percentile_interval
 from stepladder.record.top import TopPrediction, TopRung

@@ -6,7 +6,6 @@ Shapes: V variants, B bootstrap draws.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -26,9 +25,9 @@ from stepladder.decision.size_laws import (
     Profiles,
     SizeLaws,
 )
+from stepladder.decision.surface import Surface
 from stepladder.laws.forms import LAWS, Array
 from stepladder.laws.isoflop import isoflop
-from stepladder.laws.law_fit import LawFit
 from stepladder.laws.numbers import finite, percentile_interval
 from stepladder.laws.profiles import Profile
 from stepladder.laws.profiles import Profiles as Curves
@@ -40,78 +39,6 @@ DRAWS = 1000
 
 ALIKE = 0.02
 """Sizes closer than this are one, however narrow their intervals."""
-
-NAMES = ("E", "A", "B", "alpha", "beta")
-
-
-@dataclass(frozen=True)
-class Surface:
-    """L(N, D) = E + A N^-alpha + B D^-beta of one variant, and what its runs cost: C = k N^(1+s) D.
-
-    All of (B,); the first is the estimate, the others are draws.
-    """
-
-    E: Array
-    A: Array
-    B: Array
-    alpha: Array
-    beta: Array
-    log_k: float
-    s: float
-
-    @classmethod
-    def of(cls, fit: LawFit, variant: str, runs: pd.DataFrame) -> Surface:
-        """The law of a variant among those of `fit`, and the cost of its runs."""
-        known, draws = fit.parameters | fit.pinned, fit.draws or {}
-        n = max((len(drawn) for drawn in draws.values()), default=0)
-
-        def values(name: str) -> Array:
-            key = next(key for key in (f"{name}[{variant}]", name) if key in known)
-            return np.array([known[key], *draws.get(key, [known[key]] * n)], dtype=float)
-
-        size = np.log(runs["parameters"].to_numpy(float))
-        log_cost = np.log(runs["flops"].to_numpy(float)) - size - np.log(runs["tokens"].to_numpy(float))
-        s, log_k = np.polyfit(size, log_cost, 1) if np.ptp(size) > 0 else (0.0, log_cost.mean())
-        E, A, B, alpha, beta = map(values, NAMES)
-        return cls(E, A, B, alpha, beta, log_k=float(log_k), s=float(s))
-
-    def loss(self, N: Array, D: Array) -> Array:
-        """(B,) nats/token."""
-        return np.asarray(self.E + self.A * N**-self.alpha + self.B * D**-self.beta)
-
-    def best(self, flops: Array) -> tuple[Array, Array]:
-        """(B,) N* and D* at a budget: where dL/dN = 0 along k N^(1+s) D = C (equation 4 of Hoffmann et al.
-        2022, with s)."""
-        rise = self.beta * (1 + self.s)
-        with np.errstate(over="ignore"):
-            ratio = self.alpha * self.A / (rise * self.B) * (flops * np.exp(-self.log_k)) ** self.beta
-            N = ratio ** (1 / (self.alpha + rise))
-            return N, self.tokens_of(flops, N)
-
-    def tokens_of(self, flops: Array, N: Array) -> Array:
-        """(B,) tokens that a budget buys N parameters."""
-        return np.asarray(flops * np.exp(-self.log_k) * N ** -(1 + self.s))
-
-    def flops_for(self, loss: Array) -> Array:
-        """(B,) FLOPs at which the best sizes reach a loss; infinite below the floor. At them both terms fall
-        with the same power of compute."""
-        power = self.alpha * self.beta / (self.alpha + self.beta * (1 + self.s))
-        above = self.loss(*self.best(np.ones_like(self.E))) - self.E
-        return _power(loss - self.E, above, -1 / power)
-
-    def tokens_for(self, loss: Array, N: Array) -> Array:
-        """(B,) tokens at which N parameters reach a loss; infinite where they never do."""
-        return _power(loss - self.E - self.A * N**-self.alpha, self.B, -1 / self.beta)
-
-    def parameters_for(self, loss: Array, D: Array) -> Array:
-        """(B,) parameters with which D tokens reach a loss; infinite where none do."""
-        return _power(loss - self.E - self.B * D**-self.beta, self.A, -1 / self.alpha)
-
-
-def _power(above: Array, scale: Array, power: Array) -> Array:
-    """(above / scale)^power, infinite where nothing is above."""
-    with np.errstate(over="ignore", divide="ignore"):
-        return np.asarray(np.where(above > 0, np.maximum(above, 1e-300) / scale, 0.0) ** power)
 
 
 class Fitted(NamedTuple):
