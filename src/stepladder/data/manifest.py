@@ -191,8 +191,8 @@ def training_tokens(path: Path, data: Data) -> dict[str, int] | None:
         tokenizer = TypeAdapter(TokenizerConfig).validate_json(json.dumps(manifest.tokenizer))
     except ValueError:
         return None
-    found = (source, tokenizer, manifest.validation_fraction)
-    asked = (data.source, data.tokenizer, data.validation_fraction)
+    found = (source.without_provenance(), tokenizer, manifest.validation_fraction)
+    asked = (data.source.without_provenance(), data.tokenizer, data.validation_fraction)
     dropped = manifest.degenerate is not None and manifest.degenerate.dropped
     same = found == asked and dropped == (data.degenerate == "drop")
     return manifest.training_tokens if same else None

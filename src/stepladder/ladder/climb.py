@@ -206,11 +206,25 @@ class Climb:
             data, scored = self.ladder.data_of(corpus), self.ladder.data.source
             code = preparation_fingerprint() + CHECKED_TOKENS[data.tokenizer.kind]
             other: dict[str, Any] = (
-                {} if data.source == scored else {"held_out": scored.model_dump(mode="json")}
+                {}
+                if data.source == scored
+                else {"held_out": scored.without_provenance().model_dump(mode="json")}
             )
             if data.part_bytes != PART_BYTES:
                 other |= {"part_bytes": data.part_bytes}
             found[self.ladder.prepared_as(corpus)] = _json(data.preparation | other | {"code": code})
+        return found
+
+    @cached_property
+    def provenance(self) -> dict[str | None, str]:
+        """What is known of where the text of each domain comes from, as JSON, by the name under which shards
+        lie; it determines nothing."""
+        found: dict[str | None, str] = {}
+        for corpus in self.ladder.corpora or (None,):
+            every = self.ladder.data_of(corpus).source.provenance.items()
+            told = {name: about.model_dump(mode="json", exclude={"paths"}) for name, about in every}
+            said = {name: about for name, about in told.items() if about}
+            found.setdefault(self.ladder.prepared_as(corpus), _json(said))
         return found
 
     def manifest(self, run: str) -> str:

@@ -256,7 +256,8 @@ class Data(Settings):
     @property
     def preparation(self) -> dict[str, Any]:
         """What determines the shards: equal for corpora that share them."""
-        return self.model_dump(
+        bare = self.model_copy(update={"source": self.source.without_provenance()})
+        return bare.model_dump(
             mode="json", include={"source", "tokenizer", "validation_fraction", "degenerate"}
         )
 
