@@ -33,14 +33,13 @@ def climb_of(edit: Edit, source: str, further: str = "") -> Climb:
     return Climb.open(str(edit((STDLIB, source + further))))
 
 
-def test_what_is_said_is_in_no_spec_and_what_is_not_said_in_no_manifest(edit: Edit) -> None:
+def test_what_is_said_determines_nothing(edit: Edit) -> None:
     told, plain = climb_of(edit, TOLD), climb_of(edit, PLAIN)
     assert [run.to_json() for run in told.runs.values()] == [run.to_json() for run in plain.runs.values()]
-    (corpus,) = told.corpora.values()
-    assert json.loads(corpus)["source"]["domains"] == {
-        "code": ["a"],
+    assert told.corpora == plain.corpora  # nothing is prepared again
+    assert plain.provenance == {None: "{}"}
+    assert json.loads(told.provenance[None]) == {
         "prose": {
-            "paths": ["b"],
             "licence": "CC0-1.0",
             "synthetic": "yes",
             "source": "someone/maths",

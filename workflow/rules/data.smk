@@ -36,11 +36,15 @@ rule data:
     output:
         f"{RESULTS}/{{shards}}/manifest.json",
     localrule: CLIMB.ladder.execution.accelerator == "cpu"
+    resources:
+        # No parameter: what is said of a text makes no other shards, and trains nothing again.
+        provenance=lambda wildcards: CLIMB.provenance[shards_of(wildcards)],
     params:
         data=lambda wildcards: CLIMB.corpora[shards_of(wildcards)],
         step=lambda wildcards, input: "gather" if input else "all",
     shell:
         "stepladder data {params.data:q} --out {output:q} --step {params.step}"
+        " --provenance {resources.provenance:q}"
 
 
 # Of sources that are large enough to be worth it: a part of the files read, judged and, if it can be, tokenized.

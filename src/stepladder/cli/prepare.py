@@ -45,6 +45,12 @@ def data(
     step: Annotated[
         str, typer.Option(help="all, or one step of it: read, tokenizer, tokenize, gather.")
     ] = "all",
+    provenance: Annotated[
+        str,
+        typer.Option(
+            help="Domain to its licence, synthetic, source and snapshot, as JSON: goes into the manifest."
+        ),
+    ] = "{}",
 ) -> None:
     """Turn text into shuffled-by-index token shards with a manifest.
 
@@ -64,7 +70,7 @@ def data(
     from stepladder.data.texts import telling
 
     one_of("--step", step, tuple(STEPS))
-    values = _checked(settings)
+    values = _described(_checked(settings), json_argument("--provenance", provenance, "{}"))
     _named(out, step)
     ready(out)
     request = _request(values)
@@ -102,6 +108,22 @@ def _checked(settings: str) -> dict[str, Any]:
     if not isinstance(size := values.get("part_bytes", 1), int) or size < 1:
         raise Misuse(f"SETTINGS: part_bytes = {size!r}: give a number of bytes")
     return values
+
+
+def _described(values: dict[str, Any], provenance: dict[str, Any]) -> dict[str, Any]:
+    """The settings, with what is known of where their domains' text comes from."""
+    source = values["source"]
+    domains = source.get("domains", {}) if isinstance(source, dict) else {}
+    for name, about in provenance.items():
+        if name not in domains and source != {"kind": "python_stdlib"}:
+            raise Misuse(f"--provenance: the source has no domain {name!r}; it has: {', '.join(domains)}")
+        if not isinstance(about, dict):
+            raise Misuse(f'--provenance: {name} = {about!r:.80}: give an object, as {{"licence": "CC0-1.0"}}')
+    described = {
+        name: {"paths": paths} | provenance[name] if name in provenance and isinstance(paths, list) else paths
+        for name, paths in domains.items()
+    }
+    return values | ({"source": source | {"domains": described}} if domains else {})
 
 
 def _request(values: dict[str, Any]) -> Request:

@@ -193,8 +193,8 @@ def training_tokens(path: Path, data: Data) -> dict[str, int] | None:
         tokenizer = TypeAdapter(TokenizerConfig).validate_json(json.dumps(manifest.tokenizer))
     except ValueError:
         return None
-    found = (source, tokenizer, manifest.validation_fraction)
-    asked = (data.source, data.tokenizer, data.validation_fraction)
+    found = (source.without_provenance(), tokenizer, manifest.validation_fraction)
+    asked = (data.source.without_provenance(), data.tokenizer, data.validation_fraction)
     dropped = manifest.degenerate is not None and manifest.degenerate.dropped
     near = (manifest.near_duplicates is None) == (data.near_duplicates is None)
     same = found == asked and dropped == (data.degenerate == "drop") and near

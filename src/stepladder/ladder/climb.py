@@ -207,11 +207,23 @@ class Climb:
             code = preparation_fingerprint() + CHECKED_TOKENS[data.tokenizer.kind]
             other: dict[str, Any] = {}
             if self.ladder.scored_apart(corpus):
-                source = scored.source.model_dump(mode="json")
+                source = scored.source.without_provenance().model_dump(mode="json")
                 other = {"held_out": source, "held_out_degenerate": scored.degenerate}
             if data.part_bytes != PART_BYTES:
                 other |= {"part_bytes": data.part_bytes}
             found[self.ladder.prepared_as(corpus)] = _json(data.preparation | other | {"code": code})
+        return found
+
+    @cached_property
+    def provenance(self) -> dict[str | None, str]:
+        """What is known of where the text of each domain comes from, as JSON, by the name under which shards
+        lie; it determines nothing."""
+        found: dict[str | None, str] = {}
+        for corpus in self.ladder.corpora or (None,):
+            every = self.ladder.data_of(corpus).source.provenance.items()
+            told = {name: about.model_dump(mode="json", exclude={"paths"}) for name, about in every}
+            said = {name: about for name, about in told.items() if about}
+            found.setdefault(self.ladder.prepared_as(corpus), _json(said))
         return found
 
     def manifest(self, run: str) -> str:

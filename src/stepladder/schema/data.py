@@ -275,7 +275,8 @@ class Data(Settings):
         names = {"source", "tokenizer", "validation_fraction", "degenerate"}
         if self.near_duplicates is not None:  # specs of before the option stay what they were
             names |= {"near_duplicates"}
-        return self.model_dump(mode="json", include=names)
+        bare = self.model_copy(update={"source": self.source.without_provenance()})
+        return bare.model_dump(mode="json", include=names)
 
     @model_validator(mode="after")
     def _weights_sum_to_one(self) -> Data:
