@@ -10,7 +10,8 @@ import pandas as pd
 
 from stepladder.decision.assumptions import assume
 from stepladder.decision.cells import Cells
-from stepladder.decision.chances import CLIMBS, WHOLE, Pair, Prospect, Simulation, plan_cells
+from stepladder.decision.chances import CLIMBS, WHOLE, Prospect, Simulation, plan_cells
+from stepladder.decision.climbs import Pair
 from stepladder.decision.compare import comparisons
 from stepladder.decision.power import DECISIVE, Chance, Change, PairPower, Power
 from stepladder.decision.seeds import TESTED_RUNGS
