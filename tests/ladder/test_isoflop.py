@@ -133,7 +133,7 @@ def test_a_seed_at_too_few_sizes_is_refused_before_it_trains(edit) -> None:
 def test_a_sweep_of_a_design_says_its_budget(edit) -> None:
     sweep = "{rungs: [d4], learning_rate_factors: [0.5, 1, 2], apply: none"
     at = ("budgets: [1]", f"{DESIGN}\nsweep: {sweep}}}")
-    with pytest.raises(LadderError, match="say which to sweep: budget: {flops: 1e18}"):
+    with pytest.raises(LadderError, match="say which to sweep: budget"):
         load_ladder(edit((RUNGS, ""), at))
     said = ("budgets: [1]", f"{DESIGN}\nsweep: {sweep}, budget: {{flops: 3e13}}}}")
     assert Climb.open(str(edit((RUNGS, ""), said))).sweep

@@ -106,7 +106,7 @@ def test_a_choice_is_kept_where_it_comes_out_the_same(climb: Climb, tmp_path) ->
             "set sweep.apply to none",
         ),
         ([("flops: 1e14", "flops: -1")], "must be from 1e+06 to 1e+30"),
-        ([("flops: 1e14", "flops: 1e11")], "the top rung must have more than all others, and dense-"),
+        ([("flops: 1e14", "flops: 1e11")], "the top rung must have more than all others, and moe-baseline/d3/4x"),
         (
             [
                 (
