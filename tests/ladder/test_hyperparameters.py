@@ -313,6 +313,14 @@ def test_a_rate_that_goes_with_size_is_told_of_beside_a_parametrization(edit):
             "for adamw",
         ),
         (
+            [("optimizer:", "optimizer:\n  parametrization: {kind: mup, base_width: 33}")],
+            "base_width 33: heads have an even width",
+        ),
+        (
+            [("optimizer:", "optimizer:\n  parametrization: {kind: mup, base_width: 32, base_depth: 2}")],
+            "mup leaves depth alone: remove base_depth",
+        ),
+        (
             [("optimizer:", "optimizer:\n  parametrization: {kind: sp, base_width: 32}")],
             "'mup' or 'completep'",
         ),

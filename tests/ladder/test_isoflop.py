@@ -119,4 +119,26 @@ def test_budgets_of_flops_are_profiles_too(edit) -> None:
     path = edit((RUNGS, rungs), ("budgets: [1]", "budgets: [{flops: 1e13}, {flops: 2e13}]"))
     found = Climb.open(str(path))
     assert found.ladder.profiles == [1e13, 2e13] and found.ladder.places == 2
-    assert {found.runs[name].budget for name in found.held_out_runs} == {"2e13flops"}
+    with pytest.raises(ValueError, match="predictions are written down for rungs"):
+        _ = found.held_out_runs
+
+
+def test_a_seed_at_too_few_sizes_is_refused_before_it_trains(edit) -> None:
+    """A profile takes one curve of each seed (`decision/minima.py`)."""
+    rungs = "rungs:\n  - {depth: 2, seeds: [0, 1, 2]}\n  - {depth: 3}\n  - {depth: 4}\n"
+    with pytest.raises(LadderError, match="seed 2 is at 1 of the sizes with 1e13flops, which are an IsoFLOP"):
+        load_ladder(edit((RUNGS, rungs), ("budgets: [1]", "budgets: [{flops: 1e13}, {flops: 2e13}]")))
+
+
+def test_a_sweep_of_a_design_says_its_budget(edit) -> None:
+    sweep = "{rungs: [d4], learning_rate_factors: [0.5, 1, 2], apply: none"
+    at = ("budgets: [1]", f"{DESIGN}\nsweep: {sweep}}}")
+    with pytest.raises(LadderError, match="say which to sweep: budget"):
+        load_ladder(edit((RUNGS, ""), at))
+    said = ("budgets: [1]", f"{DESIGN}\nsweep: {sweep}, budget: {{flops: 3e13}}}}")
+    assert Climb.open(str(edit((RUNGS, ""), said))).sweep
+
+
+def test_errors_of_a_design_name_its_place(edit) -> None:
+    with pytest.raises(LadderError, match=r"design: flops \[2e13flops, 1e13flops\]: write each budget once"):
+        load_ladder(edit((RUNGS, ""), ("budgets: [1]", "design: {kind: isoflop, flops: [2e13, 1e13]}")))

@@ -120,6 +120,11 @@ def test_batches_keep_the_compute(climb):
     assert half.optimizer == one.optimizer
 
 
+def test_a_batch_below_one_sequence_is_not_taken_for_one(climb):
+    with pytest.raises(LadderError, match=r"0.01 of the 8 sequences that rung d2 has is less than one"):
+        climb(("2]\nshape", "2]\n  batch_factors: [0.01, 1, 2]\nshape"))
+
+
 def test_batches_that_are_one_are_explained(climb):
     with pytest.raises(LadderError, match=r"sweep.batch_factors.*0.96 and 1 are the same batch of 8.*d2"):
         climb(("2]\nshape", "2]\n  batch_factors: [0.96, 1]\nshape"))

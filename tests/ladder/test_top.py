@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from stepladder.ladder.climb import Climb
-from stepladder.ladder.load import load_ladder
 from stepladder.ladder.read import LadderError
 from stepladder.ladder.top import depths
 from stepladder.record.cost import parameters, training_flops
@@ -107,9 +106,22 @@ def test_a_choice_is_kept_where_it_comes_out_the_same(climb: Climb, tmp_path) ->
             "set sweep.apply to none",
         ),
         ([("flops: 1e14", "flops: -1")], "must be from 1e+06 to 1e+30"),
+        (
+            [("flops: 1e14", "flops: 1e11")],
+            "the top rung must have more than all others, and moe-baseline/d3/4x",
+        ),
+        (
+            [
+                (
+                    "seeds: [0, 1]",
+                    "seeds: [0, 1]\nsweep: {rungs: [top], learning_rate_factors: [0.5, 1, 2], apply: none}",
+                )
+            ],
+            "take it out of sweep.rungs",
+        ),
     ],
 )
 def test_what_does_not_go_with_it_is_refused(edit, changes, said: str) -> None:
     with pytest.raises(LadderError) as error:
-        load_ladder(edit(DESIGN, *changes))
+        Climb.open(str(edit(DESIGN, *changes)))
     assert said in str(error.value)

@@ -18,6 +18,8 @@ def scale(batch=2.0**18, d=2.5e9, n=1e8, d_model=512):
     return Scale(n=n, d=d, c=6 * n * d, d_model=d_model, batch=batch)
 
 
+BATCH = {"batch": Factor(at=2**18, exponent=1)}
+
 DELPHI_EPSILON = Powers(
     rule="powers",
     value=1.85e-8,
@@ -32,6 +34,15 @@ def test_beta2_by_batch():
     assert delphi.beta2(scale(2**18)) == 0.9999
     assert delphi.beta2(scale(2**24)) == pytest.approx(1 - 64e-4, abs=2.1e-5)  # (1 - x)^64, x = 1e-4
     assert delphi.beta2(scale(2**10)) == 0.9999 and delphi.beta2(scale(2**30)) == 0.9
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [HalfLife(rule="half_life", value=0.99, at=1e5), Forgetting(rule="forgetting", value=0.01, of=BATCH)],
+)
+def test_limits_of_beta2_are_in_order(rule):
+    with pytest.raises(ValueError, match=r"least 0.99 is above most 0.9: swap them"):
+        type(rule).model_validate(rule.model_dump() | {"least": 0.99, "most": 0.9})
 
 
 def test_beta2_by_batch_and_horizon():

@@ -63,3 +63,37 @@ def test_a_best_batch_at_an_end_stops_the_climb(best: float, side: str) -> None:
     assert found.batch.applied is None and found.batch.fitted is None
     assert len(found.problems) >= 4 and f"at an end: add {side} ones" in found.problems[0]
     assert "No best batch for the whole ladder" in batch_sentences(found)[0]
+
+
+def test_a_batch_without_a_best_rate_is_not_said_to_be_missing() -> None:
+    """At half the batch the best rate is at an end of the sweep: to add smaller batches would not help."""
+    found = tune(bent(), [], "d_model", 0.95, 4.0, apply_batch=True)
+    (row,) = found.batch.each
+    assert row.reason == (
+        "the lowest loss is at the batch factor 1, at an end: give 0.5 a best rate, with more seeds or rates"
+    )
+
+
+def test_losses_without_a_lowest_point_are_not_at_an_end() -> None:
+    """The lowest is inside, but the parabola through all five batches opens downwards."""
+    runs = bent((0.25, 0.5, 1.0, 2.0, 4.0), {0.25: 0.0, 0.5: 0.3, 1.0: -0.01, 2.0: 0.3, 4.0: 0.0}, at=1.0)
+    (row,) = tune(runs, [], "d_model", 0.95, 4.0, apply_batch=True).batch.each
+    assert row.reason == "no parabola with a lowest point goes through its losses over the batch: add seeds"
+
+
+def bent(
+    batches: tuple[float, ...] = BATCHES, height: dict[float, float] | None = None, at: float = 40.0
+) -> pd.DataFrame:
+    """One variant and rung. The best rate is the rule's, at half the batch `at` times that."""
+    height = height or {0.5: 0.0, 1.0: 0.1, 2.0: 0.2, 4.0: 0.3}
+    runs = [
+        {
+            "variant": "dense-baseline", "rung": "d2", "budget": "1x", "seed": seed, "factor": factor,
+            "batch_factor": batch, "batch_sequences": int(8 * batch), "base_rate": RULE, "rule_rate": RULE,
+            "quantity": 24.0,
+            "loss": 2 + height[batch] + 0.05 * math.log(factor / (at if batch == 0.5 else 1.0)) ** 2
+            + 1e-4 * math.sin(31 * factor + seed),
+        }
+        for batch in batches for factor in (0.25, 0.5, 1.0, 2.0, 4.0) for seed in (0, 1)
+    ]  # fmt: skip
+    return pd.DataFrame(runs)

@@ -56,7 +56,8 @@ rule preregister:
             for result in results_left()
             if result
             not in expand(
-                f"{RESULTS}/runs/{{run}}/result.json", run=CLIMB.held_out_runs
+                f"{RESULTS}/runs/{{run}}/result.json",
+                run=explained(lambda: CLIMB.held_out_runs),
             )
         ],
         plan=f"{RESULTS}/plan.json",

@@ -217,11 +217,6 @@ def preregister(ladder: LadderName, results: Folder, out: Out) -> None:
     climb = Climb.open(ladder)
     ready(out)
     held = climb.held_out_runs
-    if climb.ladder.profiles:
-        raise ValueError(
-            f"{climb.path}: predictions are written down for rungs, and this ladder has IsoFLOP profiles: "
-            "laws.json says how well the largest budget was foretold without it"
-        )
     if not held:
         raise ValueError(f"{climb.path}: the ladder holds out no rung: set analysis.holdout_rungs")
     folder = LadderFolder(results)
@@ -377,7 +372,8 @@ def tune(
     )
     print_tuning(found)
     if found.problems:
-        advice = "`sweep.apply: none` trains every rung at its ruled rate and reports the bowls"
+        alone = ", apply_batch: false" if found.batch else ""
+        advice = f"`sweep: {{apply: none{alone}}}` trains every rung at its ruled rate and reports the bowls"
         raise ValueError("no rates to train at. " + "; ".join([*found.problems, advice]))
     if table:
         write_table(runs, table)

@@ -28,7 +28,7 @@ from stepladder.ladder.sweep import (
     takes_predicted_rate,
     with_rate,
 )
-from stepladder.ladder.top import at_depth, read_depth, top_digest
+from stepladder.ladder.top import at_depth, check_top, read_depth, top_digest
 from stepladder.ladder.trunk import Trunks, find_trunks, prefix
 from stepladder.record.cost import training_flops
 from stepladder.record.fingerprint import analysis_fingerprint, preparation_fingerprint
@@ -37,7 +37,6 @@ from stepladder.record.paths import LadderFolder
 from stepladder.record.plan import Plan
 from stepladder.record.spec import RunSpec
 from stepladder.schema.accelerators import Accelerator, accelerators
-from stepladder.schema.budget import Flops, budget_label
 from stepladder.schema.data import MAX_EPOCHS, PART_BYTES
 from stepladder.schema.execution import Execution
 from stepladder.schema.ladder import Ladder
@@ -74,6 +73,7 @@ class Climb:
         check_trunk(ladder, path)
         check_batch(ladder, path)
         runs, sweep = expand(ladder, path), sweep_runs(ladder, path)
+        check_top(ladder, runs, path)
         try:
             check_ids(runs, [run.spec for run in sweep])
         except ValueError as error:
@@ -269,13 +269,19 @@ class Climb:
 
     @cached_property
     def held_out_runs(self) -> list[str]:
-        """Runs of the largest rungs, which the analysis predicts before it uses them; of a ladder with
-        IsoFLOP profiles, those of the largest budgets."""
-        if profiles := self.ladder.profiles:
-            largest = [
-                budget_label(Flops(flops=c)) for c in profiles[::-1][: self.ladder.analysis.holdout_rungs]
-            ]
-            return [name for name, run in self.runs.items() if run.budget in largest]
+        """Runs of the largest rungs, which `stepladder preregister` foretells.
+
+        Raises:
+            ValueError: the ladder has IsoFLOP profiles, which are no rungs.
+        """
+        if self.ladder.profiles:
+            told = "laws.json says how well the largest budget was foretold without it"
+            if self.ladder.top:
+                told = "top.json says what is expected of the top rung"
+            raise ValueError(
+                f"{self.path}: predictions are written down for rungs, and this ladder has IsoFLOP profiles: "
+                f"{told}"
+            )
         count = self.ladder.analysis.holdout_rungs
         held = self.ladder.ascending[-count:] if count else []
         return [name for name, run in self.runs.items() if run.rung in held]

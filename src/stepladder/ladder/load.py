@@ -6,6 +6,7 @@ import difflib
 import json
 import types
 import typing
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -23,6 +24,8 @@ from stepladder.ladder.names import TAKEN, place, same_names
 from stepladder.ladder.read import LadderError, Location, Source, descend, read_source
 from stepladder.record.kinds import load
 from stepladder.schema import ranges
+from stepladder.schema.budget import LEAST_SIZES, Flops, budget_label
+from stepladder.schema.design import Isoflop
 from stepladder.schema.ladder import Ladder
 from stepladder.schema.settings import ALPHABETS
 
@@ -136,10 +139,14 @@ def _of_whole(source: Source, ladder: Ladder) -> list[str]:
             complain(("sweep", "rungs", i), f"no such rung; this ladder has: {listed(labels)}")
         if name in swept[:i]:
             complain(("sweep", "rungs", i), "a rung is swept once: remove the repetition")
+    if ladder.sweep and ladder.sweep.budget is None and isinstance(ladder.design, Isoflop):
+        complain(("sweep",), "the design has budgets of its own: say which to sweep: budget: {flops: 1e18}")
     for message in _top_problems(ladder):
         complain(("design",), message)
     for where, message in boundary_problems(ladder):
         complain(where, message)
+    for message in _seed_problems(ladder):
+        complain(("rungs",), message)
     for name in ladder.optimizer.learning_rate.by_variant:
         if name not in variants:
             where = ("optimizer", "learning_rate", "by_variant", name)
@@ -200,8 +207,24 @@ def _top_problems(ladder: Ladder) -> Iterator[str]:
         yield "a trunk is laid out before any law is known: set optimizer.trunk to false"
     if ladder.sweep and ladder.sweep.apply != "none":
         yield "the top rung cannot wait for a sweep's rates as well as for its size: set sweep.apply to none"
+    if ladder.sweep and ladder.top in ladder.sweep.rungs:
+        yield f"rung {ladder.top} has no size before all others have run: take it out of sweep.rungs"
     if not any(len(rung.budgets or ladder.budgets) > 1 for rung in ladder.rungs) and not ladder.profiles:
         yield "one budget at every rung tells no law of size and data: add budgets"
+
+
+def _seed_problems(ladder: Ladder) -> Iterator[str]:
+    """Seeds that are at too few sizes of an IsoFLOP profile to have a curve of their own."""
+    for flops in ladder.profiles:
+        budget = Flops(flops=flops)
+        there = [rung for rung in ladder.rungs if budget in (rung.budgets or ladder.budgets)]
+        sizes = Counter(seed for rung in there for seed in rung.seeds or ladder.seeds)
+        for seed, n in sizes.items():
+            if n < LEAST_SIZES:
+                yield (
+                    f"seed {seed} is at {n} of the sizes with {budget_label(budget)}, which are an IsoFLOP "
+                    f"profile, and a curve of each seed needs {LEAST_SIZES}: give these rungs the same seeds"
+                )
 
 
 def count_runs(ladder: Ladder) -> int:
@@ -239,7 +262,7 @@ def _report(source: Source, model: type[BaseModel], error: ValidationError, pref
         if problem["type"] == "too_short" and problem["loc"] in places:
             continue  # only because its items are wrong
         place = problem["loc"][:-1] if problem["loc"][-1:] == (KEY,) else problem["loc"]
-        where = prefix + _yaml_location(source.value(prefix), place)
+        where = prefix + _yaml_location(source.value(prefix), place, problem["type"] == "missing")
         field_model = _model_at(model, problem["loc"][:-1])
         lines.append(source.line(where, _explain(problem, field_model)))
     return shortened(list(dict.fromkeys(lines)))
@@ -294,8 +317,12 @@ def _in_words(problem: ErrorDetails) -> str | None:
     return None
 
 
-def _yaml_location(raw: Any, location: Location) -> Location:
-    """pydantic's location without the union tags that it inserts."""
+def _yaml_location(raw: Any, location: Location, missing: bool) -> Location:
+    """pydantic's location without the union tags that it inserts.
+
+    Args:
+        missing: whether its last key is one that the file does not have.
+    """
     path: list[int | str] = []
     for i, key in enumerate(location):
         last = i == len(location) - 1
@@ -303,7 +330,7 @@ def _yaml_location(raw: Any, location: Location) -> Location:
         if present:
             path.append(key)
             raw = descend(raw, (key,))
-        elif last and isinstance(raw, dict) and isinstance(key, str):
+        elif last and missing:
             path.append(key)
     return tuple(path)
 

@@ -63,7 +63,14 @@ def sweep_runs(ladder: Ladder, path: Path) -> list[SweepRun]:
             batches: dict[int, float] = {}
             ruled = expand(narrow, path, ("sweep",))[0].recipe.phases[-1].sequences
             for factor in sweep.batch_factors:
-                sequences = max(1, round(factor * ruled))
+                sequences = round(factor * ruled)
+                if factor * ruled < 1:
+                    raise error_at(
+                        path,
+                        ("sweep", "batch_factors"),
+                        f"{factor:g} of the {ruled} sequences that rung {rung.label} has is less than one: "
+                        "remove it, or sweep a rung with larger batches",
+                    )
                 if sequences in batches:
                     raise error_at(
                         path,

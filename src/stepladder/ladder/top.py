@@ -13,11 +13,16 @@ from pathlib import Path
 
 from stepladder.ladder.expand import expand
 from stepladder.ladder.grids import top_sizes
+from stepladder.ladder.load import error_at
 from stepladder.ladder.outcome import read_outcome
+from stepladder.record.cost import training_flops
 from stepladder.record.spec import RunSpec
 from stepladder.record.top import TopRung
 from stepladder.schema.design import ComputeOptimalTop
 from stepladder.schema.ladder import Ladder
+
+STEP = 1.02
+"""Runs have whole steps: FLOPs that are alike to this factor are the same budget."""
 
 
 def top_design(ladder: Ladder) -> ComputeOptimalTop:
@@ -29,6 +34,25 @@ def top_design(ladder: Ladder) -> ComputeOptimalTop:
     if not isinstance(ladder.design, ComputeOptimalTop):
         raise ValueError("no rung that laws size: add `design: {kind: compute_optimal_top, flops: …}`")
     return ladder.design
+
+
+def check_top(ladder: Ladder, runs: Iterable[RunSpec], path: Path) -> None:
+    """The top rung is the dearest: elsewhere nothing is forecast, and other runs would be held out.
+
+    Raises:
+        LadderError: another run is as dear.
+    """
+    if not isinstance(ladder.design, ComputeOptimalTop):
+        return
+    flops = ladder.design.flops
+    others = {run.id: training_flops(run.model, run.recipe) for run in runs if run.rung != ladder.top}
+    dearest = max(others, key=others.__getitem__)
+    if flops <= STEP * others[dearest]:
+        message = (
+            f"{flops:g} FLOPs: the top rung must have more than all others, and {dearest} has "
+            f"{others[dearest]:.3g}: give more, or make `budgets` smaller"
+        )
+        raise error_at(path, ("design", "flops"), message)
 
 
 def depths(ladder: Ladder) -> dict[int, float]:

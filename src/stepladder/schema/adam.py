@@ -7,12 +7,12 @@ open its docstring says so. N, D, B: see `stepladder.schema.scale`.
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from stepladder.schema import ranges
-from stepladder.schema.scale import Factor, Powers, Scale, Size, product
+from stepladder.schema.scale import Factor, Powers, Scale, Size, ordered, product
 from stepladder.schema.settings import Settings
 
 
@@ -45,6 +45,11 @@ class HalfLife(Settings):
     most: Annotated[float, ranges.BETA] = 0.9999
     """beta2 is not taken above this."""
 
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        ordered(self.least, self.most)
+        return self
+
     def beta2(self, scale: Scale) -> float:
         """Falls with the batch."""
         return max(self.least, min(self.most, math.pow(self.value, scale.batch / self.at)))
@@ -66,6 +71,11 @@ class Forgetting(Settings):
     """beta2 is not taken below this."""
     most: Annotated[float, ranges.BETA] = 0.9999
     """beta2 is not taken above this."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        ordered(self.least, self.most)
+        return self
 
     def beta2(self, scale: Scale) -> float:
         """Falls as `value`'s powers rise."""

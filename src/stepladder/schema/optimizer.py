@@ -34,6 +34,14 @@ class Parametrization(Settings):
     base_depth: Annotated[int, ranges.DEPTH] = 1
     """Its layers; for completep."""
 
+    @model_validator(mode="after")
+    def _base_model(self) -> Parametrization:
+        if self.base_width % 2:
+            raise ValueError(f"base_width {self.base_width}: heads have an even width: make it even")
+        if self.kind == "mup" and "base_depth" in self.model_fields_set:
+            raise ValueError("mup leaves depth alone: remove base_depth, or set kind to completep")
+        return self
+
 
 class OptimizerSettings(Settings):
     """The optimizer and its schedule.

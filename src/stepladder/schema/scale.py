@@ -47,6 +47,16 @@ def product(value: float, factors: Iterable[tuple[float, float]]) -> float:
     return value if math.isfinite(value) else math.inf
 
 
+def ordered(least: float, most: float) -> None:
+    """Refuse limits that nothing lies between.
+
+    Raises:
+        ValueError: the lower one is above the upper one.
+    """
+    if least > most:
+        raise ValueError(f"least {least:g} is above most {most:g}: swap them")
+
+
 class Factor(Settings):
     """How a law goes with one quantity: (quantity / at) ** exponent."""
 
@@ -75,8 +85,8 @@ class Powers(Settings):
 
     @model_validator(mode="after")
     def _ordered(self) -> Powers:
-        if self.least is not None and self.most is not None and self.least > self.most:
-            raise ValueError(f"least {self.least:g} is above most {self.most:g}: swap them")
+        if self.least is not None and self.most is not None:
+            ordered(self.least, self.most)
         return self
 
     def at(self, scale: Scale) -> float:

@@ -51,11 +51,16 @@ def _best(variant: str, rung: str, swept: Sequence[Swept]) -> BestBatch:
     x, loss = (np.array(values) for values in zip(*there, strict=True))
     curvature, slope, _ = np.polyfit(x, loss, 2)
     lowest = int(loss.argmin())
-    if lowest in (0, len(x) - 1) or not curvature > 0:
-        side = "smaller" if lowest == 0 else "larger"
-        return none(
-            f"the lowest loss is at the batch factor {math.exp(x[lowest]):g}, at an end: add {side} ones"
-        )
+    if lowest in (0, len(x) - 1):
+        side, outwards = ("smaller", -1) if lowest == 0 else ("larger", 1)
+        end, tried = math.exp(x[lowest]), sorted(one.batch_factor for one in swept)
+        beyond = [f"{f:g}" for f in tried if outwards * (f - end) > 1e-9 * f]
+        fix = f"add {side} ones"
+        if beyond:
+            fix = f"give {' and '.join(beyond)} a best rate, with more seeds or rates"
+        return none(f"the lowest loss is at the batch factor {end:g}, at an end: {fix}")
+    if not curvature > 0:
+        return none("no parabola with a lowest point goes through its losses over the batch: add seeds")
     best = float(np.clip(-slope / (2 * curvature), x[0], x[-1]))
     return BestBatch(variant=variant, rung=rung, factor=math.exp(best), reason=None)
 
