@@ -63,6 +63,15 @@ def test_the_interval_is_that_of_a_run() -> None:
     assert np.median(widths) > 2 * 1.96 * 0.003 * 0.8
 
 
+@pytest.mark.parametrize("factor", [1 / 2.2, 2.2])
+def test_an_optimum_that_is_none_of_the_sizes_is_refused(factor: float) -> None:
+    """The end of the sizes would be trained as if the law had chosen it."""
+    runs, other = grid_table({"dense-baseline": 1.0}), {1: optimum(FLOPS) * factor}
+    with pytest.raises(ValueError, match=r"the top rung cannot be sized: by the law .* N\* is .*e\+"):
+        choose_top(runs, other, FLOPS, CONFIG, "digest")
+    assert choose_top(runs, {1: other[1] * factor**-0.2}, FLOPS, CONFIG, "digest").depth == 1
+
+
 def test_runs_that_tell_no_law_are_refused() -> None:
     runs = grid_table({"dense-baseline": 1.0}, budgets=(1e18,), sizes=3)
     with pytest.raises(ValueError, match="the top rung cannot be sized, because the other runs tell no law"):

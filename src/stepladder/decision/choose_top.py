@@ -18,6 +18,10 @@ from stepladder.record.top import TopPrediction, TopRung
 from stepladder.schema.analysis import AnalysisConfig
 
 
+APART = 2.0
+"""Factor between N* and the nearest size from which it is none that the law chose."""
+
+
 def choose_top(
     runs: pd.DataFrame, sizes: Mapping[int, float], flops: float, config: AnalysisConfig, made_from: str
 ) -> TopRung:
@@ -30,7 +34,7 @@ def choose_top(
         made_from: digest of the design and of the other runs.
 
     Raises:
-        ValueError: the runs do not identify the law, or it has no optimum.
+        ValueError: the runs do not identify the law, or its optimum is none of the sizes.
     """
     cells = make_cells(runs)
     table = cells.made_of.assign(parameters=cells.made_of["parameters_active_non_embedding"])
@@ -41,8 +45,12 @@ def choose_top(
     surfaces = {v: Surface.of(law.fit, v, table[table["variant"] == v]) for v in cells.variants}
     baseline = surfaces[config.baseline]
     N, D = baseline.best(np.full_like(baseline.E, flops))
-    if not math.isfinite(N[0]):
-        raise ValueError("the top rung cannot be sized: by the law of the other runs no size is best")
+    if not min(sizes.values()) / APART <= N[0] <= max(sizes.values()) * APART:
+        raise ValueError(
+            f"the top rung cannot be sized: by the law of the other runs N* is {N[0]:.3g}, and the ladder's "
+            f"sizes go from {min(sizes.values()):.3g} to {max(sizes.values()):.3g}, at a token per parameter: "
+            "add runs whose sizes or budgets differ more, or change `shape`"
+        )
     depth = min(sizes, key=lambda depth: abs(math.log(sizes[depth] / N[0])))
     at = sizes[depth]
     generator = np.random.default_rng(config.seed)
