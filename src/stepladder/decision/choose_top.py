@@ -17,7 +17,6 @@ from stepladder.laws.numbers import percentile_interval
 from stepladder.record.top import TopPrediction, TopRung
 from stepladder.schema.analysis import AnalysisConfig
 
-
 APART = 2.0
 """Factor between N* and the nearest size from which it is none that the law chose."""
 
@@ -48,8 +47,8 @@ def choose_top(
     if not min(sizes.values()) / APART <= N[0] <= max(sizes.values()) * APART:
         raise ValueError(
             f"the top rung cannot be sized: by the law of the other runs N* is {N[0]:.3g}, and the ladder's "
-            f"sizes go from {min(sizes.values()):.3g} to {max(sizes.values()):.3g}, at a token per parameter: "
-            "add runs whose sizes or budgets differ more, or change `shape`"
+            f"sizes go from {min(sizes.values()):.3g} to {max(sizes.values()):.3g}: add runs whose sizes or "
+            "budgets differ more, or change `shape`"
         )
     depth = min(sizes, key=lambda depth: abs(math.log(sizes[depth] / N[0])))
     at = sizes[depth]
