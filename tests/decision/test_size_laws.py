@@ -155,3 +155,15 @@ def test_the_figure_draws_every_profile(exact: SizeLaws) -> None:
         truth = 1.8 + 406 * away**-ALPHA + 410 * (flops / 6 / away) ** -BETA
         assert curve(fit, profile, away) == pytest.approx(truth, rel=1e-3)
         assert profile.loss == pytest.approx(lowest(flops), rel=1e-4)
+
+
+def test_panels_share_one_unit(exact: SizeLaws) -> None:
+    """Sizes of one variant just below a billion, of the other above: they share the axis."""
+    runs = grid_table(GAINS)
+    size = runs["parameters_active_non_embedding"]
+    times = runs["variant"].map({"dense-baseline": 0.9, "dense-idea": 1.2}) * 1e9 / size.median()
+    figure = profiles_figure(
+        runs.assign(parameters_active_non_embedding=size * times), exact, variant_styles(list(GAINS))
+    )
+    one, other = (axes.lines[0].get_xdata() for axes in figure.axes[:2])
+    assert other == pytest.approx(one * 1.2 / 0.9)

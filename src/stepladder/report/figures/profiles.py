@@ -37,6 +37,8 @@ def profiles_figure(runs: pd.DataFrame, found: SizeLaws, styles: Styles) -> Figu
     colours = {
         c: colormaps["viridis"](0.9 * g / max(groups[-1], 1)) for c, g in zip(budgets, groups, strict=True)
     }
+    sizes = runs["parameters_active_non_embedding"]
+    unit, word = _unit(sizes)  # one for all panels, which share the axis
     with styled():
         figure, grid = new_figure(
             0.5 + 2.6 * deep, nrows=deep, ncols=columns, squeeze=False, sharex=True, sharey=True
@@ -46,11 +48,10 @@ def profiles_figure(runs: pd.DataFrame, found: SizeLaws, styles: Styles) -> Figu
         for axes, (name, fit) in zip(grid.flat, drawn.items(), strict=False):
             axes.set_title(name)
             for profile in fit.profiles:
-                _profile(axes, runs[runs["variant"] == name], fit, profile, colours[profile.flops])
-        sizes = runs["parameters_active_non_embedding"]
-        log_axis(grid[0, 0], "x", *padded((sizes / _unit(sizes)[0]).tolist(), 0.06))
+                _profile(axes, runs[runs["variant"] == name], fit, profile, colours[profile.flops], unit)
+        log_axis(grid[0, 0], "x", *padded((sizes / unit).tolist(), 0.06))
         for axes in grid[-1, :]:
-            axes.set_xlabel(f"Parameters N ({_unit(sizes)[1]})")
+            axes.set_xlabel(f"Parameters N ({word})")
         for axes in grid[:, 0]:
             axes.set_ylabel("Held-out loss (nats/token)")
         first = [c for k, c in enumerate(budgets) if k == 0 or groups[k] != groups[k - 1]]
@@ -70,11 +71,15 @@ def _unit(sizes: pd.Series) -> tuple[float, str]:
 
 
 def _profile(
-    axes: Axes, runs: pd.DataFrame, fit: IsoflopFit, profile: ProfileFit, colour: tuple[float, ...]
+    axes: Axes,
+    runs: pd.DataFrame,
+    fit: IsoflopFit,
+    profile: ProfileFit,
+    colour: tuple[float, ...],
+    unit: float,
 ) -> None:
     low, high = profile.flops_range
     mine = runs[runs["flops"].between(low * 0.999, high * 1.001)]
-    unit = _unit(runs["parameters_active_non_embedding"])[0]
     means = mine["loss"].groupby(mine["parameters_active_non_embedding"]).mean()
     axes.plot(
         means.index.to_numpy() / unit,
