@@ -6,6 +6,7 @@ machine's role), and none is ever read or written here. docs/data.md lists them.
 
 from __future__ import annotations
 
+import importlib
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -158,7 +159,7 @@ def _file_system(path: str) -> Any:
     try:
         import fsspec
 
-        __import__(PACKAGES[kind])
+        importlib.import_module(PACKAGES[kind])
         return fsspec.filesystem(kind, **OPTIONS[kind])
     except ImportError as error:
         raise DataError(
