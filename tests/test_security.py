@@ -34,7 +34,7 @@ RUNNING = {
 """Calls that run what they are given."""
 
 UNPICKLERS = {"training/stored_tensors.py": ("_Description", "_Unpickler")}
-"""The one class that unpickles, with a list of what may be named, and its base as the type checker sees it."""
+"""The class that unpickles, with a list of what may be named, and its base as the type checker sees it."""
 
 
 class Hostile:
