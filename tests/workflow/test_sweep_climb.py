@@ -157,7 +157,7 @@ def test_an_optimum_at_the_edge_stops_before_the_larger_rung(clone: Clone) -> No
     clone.edit("[0.01, 0.2, 1, 100]", "[0.001, 0.003, 0.01]")
     shutil.rmtree(clone.results / BIG)
     text = clone.snakemake(check=False)
-    assert "at the highest factor, 0.01: add 0." in text and "sweep.apply: none" in text
+    assert "at the highest factor, 0.01: add 0." in text and "sweep: {apply: none}" in text
     assert not (clone.results / BIG / "result.json").exists()
     clone.edit("max_uncertainty: 90", "apply: none")
     assert BIG in clone.climb(BIG_RESULT) and clone.big()["learning_rate"] == 0.02
