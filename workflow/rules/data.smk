@@ -2,25 +2,31 @@
 
 
 # Shards lie in data/, those of further corpora in corpora/<name>/.
+def name_of(shards):
+    return shards.partition("/")[2] or None
+
+
 def shards_of(wildcards):
-    folder, _, name = wildcards.shards.partition("/")
-    return name or None
+    return name_of(wildcards.shards)
 
 
-# What cuts and reads is loaded where it is needed: jobs that train parse this, too.
-def request_of(wildcards):
+# Which files a part holds is seen when jobs are planned: a file that is added is a job more. They are listed once
+# per start: by the head, and by the jobs whose inputs they are. Every other job asks as well, and need not know.
+@cache
+def part_names(shards):
+    asking = {job.rulename for job in workflow.dag_settings.target_jobs}
+    if not workflow.is_main_process and asking.isdisjoint({"data", "tokenizer"}):
+        return []
+    from stepladder.data.parts import names_of
     from stepladder.data.request import Request
 
-    return Request.of_json(CLIMB.corpora[shards_of(wildcards)])
+    asked = Request.of_json(CLIMB.corpora[name_of(shards)])
+    return explained(lambda: names_of(asked, Path(RESULTS, shards)))
 
 
-# Which files a part holds is seen when jobs are planned: a file that is added is a job more.
 def parts(wildcards, ending):
-    from stepladder.data.parts import names_of
-
-    shards = Path(RESULTS, wildcards.shards)
-    found = explained(lambda: names_of(request_of(wildcards), shards))
-    return [f"{shards}/parts/{name}{ending}" for name in found]
+    folder = f"{RESULTS}/{wildcards.shards}/parts"
+    return [f"{folder}/{name}{ending}" for name in part_names(wildcards.shards)]
 
 
 def trained(wildcards):
