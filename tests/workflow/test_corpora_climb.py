@@ -7,6 +7,7 @@ import random
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -51,8 +52,8 @@ def write(path: Path, seed: int) -> None:
     path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
 
 
-def snakemake(folder: Path, *arguments: str, fails: bool = False) -> str:
-    command = [sys.executable, "-m", "snakemake", *arguments, "--config", "ladder=corpora"]
+def snakemake(folder: Path, *arguments: str, fails: bool = False, options: Sequence[str] = ()) -> str:
+    command = [sys.executable, *options, "-m", "snakemake", *arguments, "--config", "ladder=corpora"]
     done = subprocess.run(command, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     assert (done.returncode != 0) == fails, done.stdout[-5000:]
     return done.stdout
@@ -96,3 +97,8 @@ def test_corpora_climb(tmp_path: Path) -> None:
     states = json.loads(climbed.stepladder("status", "corpora", "--json"))["runs"]
     assert {run["state"] for run in states} == {"done"}
     assert "Nothing to be done" in snakemake(tmp_path)
+
+    job = ["--target-jobs", f"train:run={reference}/d1/0.05x/seed0", "--allowed-rules", "train"]
+    loaded = snakemake(tmp_path, "--dry-run", "--mode", "remote", *job, options=("-X", "importtime"))
+    assert "snakemake.dag" in loaded
+    assert "stepladder.data.parts" not in loaded, "a job that trains lists no files of text"
