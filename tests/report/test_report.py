@@ -21,6 +21,7 @@ from stepladder.report.figures.style import variant_styles
 from stepladder.report.render.typst import context_json, typeset
 from stepladder.report.results import Results
 from stepladder.report.sections.provenance import provenance_table
+from stepladder.report.sections.runs import warnings_list
 from stepladder.schema.ladder import Ladder
 
 
@@ -208,6 +209,13 @@ def test_warnings_are_counted_once(write_results, ladder: Ladder, tmp_path: Path
     runs["warnings"] = [["loss spiked"] if i < 3 else [] for i in range(len(runs))]
     shown = context(write_results(tmp_path, runs), ladder, runs)
     assert shown["warnings"][0] == "loss spiked (3 of 28 runs)"
+
+
+def test_folders_of_earlier_files_are_one_warning() -> None:
+    """Each run calls its own by another name."""
+    told = "the spec or the data changed: earlier files are in superseded-{}/"
+    runs = pd.DataFrame({"warnings": [[told.format(f"{number:010x}")] for number in range(34)]})
+    assert warnings_list(runs, []) == [f"{told.format('*')} (34 of 34 runs)"]
 
 
 def widened(document: object, ends: list) -> object:

@@ -141,7 +141,7 @@ def next_table(comparison: Comparison) -> Table:
                     *_option(row),
                 ]
             )
-    return table(["<Candidate / reference", "Now", *OPTION], rows)
+    return table(["<<Candidate / reference", "Now", *OPTION], rows)
 
 
 def options_table(found: NextRuns, shown: int) -> Table:

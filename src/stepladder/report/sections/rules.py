@@ -50,6 +50,7 @@ def _rules(ladder: Ladder) -> list[tuple[str, object]]:
         ("Rungs (depth)", ", ".join(rung.name or str(rung.depth) for rung in ladder.rungs)),
         ("Architectures", ladder.architectures),
         ("Recipes", ladder.recipes),
+        *([("Corpora", ladder.corpora)] if ladder.corpora else []),
         ("Budgets", _budgets(ladder)),
         ("Design", ladder.design),
         ("Shape", ladder.shape),

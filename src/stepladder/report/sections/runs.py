@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pandas as pd
@@ -14,6 +15,9 @@ from stepladder.record.plan import Plan
 
 DIFFERENT_PASSES = 1.1
 """Two arms whose passes over the text differ by less than this factor are alike in it."""
+
+SET_ASIDE = re.compile(r"superseded-\w+/")
+"""Folder of earlier files, which each run calls by a name of its own."""
 
 
 def domains(runs: pd.DataFrame) -> list[str]:
@@ -171,5 +175,6 @@ def warnings_list(runs: pd.DataFrame, extra: list[str]) -> list[str]:
         # The column holds lists, or their JSON where a table format knew no lists.
         texts = json.loads(value) if isinstance(value, str) and value.startswith("[") else value
         for text in [] if texts is None or isinstance(texts, (str, float)) else texts:
-            counts[str(text)] = counts.get(str(text), 0) + 1
+            told = SET_ASIDE.sub("superseded-*/", str(text))
+            counts[told] = counts.get(told, 0) + 1
     return [f"{text} ({n} of {len(runs)} runs)" for text, n in counts.items()] + extra
