@@ -85,6 +85,11 @@ if CLIMB.topped:
     include: "workflow/rules/top.smk"
 
 
+if CLIMB.mixed:
+
+    include: "workflow/rules/swarm.smk"
+
+
 include: "workflow/rules/analyze.smk"
 include: "workflow/rules/report.smk"
 

@@ -17,6 +17,7 @@ rule report:
             else []
         ),
         top=CLIMB.top_record if CLIMB.topped else [],
+        swarm=CLIMB.swarm_record if CLIMB.mixed else [],
     output:
         report(
             f"{RESULTS}/report.pdf", caption="../report/report.rst", category="Verdict"

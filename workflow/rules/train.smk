@@ -24,6 +24,11 @@ def top_size(run):
     return ancient(checkpoints.top.get().output.top) if run in CLIMB.topped else []
 
 
+# Runs of the arm whose mixture a swarm finds wait for the swarm, in the same way.
+def mixture(run):
+    return ancient(checkpoints.swarm.get().output.swarm) if run in CLIMB.mixed else []
+
+
 # What a branch goes on from: the end of a segment of its trunk. No `ancient` here: a trunk that is trained again
 # has other weights, and takes its branches with it.
 def fork(run):
@@ -54,6 +59,7 @@ rule train:
         machine=MACHINE,
         rates=lambda wildcards: learning_rates(wildcards.run),
         top=lambda wildcards: top_size(wildcards.run),
+        swarm=lambda wildcards: mixture(wildcards.run),
         fork=lambda wildcards: fork(wildcards.run),
     output:
         result=f"{RESULTS}/runs/{{run}}/result.json",

@@ -328,6 +328,45 @@ def top(ladder: LadderName, results: Folder, out: Out) -> None:
     print_top(found)
 
 
+def swarm(ladder: LadderName, results: Folder, out: Out) -> None:
+    """Find the best mixture by the law of small runs on drawn mixtures, and write down what to expect of it.
+
+    The law gives each domain's loss over the shares; the mixture is the one with the lowest target loss,
+    within the shares that were tried and `data.max_epochs` at the longest run that will read it. An outcome
+    that is there already is kept as it was made, time included, as long as it comes out the same.
+
+    Reads the ladder file, which needs `design: {kind: mixture_swarm}`, plan.json, the shards' manifests and
+    the small runs' results in RESULTS; writes the outcome as JSON to OUT, as it was first made also to
+    swarm.first.json in RESULTS, and prints it.
+
+    Example: stepladder swarm laptop-swarm --results results/laptop-swarm --out swarm.json
+    """
+    from stepladder.data.manifest import fingerprints, prepared_tokens
+    from stepladder.decision.choose_mixture import Swarm, choose_mixture
+    from stepladder.display.terminal import working
+    from stepladder.ladder.climb import Climb
+    from stepladder.ladder.swarm import swarm_design
+    from stepladder.record.paths import LadderFolder
+    from stepladder.record.plan import Plan
+    from stepladder.record.tables import read_runs
+    from stepladder.report.render.console import print_swarm
+
+    climb, folder = Climb.open(ladder), LadderFolder(results)
+    with naming(climb.path):
+        swarm_design(climb.ladder)
+    ready(out)
+    done = read_runs(folder, climb.swarm_rests_on, Plan.read(folder.plan), fingerprints(folder))
+    with naming(results), working("finding the mixture"):
+        arm = [climb.runs[name] for name in climb.mixed]
+        tokens = prepared_tokens(folder, climb.ladder)
+        asked = Swarm.of(climb.ladder, climb.swarm_rests_on.values(), arm, tokens)
+        found = choose_mixture(done, asked, climb.ladder.analysis, climb.swarm_digest)
+    found = found.kept_from(folder.swarm_first)
+    found.write(folder.swarm_first)
+    found.write(out)
+    print_swarm(found)
+
+
 def tune(
     ladder: LadderName,
     results: Folder,

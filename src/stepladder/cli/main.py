@@ -54,6 +54,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "tune": decision.tune,
         "gate": decision.gate,
         "top": decision.top,
+        "swarm": decision.swarm,
         "preregister": decision.preregister,
     },
 }

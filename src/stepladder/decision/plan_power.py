@@ -39,7 +39,7 @@ def planned_table(plan: Plan, specs: Mapping[str, RunSpec]) -> pd.DataFrame:
     """The runs of a plan that laws will rest on, with the columns of runs.parquet but for their losses."""
     rows = []
     for run in plan.runs:
-        if run.sweep or run.trunk:
+        if not run.proper:
             continue
         spec = specs[run.id]
         rows.append(

@@ -17,6 +17,7 @@ from stepladder.ladder.names import check_ids
 from stepladder.ladder.plan import JobCost, make_plan
 from stepladder.ladder.read import LadderError
 from stepladder.ladder.resolved import check_run
+from stepladder.ladder.swarm import on_mixture, read_mixture, rests_on, swarm_digest, swarm_runs
 from stepladder.ladder.sweep import (
     SweepRun,
     at_batch,
@@ -38,6 +39,7 @@ from stepladder.record.plan import Plan
 from stepladder.record.spec import RunSpec
 from stepladder.schema.accelerators import Accelerator, accelerators
 from stepladder.schema.data import MAX_EPOCHS, PART_BYTES
+from stepladder.schema.design import MixtureSwarm
 from stepladder.schema.execution import Execution
 from stepladder.schema.ladder import Ladder
 
@@ -60,6 +62,8 @@ class Climb:
     has the final one."""
     sweep: dict[str, SweepRun]
     """Of the sweep. Some of them are runs of the ladder, too."""
+    swarm: dict[str, RunSpec]
+    """Runs on drawn mixtures, of a ladder with a swarm; in no law of compute."""
 
     @classmethod
     def open(cls, name: str) -> Climb:
@@ -72,10 +76,10 @@ class Climb:
         ladder = load_ladder(path)
         check_trunk(ladder, path)
         check_batch(ladder, path)
-        runs, sweep = expand(ladder, path), sweep_runs(ladder, path)
+        runs, sweep, swarm = expand(ladder, path), sweep_runs(ladder, path), swarm_runs(ladder, path)
         check_top(ladder, runs, path)
         try:
-            check_ids(runs, [run.spec for run in sweep])
+            check_ids([*runs, *swarm], [run.spec for run in sweep])
         except ValueError as error:
             raise error_at(path, ("sweep" if sweep else "rungs",), str(error)) from None
         return cls(
@@ -83,12 +87,14 @@ class Climb:
             ladder=ladder,
             runs={run.id: run for run in runs},
             sweep={run.spec.id: run for run in sweep},
+            swarm={run.id: run for run in swarm},
         )
 
     @cached_property
     def every_run(self) -> dict[str, RunSpec]:
-        """The ladder's runs and those of its sweep."""
-        return self.runs | {name: run.spec for name, run in self.sweep.items() if name not in self.runs}
+        """The ladder's runs, and those of its sweep or swarm."""
+        swept = {name: run.spec for name, run in self.sweep.items() if name not in self.runs}
+        return self.runs | swept | self.swarm
 
     @cached_property
     def every_job(self) -> dict[str, RunSpec]:
@@ -128,6 +134,30 @@ class Climb:
         return top_digest(self.ladder, [run for name, run in self.runs.items() if name not in self.topped])
 
     @cached_property
+    def mixed(self) -> frozenset[str]:
+        """Runs of the arm whose mixture the swarm finds."""
+        design = self.ladder.design
+        arm = design.arm if isinstance(design, MixtureSwarm) else None
+        return frozenset(name for name, run in self.runs.items() if arm and run.data.corpus == arm)
+
+    @cached_property
+    def swarm_rests_on(self) -> dict[str, RunSpec]:
+        """Runs whose law finds the mixture: the swarm, and the baseline's beside it."""
+        found = rests_on(self.ladder, self.runs.values(), self.swarm.values())
+        return {run.id: run for run in found}
+
+    @cached_property
+    def swarm_record(self) -> Path:
+        """What `stepladder swarm` writes."""
+        return LadderFolder.of(self.ladder.name).swarm
+
+    @cached_property
+    def swarm_digest(self) -> str:
+        """Changes when the design does, or anything that the mixture rests on."""
+        arm = [self.runs[name] for name in self.mixed]
+        return swarm_digest(self.ladder, self.swarm_rests_on.values(), arm)
+
+    @cached_property
     def learning_rates(self) -> Path:
         """What `stepladder tune` writes."""
         return LadderFolder.of(self.ladder.name).learning_rates
@@ -139,14 +169,16 @@ class Climb:
 
     def spec(self, run: str) -> RunSpec:
         """The final spec of a run, or of a segment of a trunk: a tuned run has the predicted rate, one of the
-        top rung the chosen size.
+        top rung the chosen size, one of a swarm's arm the mixture that was found.
 
         Raises:
-            FileNotFoundError: rate or size is not known yet.
+            FileNotFoundError: rate, size or mixture is not known yet.
             LadderError: the sweep predicts a rate at which nothing would be learnt.
         """
         if run in self.topped:
             return self._at_depth(read_depth(self.top_record, self.top_digest))[run]
+        if run in self.mixed:
+            return self._on_mixture(read_mixture(self.swarm_record, self.swarm_digest))[run]
         spec = self.every_job[run]
         if run not in self.tuned:
             return spec
@@ -168,6 +200,12 @@ class Climb:
             self._resized["top", depth] = at_depth(self.ladder, depth, self.path)
         return self._resized["top", depth]
 
+    def _on_mixture(self, mixture: dict[str, float]) -> dict[str, RunSpec]:
+        key = (json.dumps(mixture), 0)
+        if key not in self._resized:
+            self._resized[key] = on_mixture(self.ladder, mixture, self.path)
+        return self._resized[key]
+
     def _at_batch(self, rung: str, factor: float) -> dict[str, RunSpec]:
         if (rung, factor) not in self._resized:
             ruled = [run for run in self.runs.values() if run.rung == rung]
@@ -176,7 +214,8 @@ class Climb:
 
     @cached_property
     def _resized(self) -> dict[tuple[str, float], dict[str, RunSpec]]:
-        """Expanded rungs, each once: the top one by its depth, others by the factor on their batch."""
+        """Runs that were expanded again, each once: the top rung by its depth, others by the factor on their
+        batch, a swarm's arm by its mixture."""
         return {}
 
     def price(self, table: dict[str, Accelerator]) -> Plan:
@@ -190,9 +229,11 @@ class Climb:
                 spec=spec,
                 flops_trained=self.trunks.flops_trained(spec),
                 trunk=name in self.trunks.segments,
-                sweep=name not in self.runs and name not in self.trunks.segments,
+                sweep=name in self.sweep and name not in self.runs,
+                swarm=name in self.swarm,
                 tuned=name in self.tuned,
                 topped=name in self.topped,
+                mixed=name in self.mixed,
             )
             for name, spec in self.every_job.items()
         ]
@@ -331,8 +372,9 @@ class Climb:
 
     def priority(self, run: str) -> int:
         """Dearer runs first, so that the ladder does not end on one core waiting for the top rung; before
-        them the sweep, for which tuned runs wait."""
-        return self._rank.get(run, 0) + (len(self._rank) if run in self.sweep and self.tuned else 0)
+        them the sweep or swarm, for which others wait."""
+        first = (run in self.sweep and self.tuned) or run in self.swarm_rests_on
+        return self._rank.get(run, 0) + (len(self._rank) if first else 0)
 
 
 def file_digest(path: Path) -> str:

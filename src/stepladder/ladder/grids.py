@@ -8,12 +8,13 @@ from itertools import pairwise
 from math import exp, log
 from typing import NamedTuple
 
+from stepladder.ladder.arms import with_arm
 from stepladder.ladder.kinds import part_settings
 from stepladder.ladder.shapes import resolve_model
 from stepladder.record.cost import parameters, training_flops_per_position
 from stepladder.schema import ranges
 from stepladder.schema.budget import Flops
-from stepladder.schema.design import TOP, ComputeOptimalTop, Isoflop
+from stepladder.schema.design import TOP, ComputeOptimalTop, Isoflop, MixtureSwarm
 from stepladder.schema.ladder import Ladder, Rung
 
 
@@ -28,7 +29,7 @@ class Size(NamedTuple):
 
 
 def lay_out(ladder: Ladder) -> Ladder:
-    """The ladder with the rungs that its design asks for, each with the budgets at which it trains.
+    """The ladder with what its design adds: rungs, each with the budgets at which it trains, or an arm.
 
     Sizes are those of the baseline's architecture; every variant trains the same rungs. Where the file lists
     rungs, sizes are chosen among them, else among all depths.
@@ -41,6 +42,8 @@ def lay_out(ladder: Ladder) -> Ladder:
         return ladder
     if isinstance(design, ComputeOptimalTop):
         return _with_top(ladder, design)
+    if isinstance(design, MixtureSwarm):
+        return with_arm(ladder, design)
     spread = 2 * design.sizes * log(design.ratio)
     most = log(max(design.flops)) - log(design.around) + spread
     sizes = sizes_of(ladder, ladder.rungs, most, design.sizes)

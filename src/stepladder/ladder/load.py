@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from stepladder.documents.meaning import meanings
+from stepladder.ladder.arms import swarm_problems
 from stepladder.ladder.boundaries import boundary_problems
 from stepladder.ladder.domains import domain_problems
 from stepladder.ladder.grids import lay_out
@@ -25,7 +26,7 @@ from stepladder.ladder.read import LadderError, Location, Source, descend, read_
 from stepladder.record.kinds import load
 from stepladder.schema import ranges
 from stepladder.schema.budget import LEAST_SIZES, Flops, budget_label
-from stepladder.schema.design import Isoflop
+from stepladder.schema.design import Isoflop, MixtureSwarm
 from stepladder.schema.ladder import Ladder
 from stepladder.schema.settings import ALPHABETS
 
@@ -91,8 +92,8 @@ def _check_size(source: Source, ladder: Ladder) -> None:
     runs, most = count_runs(ladder), ranges.MOST_RUNS
     if runs > most:
         message = (
-            f"{runs} runs (rungs x architectures x recipes x corpora x budgets x seeds, and those of the "
-            f"sweep) are too many for a ladder, which has at most {most}: shorten one of these lists"
+            f"{runs} runs (rungs x architectures x recipes x corpora x budgets x seeds, and those of a "
+            f"sweep or swarm) are too many for a ladder, which has at most {most}: shorten one of these lists"
         )
         raise LadderError(source.line(("rungs",), message))
 
@@ -141,7 +142,7 @@ def _of_whole(source: Source, ladder: Ladder) -> list[str]:
             complain(("sweep", "rungs", i), "a rung is swept once: remove the repetition")
     if ladder.sweep and ladder.sweep.budget is None and isinstance(ladder.design, Isoflop):
         complain(("sweep",), "the design has budgets of its own: say which to sweep: budget: {flops: 1e18}")
-    for message in _top_problems(ladder):
+    for message in (*_top_problems(ladder), *swarm_problems(ladder)):
         complain(("design",), message)
     for where, message in boundary_problems(ladder):
         complain(where, message)
@@ -233,7 +234,9 @@ def count_runs(ladder: Ladder) -> int:
     if sweep := ladder.sweep:
         tries = len(sweep.learning_rate_factors) * len(sweep.batch_factors)
         per_variant += len(sweep.rungs) * tries * len(sweep.seeds or ladder.seeds)
-    return per_variant * len(ladder.architectures) * len(ladder.recipes) * max(1, len(ladder.corpora))
+    swarm = ladder.design.runs if isinstance(ladder.design, MixtureSwarm) else 0
+    variants = len(ladder.architectures) * len(ladder.recipes) * max(1, len(ladder.corpora))
+    return per_variant * variants + swarm
 
 
 def listed(names: Sequence[str]) -> str:

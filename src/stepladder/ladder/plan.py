@@ -15,6 +15,7 @@ from stepladder.record.passes import tokens_by_domain
 from stepladder.record.plan import Assumptions, Plan, PlannedRun, Totals
 from stepladder.record.spec import TRUNK, RunSpec
 from stepladder.schema.accelerators import Accelerator
+from stepladder.schema.design import MixtureSwarm
 from stepladder.schema.execution import Execution
 from stepladder.schema.ladder import Ladder
 from stepladder.schema.optimizer import OptimizerSettings
@@ -96,6 +97,7 @@ def make_plan(ladder: Ladder, jobs: Sequence[JobCost], table: dict[str, Accelera
             *boundary_notes(ladder),
             *_top_note(ladder, jobs),
             *_mixture_note(ladder),
+            *_swarm_note(ladder, jobs),
         ),
     )
 
@@ -113,13 +115,26 @@ def _top_note(ladder: Ladder, jobs: Sequence[JobCost]) -> Iterator[str]:
 
 def _mixture_note(ladder: Ladder) -> Iterator[str]:
     """In which proportion domains are read, and which are not."""
+    arm = ladder.design.arm if isinstance(ladder.design, MixtureSwarm) else None
     for corpus in ladder.corpora or (None,):
+        if arm is not None and corpus == arm:
+            continue
         data = ladder.data_of(corpus)
         if stages := data.mixture:
             left = [n for n in data.source.domain_names if not any(s.weights.get(n) for s in stages)]
             not_read = f" Not read: {', '.join(left)}." if left else ""
             of = f" of corpus {corpus}" if corpus else ""
             yield f"Training text{of} is mixed: {in_words(stages)}.{not_read}"
+
+
+def _swarm_note(ladder: Ladder, jobs: Sequence[JobCost]) -> Iterator[str]:
+    """What is not known of an arm whose mixture other runs find."""
+    if isinstance(ladder.design, MixtureSwarm):
+        drawn = [job.spec for job in jobs if job.swarm]
+        yield (
+            f"The mixture of corpus {ladder.design.arm} comes from {len(drawn)} runs on drawn mixtures at "
+            f"rung {drawn[0].rung}, when they are there; FLOPs and price do not depend on it."
+        )
 
 
 @dataclass(frozen=True)
@@ -135,8 +150,12 @@ class JobCost:
     """Whether it is of the sweep alone, and in no law."""
     tuned: bool = False
     """Whether its learning rate waits for the sweep."""
+    swarm: bool = False
+    """Whether it is of the swarm, and in no law of compute."""
     topped: bool = False
     """Whether its size waits for the laws of the other runs."""
+    mixed: bool = False
+    """Whether its mixture waits for the swarm."""
 
 
 def _row(
@@ -154,7 +173,7 @@ def _row(
     hours = seconds * n_accelerators / 3600
     return PlannedRun(
         id=run.id,
-        spec_sha256=None if job.tuned or job.topped else run.sha256,
+        spec_sha256=None if job.tuned or job.topped or job.mixed else run.sha256,
         variant=run.variant,
         rung=run.rung,
         budget=run.budget,
@@ -171,7 +190,7 @@ def _row(
         tokens=run.recipe.tokens,
         corpus=run.data.corpus,
         prepared=run.data.prepared,
-        tokens_by_domain=tokens_by_domain(run),
+        tokens_by_domain=None if job.mixed else tokens_by_domain(run),
         flops=training_flops(run.model, run.recipe),
         flops_trained=job.flops_trained,
         accelerators=n_accelerators,
@@ -181,6 +200,8 @@ def _row(
         disk_bytes=execution.keep_checkpoints * CHECKPOINT_BYTES_PER_PARAMETER * count.total,
         trunk=job.trunk,
         sweep=job.sweep,
+        swarm=job.swarm,
+        mixed=job.mixed,
         **({} if job.topped else _followed(job, o)),
     )
 

@@ -102,6 +102,16 @@ class LadderFolder:
         return self.path / "top.first.json"
 
     @property
+    def swarm(self) -> Path:
+        """The mixture that small runs found, of a ladder with a swarm: see `stepladder.record.swarm`."""
+        return self.path / "swarm.json"
+
+    @property
+    def swarm_first(self) -> Path:
+        """The same as it was written down first, as of `top`."""
+        return self.path / "swarm.first.json"
+
+    @property
     def coordinates(self) -> Path:
         """The coordinate check, of a ladder with a parametrization: see `stepladder.record.coordinates`."""
         return self.path / "coordinates.json"

@@ -18,8 +18,8 @@ class PlannedRun(Part):
     id: str
     """variant/rung/budget/seed<k>, the run's folder below runs/ (or trunks/)."""
     spec_sha256: str | None
-    """Digest of the run's spec; None where it waits for the rate that the sweep predicts, or for the size
-    that laws choose: then counts and steps are of the size that is expected."""
+    """Digest of the run's spec; None where it waits for the rate that the sweep predicts, the mixture that
+    the swarm finds, or the size that laws choose: then counts and steps are of the size that is expected."""
     variant: str
     """architecture-recipe."""
     rung: str
@@ -66,6 +66,10 @@ class PlannedRun(Part):
     """Whether it is a segment of a trunk."""
     sweep: bool
     """Whether it is of the sweep alone, and in no law."""
+    swarm: bool = False
+    """Whether it is of the swarm, and in no law of compute."""
+    mixed: bool = False
+    """Whether its mixture waits for the swarm: until then its passes are not known."""
     beta2: float | None = None
     """AdamW's; None in plans of older versions, as the next four."""
     epsilon: float | None = None
@@ -84,16 +88,21 @@ class PlannedRun(Part):
     prepared: str | None = None
     """Name under which its shards lie; None: `data/`."""
     tokens_by_domain: dict[str, float] | None = None
-    """Raw tokens read of each domain; None in natural proportion."""
+    """Raw tokens read of each domain; None in natural proportion, or where the swarm finds it."""
     passes_by_domain: dict[str, float] | None = None
     """Passes over each domain of a mixture; None without one, or where the data were not prepared yet."""
 
     def with_passes(self, training_tokens: Mapping[str, int] | None) -> PlannedRun:
         """The run with the passes that it makes over a corpus of so many training tokens, if known."""
-        if training_tokens is None:
+        if training_tokens is None or self.mixed:
             return self.model_copy(update={"passes": None, "passes_by_domain": None})
         read = passes_over(self.tokens, self.tokens_by_domain, training_tokens)
         return self.model_copy(update={"passes": read.most, "passes_by_domain": read.by_domain or None})
+
+    @property
+    def proper(self) -> bool:
+        """Whether laws of compute rest on it: no segment of a trunk, and of no sweep or swarm alone."""
+        return not (self.trunk or self.sweep or self.swarm)
 
     @property
     def read(self) -> Passes | None:

@@ -82,7 +82,7 @@ def collect(
         FileNotFoundError: a result or a log is missing.
         ValueError: a file is not what it should be, or of another plan or other data; the message names it.
     """
-    proper = [run for run in plan.runs if not run.sweep and not run.trunk]
+    proper = [run for run in plan.runs if run.proper]
     left = set(runs_left(proper, gates))
     planned = [run for run in proper if run.id in left]
     found = {ladder.run(run.id).result: Finished.read(ladder.run(run.id), run) for run in planned}

@@ -14,6 +14,7 @@ from stepladder.report.figures.laws import gain_figure, loss_figure
 from stepladder.report.figures.profiles import profiles_figure
 from stepladder.report.figures.running import mfu_figure, time_figure, training_figure
 from stepladder.report.figures.style import save_svg, variant_styles
+from stepladder.report.figures.swarm import swarm_figure
 from stepladder.report.figures.tuning import bowls_figure, rates_figure
 from stepladder.report.render.typst import typeset
 from stepladder.report.results import Results
@@ -27,6 +28,7 @@ from stepladder.report.sections.hyperparameters import hyperparameters_table
 from stepladder.report.sections.plan import trunk_sentence
 from stepladder.report.sections.rules import rules_table
 from stepladder.report.sections.size_laws import size_laws_context
+from stepladder.report.sections.swarm import swarm_context
 from stepladder.report.sections.top import predictions_table, top_sentence, written_before
 from stepladder.report.sections.tuning import off_optimum, sweep_context
 from stepladder.schema.ladder import Ladder
@@ -71,6 +73,8 @@ def draw(results: Results, ladder: Ladder) -> dict[str, Figure | None]:
     }
     if results.size_laws is not None:
         figures["profiles"] = profiles_figure(runs, results.size_laws, styles)
+    if results.swarm is not None:
+        figures["swarm"] = swarm_figure(results.swarm)
     if results.coordinates is not None:
         figures["coordinates"] = coordinates_figure(results.coordinates)
     if results.tuning is not None:
@@ -140,6 +144,7 @@ def report_context(
         + off,
         "size": size_laws_context(results.size_laws) if results.size_laws else None,
         "top": _top(results),
+        "swarm": swarm_context(results.swarm, results.runs) if results.swarm else None,
         "coordinates": coordinate_sentences(results.coordinates) if results.coordinates else None,
         "profiled": results.cells.has_profiles,
         "sweep": sweep_context(results.tuning, plan, ladder.analysis) if results.tuning else None,

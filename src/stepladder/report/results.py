@@ -18,9 +18,11 @@ from stepladder.documents.document import DocumentError
 from stepladder.record.coordinates import CoordinateCheck
 from stepladder.record.learning_rates import Tuning
 from stepladder.record.paths import LadderFolder
+from stepladder.record.swarm import SwarmOutcome
 from stepladder.record.tables import read_table
 from stepladder.record.top import TopRung
 from stepladder.schema.analysis import AXES, Axis
+from stepladder.schema.design import MixtureSwarm
 from stepladder.schema.ladder import Ladder
 
 RUN_NAMES = ("id", "variant", "architecture", "recipe", "rung", "budget")
@@ -57,6 +59,8 @@ class Results:
     """laws.json, of a ladder with several budgets."""
     top: TopRung | None = None
     """top.json, of a ladder whose laws size its top rung."""
+    swarm: SwarmOutcome | None = None
+    """swarm.json, of a ladder with a swarm of mixtures."""
     coordinates: CoordinateCheck | None = None
     """coordinates.json, of a ladder with a parametrization."""
 
@@ -87,6 +91,9 @@ class Results:
             tuning=Tuning.read(lies.learning_rates) if ladder and ladder.sweep else None,
             size_laws=size_laws,
             top=TopRung.read(lies.top) if ladder and ladder.top else None,
+            swarm=SwarmOutcome.read(lies.swarm)
+            if ladder and isinstance(ladder.design, MixtureSwarm)
+            else None,
             coordinates=CoordinateCheck.read(lies.coordinates)
             if ladder and ladder.optimizer.parametrization
             else None,

@@ -8,7 +8,7 @@ from pydantic import Discriminator, Field, model_validator
 
 from stepladder.schema import ranges
 from stepladder.schema.budget import Flops, budget_label
-from stepladder.schema.settings import Seeds, Settings
+from stepladder.schema.settings import Name, Seeds, Settings
 
 
 class Isoflop(Settings):
@@ -50,4 +50,23 @@ class ComputeOptimalTop(Settings):
     """Tokens per active non-embedding parameter at which it is planned until the law is known."""
 
 
-Design = Annotated[Isoflop | ComputeOptimalTop, Discriminator("kind")]
+class MixtureSwarm(Settings):
+    """Many small runs on mixtures about the baseline's, whose law finds the mixture that an arm of the ladder
+    trains on (RegMix, Liu et al. 2024, arXiv 2407.01492)."""
+
+    kind: Literal["mixture_swarm"]
+    runs: Annotated[int, ranges.SWARM_RUNS] = 32
+    """Mixtures that are drawn, a run each: of the baseline's architecture and recipe, at the rung's first
+    budget, with its seeds in turn."""
+    rung: Name | None = None
+    """Where they run; default: the smallest."""
+    arm: Name = "predicted"
+    """Corpus that reads the best mixture; every rung, architecture and recipe trains on it."""
+    concentration: Annotated[float, ranges.CONCENTRATION] = 10.0
+    """Of the Dirichlet distribution about the baseline's shares: a share p is drawn with a standard deviation
+    of sqrt(p (1 - p) / (1 + concentration))."""
+    seed: Annotated[int, ranges.SEED] = 0
+    """Of the drawn mixtures."""
+
+
+Design = Annotated[Isoflop | ComputeOptimalTop | MixtureSwarm, Discriminator("kind")]

@@ -17,7 +17,7 @@ from stepladder.schema.analysis import AnalysisConfig
 from stepladder.schema.budget import LEAST_SIZES, Budgets, Flops
 from stepladder.schema.corpora import Corpus
 from stepladder.schema.data import Data
-from stepladder.schema.design import TOP, Design, Isoflop
+from stepladder.schema.design import TOP, ComputeOptimalTop, Design, Isoflop
 from stepladder.schema.execution import Execution, RunExecution
 from stepladder.schema.optimizer import OptimizerSettings
 from stepladder.schema.plan import PlanSettings
@@ -102,7 +102,8 @@ class Ladder(Settings):
     budgets: Budgets = (1.0,)
     """Multiples of 20 tokens per active non-embedding parameter, `{steps: n}` or `{flops: c}`."""
     design: Design | None = None
-    """A grid of sizes and budgets in the place of `budgets`, or a top rung that the others' law sizes."""
+    """A grid of sizes and budgets in the place of `budgets`, a top rung that the others' law sizes, or a
+    mixture that small runs find."""
     seeds: Seeds = (0,)
     sweep: Sweep | None = None
     """A learning-rate sweep on some or all rungs. The rates of the others may follow from it."""
@@ -163,7 +164,7 @@ class Ladder(Settings):
     @property
     def top(self) -> str | None:
         """Label of the rung that the laws of the others size, of a ladder that has one."""
-        return None if self.design is None or isinstance(self.design, Isoflop) else TOP
+        return TOP if isinstance(self.design, ComputeOptimalTop) else None
 
     @property
     def kinds(self) -> dict[str, Kind]:

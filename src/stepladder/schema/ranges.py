@@ -119,6 +119,9 @@ PROFILE_SIZES = Range(3, 64)
 TOKENS_PER_PARAMETER = Range(0.01, 1e6)
 SIZE_RATIO = Range(1, 100, least_excluded=True)
 """Between neighbouring sizes of an IsoFLOP design."""
+SWARM_RUNS = Range(4, 1024)
+CONCENTRATION = Range(0.1, 1e6)
+"""Of mixtures about the baseline's."""
 SEED = Range(0, 2**32 - 1)
 LOSS_WEIGHT = Range(0, 1000)
 """Of a loss beside the main one."""

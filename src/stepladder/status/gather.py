@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,9 +32,7 @@ def status_of(climb: Climb, plan: Plan) -> Status:
     planned = {run.id: run for run in plan.with_passes(tokens).runs}
     over = ended(gates_passed(climb, results))
     runs = [
-        _judge(
-            spec, planned[spec.id], replace(facts[spec.id], job=jobs.get(spec.id)), now, results, climb.topped
-        )
+        _judge(spec, planned[spec.id], replace(facts[spec.id], job=jobs.get(spec.id)), now, results, climb)
         for spec in specs
     ]
     shown = [replace(_spared(run, over), rung=_shown_rung(climb, run)) for run in runs]
@@ -64,12 +61,21 @@ def _shown_rung(climb: Climb, run: RunStatus) -> str:
     """The rung, with what the run is for if it is not one that laws are fitted to."""
     if run.id in climb.trunks.segments:
         return f"{run.rung} trunk"
-    return run.rung if run.id in climb.runs else f"{run.rung} sweep"
+    if run.id in climb.runs:
+        return run.rung
+    return f"{run.rung} swarm" if run.id in climb.swarm else f"{run.rung} sweep"
+
+
+def _awaited(climb: Climb, run: str) -> str:
+    """What of a run's spec is not known yet, and for what it waits."""
+    if run in climb.topped:
+        return "size waits for the law of all others"
+    return "mixture waits for the swarm" if run in climb.mixed else "learning rate waits for the sweep"
 
 
 def specs_of(climb: Climb) -> list[RunSpec]:
-    """What the ladder asks for now. Runs whose rate or size waits are there at rate 0: no result is of that
-    spec, so that an earlier one shows as stale."""
+    """What the ladder asks for now. Runs whose rate, size or mixture waits are there at rate 0: no result is
+    of that spec, so that an earlier one shows as stale."""
     specs = []
     for name, unresolved in climb.every_job.items():
         try:
@@ -126,17 +132,12 @@ def _judge(
     facts: Facts,
     now: float,
     results: LadderFolder,
-    topped: Collection[str],
+    climb: Climb,
 ) -> RunStatus:
     """Judge a run; logs are read of failed ones only."""
     run = judge(spec, planned, facts, now)
     if run.state == "pending" and spec.optimizer.learning_rate == 0:
-        waits = (
-            "size waits for the law of all others"
-            if run.id in topped
-            else "learning rate waits for the sweep"
-        )
-        return replace(run, reason=f"its {waits}")
+        return replace(run, reason=f"its {_awaited(climb, run.id)}")
     if run.state != "failed":
         return run
     if facts.job is not None and run.log:

@@ -27,6 +27,7 @@ from stepladder.record.gates import GateRecord, ended, runs_left
 from stepladder.record.paths import LadderFolder, RunFolder
 from stepladder.record.plan import Plan, PlannedRun
 from stepladder.record.result import Result
+from stepladder.record.swarm import SwarmOutcome
 from stepladder.record.tables import Finished, read_table
 from stepladder.record.top import TopRung
 from stepladder.schema.analysis import AXES, Axis
@@ -75,13 +76,14 @@ def walk(path: Path) -> list[Link]:
             *(chain.table, chain.results, chain.data),
         ),
         folder.top: (chain.top, chain.table, chain.results, chain.data),
+        folder.swarm: (chain.swarm, chain.data),
         folder.size_laws: (chain.size_laws, chain.table, chain.results, chain.data),
         folder.runs_table: (chain.table, chain.results, chain.data),
         folder.steps_table: (chain.steps, chain.table, chain.results, chain.data),
         folder.plan: (chain.results, chain.data),
     }
     report = (chain.report, chain.comparison, chain.fits, chain.size_laws, chain.rule, chain.decided)
-    everything = (*report, chain.top, chain.table, chain.steps, chain.results, chain.data)
+    everything = (*report, chain.top, chain.swarm, chain.table, chain.steps, chain.results, chain.data)
     return [link for step in steps.get(path, everything) for link in step()]
 
 
@@ -191,6 +193,17 @@ class Chain:
         if self.lies.top.exists():
             yield Link(self.lies.top, "results of the other rungs", _said(check))
 
+    def swarm(self) -> Iterator[Link]:
+        """swarm.json, of a ladder that has one, from the runs that it lists."""
+
+        def check() -> None:
+            for row in SwarmOutcome.read(self.lies.swarm).runs:
+                if self.finished(row.id).losses != row.losses:
+                    raise ValueError(f"the losses of {row.id} are others now")
+
+        if self.lies.swarm.exists():
+            yield Link(self.lies.swarm, "results on drawn mixtures", _said(check))
+
     def table(self) -> Iterator[Link]:
         """runs.parquet, from the results that are its rows."""
 
@@ -256,7 +269,7 @@ class Chain:
     def results(self) -> Iterator[Link]:
         """The results of the ladder's own runs; those that are not there yet in one line. What gates spared
         is not missing."""
-        proper = [run for run in self.plan.values() if not run.sweep and not run.trunk]
+        proper = [run for run in self.plan.values() if run.proper]
         own = runs_left(proper, list(self.gates.values()))
         there = [name for name in own if self.lies.run(name).result.exists()]
         yield from map(self.result, there)

@@ -15,6 +15,7 @@ from stepladder.decision.size_laws import SizeLaws
 from stepladder.display.terminal import plain, show, warn
 from stepladder.record.gates import GateRecord
 from stepladder.record.learning_rates import Tuning
+from stepladder.record.swarm import SwarmOutcome
 from stepladder.record.top import TopRung
 from stepladder.report.sections.axes import axes_table, outcomes_table, rungs_table
 from stepladder.report.sections.evidence import laws_table, rule_changes_table, rule_sentence
@@ -25,6 +26,7 @@ from stepladder.report.sections.size_laws import forecasts_table, reasons
 from stepladder.report.sections.size_laws import gains_table as size_gains_table
 from stepladder.report.sections.size_laws import laws_table as laws_table_of
 from stepladder.report.sections.size_laws import optima_table as optima_table_of
+from stepladder.report.sections.swarm import swarm_sentences
 from stepladder.report.sections.top import top_sentence
 from stepladder.report.sections.tuning import batch_sentences, law_sentences, optima_table, rates_table
 from stepladder.report.sections.verdict import equivalence_table, trend_sentences
@@ -75,6 +77,12 @@ def print_gate(record: GateRecord) -> None:
 def print_top(found: TopRung) -> None:
     """What was chosen; on stderr, for a log such as Snakemake's."""
     print(top_sentence(found), file=sys.stderr)
+
+
+def print_swarm(found: SwarmOutcome) -> None:
+    """What was found; on stderr, for a log such as Snakemake's."""
+    for sentence in swarm_sentences(found):
+        print(sentence, file=sys.stderr)
 
 
 def print_next(found: NextRuns, rows: int = 12) -> None:

@@ -11,16 +11,16 @@ from stepladder.record.plan import Plan, PlannedRun
 
 def hyperparameters_table(plan: Plan, rates: Mapping[str, float] | None = None) -> Table:
     """One line per rung, budget and numbers, in the order of the plan; seeds, and variants that train alike,
-    are one line, and runs of a sweep are left out.
+    are one line, and runs of a sweep or swarm are left out.
 
     Args:
         rates: peaks of finished runs by id; without them a rate that waited for a sweep is a dash.
     """
     found = rates or {}
-    variants = {run.variant for run in plan.runs}
+    variants = {run.variant for run in plan.runs if run.proper}
     groups: dict[tuple[str, ...], list[str]] = {}
     for run in plan.runs:
-        if not run.sweep and not run.trunk:
+        if run.proper:
             members = groups.setdefault(_numbers(run, found.get(run.id, run.learning_rate)), [])
             if run.variant not in members:
                 members.append(run.variant)

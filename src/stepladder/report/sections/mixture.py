@@ -9,7 +9,7 @@ from stepladder.record.plan import Plan, PlannedRun
 
 def mixture_table(plan: Plan) -> Table | None:
     """A row per variant and domain; None for a ladder without a mixture."""
-    mixed = [run for run in plan.runs if run.tokens_by_domain and not run.trunk]
+    mixed = [run for run in plan.runs if run.tokens_by_domain and not run.trunk and not run.swarm]
     if not mixed:
         return None
     most = {run.variant: run for run in sorted(mixed, key=lambda run: run.tokens)}

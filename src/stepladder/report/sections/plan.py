@@ -98,12 +98,13 @@ def totals_table(plan: Plan) -> Table:
 
 
 def rungs_table(plan: Plan) -> Table:
-    """One line per rung, variant and budget, in the order of rungs; seeds and learning rates of a sweep are
-    added up."""
+    """One line per rung, variant and budget, in the order of rungs; seeds, learning rates of a sweep and
+    mixtures of a swarm are added up."""
     groups: dict[tuple[str, str, str, int], list[PlannedRun]] = {}
     for run in plan.runs:
         budget = f"{run.budget} sweep" if run.sweep else run.budget
-        groups.setdefault((run.rung, run.variant, budget, run.steps), []).append(run)
+        variant = "drawn mixtures" if run.swarm else run.variant
+        groups.setdefault((run.rung, variant, budget, run.steps), []).append(run)
     rungs = list(dict.fromkeys(run.rung for run in plan.runs))
     currency = plan.totals.price_currency if plan.totals.price is not None else None
     known = any(run.passes is not None for run in plan.runs)
@@ -119,7 +120,7 @@ def rungs_table(plan: Plan) -> Table:
             fmt.count(first.parameters_active),
             fmt.count(first.parameters_active_non_embedding),
             fmt.count(first.tokens),
-            *([fmt.significant(first.passes, 2)] if known else []),
+            *([fmt.significant(_most(run.passes for run in members), 2)] if known else []),
             fmt.whole(first.steps),
             fmt.flops(first.flops),
             fmt.significant(sum(run.accelerator_hours for run in members)),
@@ -160,6 +161,12 @@ def assumptions_table(plan: Plan) -> Table:
         ],
     ]
     return table(["<", "<"], rows, title="Assumptions")
+
+
+def _most(values: Iterable[float | None]) -> float | None:
+    """The largest, or None when a value is unknown."""
+    known = list(values)
+    return None if None in known else max(value for value in known if value is not None)
 
 
 def _sum(values: Iterable[float | None]) -> float | None:

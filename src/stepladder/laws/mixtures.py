@@ -1,0 +1,247 @@
+"""Losses over mixtures of data: which shares of the domains give the lowest loss, and how surely.
+
+The law of every scored domain d over the shares r of the domains that are read:
+
+    log L_d(r) = Σ_j a_dj r_j + Σ_{j<k} b_djk r_j r_k
+
+Scheffé's quadratic polynomial of a mixture (J. R. Stat. Soc. B 20, 1958, p. 344), which needs no constant
+because shares sum to 1. Its linear part is the exponential law of Ye et al. 2024 (data mixing laws, arXiv
+2403.16952) with no floor; the regression on many small runs, and the search for its lowest point, is
+RegMix's (Liu et al. 2024, arXiv 2407.01492). Interactions are shrunk by a ridge, as strongly as the runs ask
+for, so that more domains than runs could tell apart do no harm.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from scipy.optimize import minimize
+
+from stepladder.laws.forms import Array
+
+PENALTIES = np.geomspace(1e-6, 1e3, 28)
+"""Ridge on the interactions, per run; at the largest none is left."""
+
+LEAST_FREEDOM = 3
+"""Runs beyond the number of domains."""
+
+TINY = 1e-18
+"""Variance of log losses that is rounding."""
+
+
+@dataclass(frozen=True)
+class MixtureLaw:
+    """The fitted law of all scored domains: k shares, p features, m losses, n runs, B draws."""
+
+    coefficients: Array
+    """(p, m): a, then b in the order of pairs."""
+    draws: Array
+    """(B, p, m): coefficients that the runs allow as well."""
+    covariance: Array
+    """(m, m): of the noise of log losses."""
+    left_out: Array
+    """(n, m): log loss of every run by the law of all others."""
+
+    def log_losses(self, shares: Array) -> Array:
+        """(..., k) shares to (..., m) log losses."""
+        return features(shares) @ self.coefficients
+
+    def targets(self, shares: Array, weights: Array) -> Array:
+        """Weighted loss at (k,) shares: (1 + B,), the law's own first.
+
+        Args:
+            weights: (m,).
+        """
+        every = np.concatenate([self.coefficients[None], self.draws])
+        found: Array = np.exp(features(shares) @ every) @ weights
+        return found
+
+    def noise(self, draws: int, generator: np.random.Generator) -> Array:
+        """(draws, m): residuals of one run each."""
+        return generator.standard_normal((draws, len(self.covariance))) @ _root(self.covariance).T
+
+
+def features(shares: Array) -> Array:
+    """(..., k) shares to (..., p): themselves, and the products of pairs."""
+    pairs = [shares[..., j] * shares[..., k] for j, k in combinations(range(shares.shape[-1]), 2)]
+    return np.concatenate([shares, np.stack(pairs, axis=-1)], axis=-1)
+
+
+def fit_mixtures(shares: Array, losses: Array, draws: int, seed: int) -> MixtureLaw:
+    """The law of runs on different mixtures.
+
+    A Gaussian regression of all domains at once, whose noise goes together within a run. Its linear part has
+    a flat prior, interactions that of a ridge, each times its spread over the runs; the law is the mean over
+    ridges, weighted by how probable each makes the losses, and draws are of that posterior (Student's t, as
+    the noise is estimated; Box and Tiao 1973, section 8.4).
+
+    Args:
+        shares: (n, k), k ≥ 2; rows sum to 1.
+        losses: (n, m), nats/token.
+
+    Raises:
+        ValueError: the runs are too few, or too much alike, to tell a law from noise.
+    """
+    n, k = shares.shape
+    if np.linalg.matrix_rank(shares) < k:
+        raise ValueError(f"{n} runs whose mixtures do not differ in all {k} domains tell no law")
+    if n - k < LEAST_FREEDOM:
+        raise ValueError(f"{n} runs are too few for a law of {k} domains: add runs")
+    X, Y = features(shares), np.log(losses)
+    ridges = [_Ridge.of(X, Y, k, penalty) for penalty in PENALTIES]
+    evidence = np.array([ridge.evidence for ridge in ridges])
+    weights = np.exp(evidence - evidence.max())
+    weights /= weights.sum()
+    generator = np.random.default_rng(seed)
+    drawn = [ridges[i].draw(generator) for i in generator.choice(len(ridges), draws, p=weights)]
+    return MixtureLaw(
+        coefficients=np.tensordot(weights, np.stack([ridge.coefficients for ridge in ridges]), 1),
+        draws=np.stack(drawn),
+        covariance=np.tensordot(weights, np.stack([ridge.covariance for ridge in ridges]), 1),
+        left_out=np.tensordot(weights, np.stack([ridge.left_out for ridge in ridges]), 1),
+    )
+
+
+@dataclass(frozen=True)
+class _Ridge:
+    """The posterior for one ridge."""
+
+    coefficients: Array
+    root: Array
+    """(p, p): root of the inverse of X'X and penalty."""
+    covariance: Array
+    """(m, m): of the noise."""
+    left_out: Array
+    """(n, m): log losses by the fit of all other runs (Allen 1974)."""
+    freedom: int
+    evidence: float
+    """Log of the probability of the losses, up to what all ridges have in common."""
+
+    @classmethod
+    def of(cls, X: Array, Y: Array, k: int, penalty: float) -> _Ridge:
+        n, m = Y.shape
+        ridge = n * penalty * np.maximum(X[:, k:].var(axis=0), TINY)
+        inner = X.T @ X + np.diag(np.r_[np.zeros(k), ridge])
+        inverse = np.linalg.inv(inner)
+        hat = X @ inverse @ X.T
+        residuals = Y - hat @ Y
+        scatter = Y.T @ residuals
+        covariance = (scatter + scatter.T) / 2 / (n - k)
+        # Sums of squares below rounding are none, so that losses without noise have a law as well.
+        size = np.linalg.eigvalsh(covariance + TINY * np.eye(m))
+        determinants = np.log(ridge).sum() - np.linalg.slogdet(inner)[1]
+        return cls(
+            coefficients=inverse @ X.T @ Y,
+            root=_root(inverse),
+            covariance=covariance,
+            left_out=Y - residuals / np.maximum(1 - np.diag(hat), 1e-9)[:, None],
+            freedom=n - k,
+            evidence=float(m * determinants - (n - k) * np.log(np.maximum(size, TINY)).sum()) / 2,
+        )
+
+    def draw(self, generator: np.random.Generator) -> Array:
+        """Coefficients (p, m) that the runs allow as well."""
+        z = generator.standard_normal(self.coefficients.shape)
+        stretch = np.sqrt(self.freedom / generator.chisquare(self.freedom))
+        found: Array = self.coefficients + stretch * (self.root @ z @ _root(self.covariance))
+        return found
+
+
+def _root(matrix: Array) -> Array:
+    """The symmetric root of a covariance."""
+    values, vectors = np.linalg.eigh(matrix)
+    root: Array = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
+    return root
+
+
+@dataclass(frozen=True)
+class Region:
+    """Mixtures that a law is asked about: within bounds, and no farther from the middle of the runs than a
+    run is, by the distance of Mahalanobis. Corners that bounds alone would leave are far from every run."""
+
+    low: Array
+    """(k,)."""
+    high: Array
+    """(k,)."""
+    middle: Array
+    """(k,)."""
+    metric: Array
+    """(k, k): inverse of the covariance of the shares, in the plane where they sum to 1."""
+    reach: float
+    """Squared distance."""
+
+    @classmethod
+    def around(cls, shares: Array, most: Array) -> Region:
+        """That of (n, k) shares.
+
+        Args:
+            most: (k,) caps.
+
+        Raises:
+            ValueError: no shares within the bounds sum to 1.
+        """
+        middle = shares.mean(axis=0)
+        metric: Array = np.linalg.pinv(np.cov(shares.T), rcond=1e-9, hermitian=True).astype(float)
+        off = shares - middle
+        reach = float(np.einsum("nj,jk,nk->n", off, metric, off).max())
+        low, high = shares.min(axis=0), np.minimum(shares.max(axis=0), most)
+        if low.sum() > 1 or high.sum() < 1 or np.any(low > high):
+            raise ValueError("no mixture is within the bounds")
+        return cls(low, high, middle, metric, reach)
+
+    def room(self, shares: Array) -> float:
+        """What is left of the reach; negative outside."""
+        off = shares - self.middle
+        return self.reach - float(off @ self.metric @ off)
+
+    def room_slope(self, shares: Array) -> Array:
+        """Gradient of `room`."""
+        return -2 * self.metric @ (shares - self.middle)
+
+
+def lowest(coefficients: Array, weights: Array, region: Region, starts: Array) -> Array:
+    """Shares (k,) with the lowest weighted loss in a region, from the best of several starts.
+
+    Args:
+        coefficients: (p, m).
+        weights: (m,).
+        starts: (s, k).
+    """
+    k = len(region.low)
+    first, second = np.array([*combinations(range(k), 2)]).T
+
+    def loss(shares: Array) -> tuple[float, Array]:
+        by_domain = np.exp(features(shares) @ coefficients) * weights
+        slope = coefficients[:k].copy()
+        np.add.at(slope, first, shares[second][:, None] * coefficients[k:])
+        np.add.at(slope, second, shares[first][:, None] * coefficients[k:])
+        return float(by_domain.sum()), slope @ by_domain
+
+    constraints = (
+        {"type": "eq", "fun": lambda r: r.sum() - 1, "jac": np.ones_like},
+        {"type": "ineq", "fun": region.room, "jac": region.room_slope},
+    )
+    found = [
+        minimize(
+            loss,
+            np.clip(start, region.low, region.high),
+            jac=True,
+            method="SLSQP",
+            bounds=[*zip(region.low, region.high, strict=True)],
+            constraints=constraints,
+            options={"maxiter": 200, "ftol": 1e-12},
+        )
+        for start in starts
+    ]
+    shares = np.clip(min(found, key=lambda result: float(result.fun)).x, region.low, region.high)
+    return _summing(shares, region.low, region.high)
+
+
+def _summing(shares: Array, low: Array, high: Array) -> Array:
+    """Shares that sum to 1, what is missing or too much spread over the room to the bounds."""
+    missing = 1 - shares.sum()
+    room = high - shares if missing > 0 else shares - low
+    found: Array = shares + missing * room / max(room.sum(), 1e-300)
+    return found
