@@ -92,6 +92,7 @@ def clone(tmp_path_factory, make_run, small_corpus) -> Path:
     sized = ladder.read_text().replace("budgets: [0.25]", "budgets: [0.25, 1]")
     assert "budgets: [0.25, 1]" in sized
     (folder / "sized.yaml").write_text(sized + "\ndesign: {kind: compute_optimal_top, flops: 1e13}\n")
+    (folder / "mixed.yaml").write_text((REPOSITORY / "configs/ladders/laptop-swarm.yaml").read_text())
     shutil.copytree(small_corpus.parent, folder / "data")
     return folder
 
@@ -153,6 +154,10 @@ ROLES = {
         "results/z/plan.json",
         ("top", "sized.yaml", "--results", "results/z", "--out", "o.json"),
     ),
+    "swarm, the plan": (
+        "results/m/plan.json",
+        ("swarm", "mixed.yaml", "--results", "results/m", "--out", "o.json"),
+    ),
     "coordinates": ("hostile.yaml", ("coordinates", "hostile.yaml", "--out", "o.json")),
     "compare, a fit": (
         "hostile.json",
@@ -194,9 +199,11 @@ def test_json_too_deep_to_read(clone):
 
 @pytest.mark.parametrize("name", ["smoke", "laptop"])
 def test_what_a_ladder_does_not_have(name):
-    """No rung to size, no parametrization to check: a sentence that says what to add."""
+    """No rung to size, no mixture to find, no parametrization to check: a sentence that says what to add."""
     sized = ("top", name, "--results", f"results/{name}", "--out", "o.json")
     assert_a_sentence(stepladder(*sized), f"{name}.yaml", "compute_optimal_top")
+    mixed = ("swarm", name, "--results", f"results/{name}", "--out", "o.json")
+    assert_a_sentence(stepladder(*mixed), f"{name}.yaml", "mixture_swarm")
     checked = ("coordinates", name, "--out", "o.json")
     assert_a_sentence(stepladder(*checked), f"{name}.yaml", "optimizer.parametrization")
 

@@ -42,7 +42,7 @@ def swarm(n: int = 24, caps: dict[str, float] | None = None, seed: int = 0) -> t
     drawn = generator.dirichlet(10 * np.array([*BASELINE.values()]), n).round(4)
     drawn /= drawn.sum(axis=1, keepdims=True)
     every = np.vstack([drawn, [[*BASELINE.values()]] * 2])
-    names = [f"dense-baseline-swarm{i}/d2/1x/seed0" for i in range(n)]
+    names = [f"dense-baseline-swarm{i}/d2/1x/seed{i % 2}" for i in range(n)]
     names += [f"dense-baseline-natural/d2/1x/seed{seed}" for seed in (0, 1)]
     shares = {
         name: dict(zip(DOMAINS, map(float, row), strict=True)) for name, row in zip(names, every, strict=True)
@@ -54,6 +54,7 @@ def swarm(n: int = 24, caps: dict[str, float] | None = None, seed: int = 0) -> t
         variant="dense-baseline-predicted",
         baseline=BASELINE,
         shares=shares,
+        seeds={name: int(name[-1]) for name in names},
         weights=WEIGHTS,
         caps=caps or {},
         n_arm=2,
@@ -91,7 +92,7 @@ def test_without_noise_it_is_the_best_that_was_tried() -> None:
     expected = outcome.expectations[0]
     came = np.log(target(chosen(outcome)) / target(np.array([*BASELINE.values()])))
     assert came < -0.02 and expected.change == pytest.approx(came, abs=1e-4)
-    assert outcome.rank_correlation == pytest.approx(1)
+    assert outcome.rank_correlation > 0.999
     for row, name in zip(outcome.expectations[1:], DOMAINS, strict=True):
         i = DOMAINS.index(name)
         came = np.log(truth(chosen(outcome))[i] / truth(np.array([*BASELINE.values()]))[i])
@@ -132,7 +133,7 @@ def test_runs_without_a_loss_are_left_out_and_named() -> None:
     runs = results(asked, shares, 0.001)
     runs.loc[3, "loss"] = None
     outcome = choose_mixture(runs, asked, CONFIG, "digest")
-    assert outcome.left_out == ("dense-baseline-swarm3/d2/1x/seed0",) and len(outcome.runs) == 25
+    assert outcome.left_out == ("dense-baseline-swarm3/d2/1x/seed1",) and len(outcome.runs) == 25
     assert "without a finite loss: dense-baseline-swarm3" in swarm_sentences(outcome)[0]
 
 

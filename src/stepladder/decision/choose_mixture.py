@@ -46,6 +46,8 @@ class Swarm:
     """Domain to its share in the baseline's mixture."""
     shares: Mapping[str, Mapping[str, float]]
     """Id of a run, of the swarm and of the baseline there, to its mixture."""
+    seeds: Mapping[str, int]
+    """Id of a run to its seed."""
     weights: Mapping[str, float]
     """Scored domain to its weight in the target loss."""
     caps: Mapping[str, float]
@@ -87,6 +89,7 @@ class Swarm:
             variant=variant,
             baseline=baseline,
             shares={run.id: _shares(run, baseline) for run in runs},
+            seeds={run.id: run.seed for run in runs},
             weights=ladder.data.domain_weights,
             caps=share_caps(baseline, longest, ladder.data.max_epochs, training_tokens[name]),
             n_arm=sum((run.variant, run.rung, run.budget) == (variant, *place) for run in waiting),
@@ -113,7 +116,8 @@ def choose_mixture(runs: pd.DataFrame, swarm: Swarm, config: AnalysisConfig, mad
     domains, scored = list(swarm.baseline), list(swarm.weights)
     shares = np.array([[swarm.shares[run][name] for name in domains] for run in finite["id"]])
     losses = finite[[f"loss_{name}" for name in scored]].to_numpy(float)
-    law = fit_mixtures(shares, losses, min(DRAWS, config.bootstrap_draws), config.seed)
+    seeds = [swarm.seeds[run] for run in finite["id"]]
+    law = fit_mixtures(shares, losses, seeds, min(DRAWS, config.bootstrap_draws), config.seed)
     found = _Search.of(law, shares, swarm)
     predicted = np.exp(law.left_out) @ found.weights
     return SwarmOutcome(

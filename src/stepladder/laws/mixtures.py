@@ -13,6 +13,7 @@ for, so that more domains than runs could tell apart do no harm.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -25,7 +26,7 @@ PENALTIES = np.geomspace(1e-6, 1e3, 28)
 """Ridge on the interactions, per run; at the largest none is left."""
 
 LEAST_FREEDOM = 3
-"""Runs beyond the number of domains."""
+"""Runs beyond what the linear part and the blocks take."""
 
 TINY = 1e-18
 """Variance of log losses that is rounding."""
@@ -69,17 +70,20 @@ def features(shares: Array) -> Array:
     return np.concatenate([shares, np.stack(pairs, axis=-1)], axis=-1)
 
 
-def fit_mixtures(shares: Array, losses: Array, draws: int, seed: int) -> MixtureLaw:
+def fit_mixtures(shares: Array, losses: Array, blocks: Sequence[int], draws: int, seed: int) -> MixtureLaw:
     """The law of runs on different mixtures.
 
-    A Gaussian regression of all domains at once, whose noise goes together within a run. Its linear part has
-    a flat prior, interactions that of a ridge, each times its spread over the runs; the law is the mean over
-    ridges, weighted by how probable each makes the losses, and draws are of that posterior (Student's t, as
-    the noise is estimated; Box and Tiao 1973, section 8.4).
+    A Gaussian regression of all domains at once, whose noise goes together within a run. What the runs of a
+    block have in common is taken out: those of one seed begin with the same weights and read each domain in
+    the same order, which moves losses more than most mixtures do. The linear part has a flat prior,
+    interactions that of a ridge, each times its spread over the runs; the law is the mean over ridges,
+    weighted by how probable each makes the losses, and draws are of that posterior (Student's t, as the noise
+    is estimated; Box and Tiao 1973, section 8.4).
 
     Args:
         shares: (n, k), k ≥ 2; rows sum to 1.
         losses: (n, m), nats/token.
+        blocks: n labels; the law is that of their mean.
 
     Raises:
         ValueError: the runs are too few, or too much alike, to tell a law from noise.
@@ -87,17 +91,25 @@ def fit_mixtures(shares: Array, losses: Array, draws: int, seed: int) -> Mixture
     n, k = shares.shape
     if np.linalg.matrix_rank(shares) < k:
         raise ValueError(f"{n} runs whose mixtures do not differ in all {k} domains tell no law")
-    if n - k < LEAST_FREEDOM:
-        raise ValueError(f"{n} runs are too few for a law of {k} domains: add runs")
+    labels, block = np.unique(blocks, return_inverse=True)
+    if n - k - (len(labels) - 1) < LEAST_FREEDOM:
+        raise ValueError(
+            f"{n} runs of {len(labels)} seeds are too few for a law of {k} domains: add runs, or have fewer "
+            "seeds"
+        )
     X, Y = features(shares), np.log(losses)
-    ridges = [_Ridge.of(X, Y, k, penalty) for penalty in PENALTIES]
+    p = X.shape[1]
+    contrasts = np.eye(len(labels))[block]
+    X = np.hstack([X, contrasts[:, 1:] - contrasts[:, :1]])
+    spread = np.r_[np.zeros(k), np.maximum(X[:, k:p].var(axis=0), TINY), np.zeros(len(labels) - 1)]
+    ridges = [_Ridge.of(X, Y, n * penalty * spread) for penalty in PENALTIES]
     evidence = np.array([ridge.evidence for ridge in ridges])
     weights = np.exp(evidence - evidence.max())
     weights /= weights.sum()
     generator = np.random.default_rng(seed)
-    drawn = [ridges[i].draw(generator) for i in generator.choice(len(ridges), draws, p=weights)]
+    drawn = [ridges[i].draw(generator)[:p] for i in generator.choice(len(ridges), draws, p=weights)]
     return MixtureLaw(
-        coefficients=np.tensordot(weights, np.stack([ridge.coefficients for ridge in ridges]), 1),
+        coefficients=np.tensordot(weights, np.stack([ridge.coefficients[:p] for ridge in ridges]), 1),
         draws=np.stack(drawn),
         covariance=np.tensordot(weights, np.stack([ridge.covariance for ridge in ridges]), 1),
         left_out=np.tensordot(weights, np.stack([ridge.left_out for ridge in ridges]), 1),
@@ -120,25 +132,25 @@ class _Ridge:
     """Log of the probability of the losses, up to what all ridges have in common."""
 
     @classmethod
-    def of(cls, X: Array, Y: Array, k: int, penalty: float) -> _Ridge:
+    def of(cls, X: Array, Y: Array, ridge: Array) -> _Ridge:
         n, m = Y.shape
-        ridge = n * penalty * np.maximum(X[:, k:].var(axis=0), TINY)
-        inner = X.T @ X + np.diag(np.r_[np.zeros(k), ridge])
-        inverse = np.linalg.inv(inner)
+        freedom = n - int((ridge == 0).sum())
+        inner = X.T @ X + np.diag(ridge)
+        inverse: Array = np.linalg.inv(inner).astype(float)
         hat = X @ inverse @ X.T
         residuals = Y - hat @ Y
         scatter = Y.T @ residuals
-        covariance = (scatter + scatter.T) / 2 / (n - k)
+        covariance = (scatter + scatter.T) / 2 / freedom
         # Sums of squares below rounding are none, so that losses without noise have a law as well.
         size = np.linalg.eigvalsh(covariance + TINY * np.eye(m))
-        determinants = np.log(ridge).sum() - np.linalg.slogdet(inner)[1]
+        determinants = np.log(ridge[ridge > 0]).sum() - np.linalg.slogdet(inner)[1]
         return cls(
             coefficients=inverse @ X.T @ Y,
             root=_root(inverse),
             covariance=covariance,
             left_out=Y - residuals / np.maximum(1 - np.diag(hat), 1e-9)[:, None],
-            freedom=n - k,
-            evidence=float(m * determinants - (n - k) * np.log(np.maximum(size, TINY)).sum()) / 2,
+            freedom=freedom,
+            evidence=float(m * determinants - freedom * np.log(np.maximum(size, TINY)).sum()) / 2,
         )
 
     def draw(self, generator: np.random.Generator) -> Array:

@@ -45,7 +45,7 @@ class Expectation(Part):
     law_interval: Interval
     """Of the change, by the laws that the runs allow."""
     interval: Interval
-    """Of the change between means over the arm's and the baseline's runs at this rung."""
+    """Of the change between means over the arm's and the baseline's runs at this rung, of the same seeds."""
     left_out_error: float
     """Root mean square, over the runs, of the error of log loss that the law of all others makes."""
     spread: float

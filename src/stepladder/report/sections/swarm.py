@@ -36,9 +36,9 @@ def swarm_sentences(found: SwarmOutcome) -> list[str]:
 def _ranked(found: SwarmOutcome) -> str:
     target = found.expectations[0]
     return (
-        "Left out one by one, the runs are ranked with a rank correlation of "
-        f"{fmt.fixed(found.rank_correlation, 2)} by the law of all others, which is off by "
-        f"{fmt.percent(target.left_out_error, 2)} of the loss where the runs differ by "
+        "What the runs of a seed have in common is taken out. Left out one by one, they are ranked with a "
+        f"rank correlation of {fmt.fixed(found.rank_correlation, 2)} by the law of all others, which is off "
+        f"by {fmt.percent(target.left_out_error, 2)} of the loss where the runs differ by "
         f"{fmt.percent(target.spread, 2)} (root mean squares)."
     )
 
