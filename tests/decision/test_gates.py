@@ -42,13 +42,21 @@ def look_at(runs: pd.DataFrame, spent: float = 0.0, **gate: object) -> GateRecor
     return look(Look(runs[runs["rung"].isin(UP_TO)], planned, UP_TO, config, config.gates[0], spent))
 
 
+@pytest.fixture(scope="module")
+def runs() -> pd.DataFrame:
+    return runs_table(GAINS, sigma=0.003, seeds=SEEDS)
+
+
+@pytest.fixture(scope="module")
+def record(runs: pd.DataFrame) -> GateRecord:
+    return look_at(runs)
+
+
 def fates(record: GateRecord) -> dict[str, str]:
     return {arm.variant: arm.fate for arm in record.arms}
 
 
-def test_the_hopeless_stop_and_the_others_go_on() -> None:
-    runs = runs_table(GAINS, sigma=0.003, seeds=SEEDS)
-    record = look_at(runs)
+def test_the_hopeless_stop_and_the_others_go_on(record: GateRecord) -> None:
     assert fates(record) == {"dense-baseline": "goes on", "dense-good": "goes on", "dense-bad": "stopped"}
     bad, good = record.arm("dense-bad"), record.arm("dense-good")
     assert bad and good and bad.chance < 0.05 < 0.9 < good.chance
@@ -57,7 +65,7 @@ def test_the_hopeless_stop_and_the_others_go_on() -> None:
     assert bad.hours_saved == pytest.approx(3 * FLOPS["d5"] / 3e10 / 3600)
     assert record.information is None and record.spent == 0, "nobody was promoted early"
     told = " ".join(gate_sentences([record]))
-    assert "dense-bad stopped: the chance of EG 1.02" in told and "Saved: 3 runs" in told
+    assert "dense-bad stopped: the chance that this ladder promotes it is 0 %" in told and "Saved: 3 runs" in told
     table = gates_table([record])
     assert table and [row[:3] for row in table.rows] == [
         ("d4", "dense-good", "goes on"),
@@ -82,9 +90,9 @@ def test_unknown_noise_stops_nobody() -> None:
     assert all(arm.chance is None for arm in record.arms)
 
 
-def test_no_futility_stops_nobody() -> None:
-    record = look_at(runs_table(GAINS, sigma=0.003, seeds=SEEDS), futility=0.0)
-    assert set(fates(record).values()) == {"goes on"}
+def test_no_futility_stops_nobody(runs: pd.DataFrame) -> None:
+    record = look_at(runs, futility=0.0)
+    assert set(fates(record).values()) == {"goes on"} and record.arms[1].because == "nobody is stopped here"
 
 
 def test_spending_has_the_shape_of_obrien_and_fleming() -> None:
@@ -110,15 +118,13 @@ def test_what_is_sure_is_promoted_early_and_the_end_has_less() -> None:
     )
 
 
-def test_a_stopped_arm_is_judged_where_it_stopped() -> None:
-    runs = runs_table(GAINS, sigma=0.003, seeds=SEEDS)
-    record = look_at(runs)
+def test_a_stopped_arm_is_judged_where_it_stopped(runs: pd.DataFrame, record: GateRecord) -> None:
     left = runs[(runs["variant"] != "dense-bad") | runs["rung"].isin(UP_TO)]
     config = config_of()
     found = with_gates(compare(left, {"flops": fit(left, "flops", config)}, config), [record])
     bad = next(pair for pair in found.comparisons if pair.candidate == "dense-bad")
     assert (bad.verdict, bad.gate) == ("reject", "d4")
-    assert "; stopped at the gate after d4: the chance of EG 1.02" in bad.because
+    assert "; stopped at the gate after d4: the chance that this ladder" in bad.because
     assert bad.because.startswith("EG on FLOPs is below 1.02 with all of its interval"), (
         "by the rule itself, too"
     )
@@ -126,9 +132,8 @@ def test_a_stopped_arm_is_judged_where_it_stopped() -> None:
     assert good.gate is None and found.gates == (record,)
 
 
-def test_runs_of_ended_arms_are_not_asked_for() -> None:
+def test_runs_of_ended_arms_are_not_asked_for(record: GateRecord) -> None:
     proper = Climb.open("configs/ladders/laptop.yaml").price(accelerators()).runs
-    record = look_at(runs_table(GAINS, sigma=0.003, seeds=SEEDS))
     arm = record.arm("dense-bad").model_copy(update={"variant": "dense-tst"})
     record = record.model_copy(update={"rungs": ("d1", "d2"), "arms": (arm,)})
     left = set(runs_left(proper, [record]))
