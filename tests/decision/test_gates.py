@@ -65,7 +65,10 @@ def test_the_hopeless_stop_and_the_others_go_on(record: GateRecord) -> None:
     assert bad.hours_saved == pytest.approx(3 * FLOPS["d5"] / 3e10 / 3600)
     assert record.information is None and record.spent == 0, "nobody was promoted early"
     told = " ".join(gate_sentences([record]))
-    assert "dense-bad stopped: the chance that this ladder promotes it is 0 %" in told and "Saved: 3 runs" in told
+    assert (
+        "dense-bad stopped: the chance that this ladder promotes it is 0 %" in told
+        and "Saved: 3 runs" in told
+    )
     table = gates_table([record])
     assert table and [row[:3] for row in table.rows] == [
         ("d4", "dense-good", "goes on"),
@@ -108,12 +111,12 @@ def test_spending_has_the_shape_of_obrien_and_fleming() -> None:
 
 def test_what_is_sure_is_promoted_early_and_the_end_has_less() -> None:
     runs = runs_table({"dense-baseline": 1.0, "dense-good": 2.0}, sigma=0.0005, seeds=SEEDS)
-    record = look_at(runs, success=True)
+    record = look_at(runs, success=True, futility=0.0)
     assert fates(record) == {"dense-baseline": "not needed", "dense-good": "promoted"}
     assert record.information and 0 < record.information < 1 and 0 < record.spent < 1
     left = left_over(config_of(success=True), [record])
     assert left.verdict.alpha == pytest.approx(0.05 * (1 - record.spent), rel=0.01)
-    assert fates(look_at(runs, spent=1.0, success=True))["dense-good"] == "goes on", (
+    assert fates(look_at(runs, spent=1.0, success=True, futility=0.0))["dense-good"] == "goes on", (
         "nothing is left to spend"
     )
 
@@ -130,6 +133,17 @@ def test_a_stopped_arm_is_judged_where_it_stopped(runs: pd.DataFrame, record: Ga
     )
     good = next(pair for pair in found.comparisons if pair.candidate == "dense-good")
     assert good.gate is None and found.gates == (record,)
+
+
+def test_a_stopped_arm_is_on_hold_unless_the_rule_rejects_it(runs: pd.DataFrame, record: GateRecord) -> None:
+    """Nor is it promoted by what ran: the larger rungs were not asked."""
+    config, there = config_of(), runs[runs["rung"].isin(UP_TO)]
+    found = compare(there, {"flops": fit(there, "flops", config)}, config)
+    assert found.comparisons[0].verdict == "promote"
+    arms = tuple(arm.model_copy(update={"fate": "stopped"}) for arm in record.arms)
+    stopped = with_gates(found, [record.model_copy(update={"arms": arms})])
+    assert [pair.verdict for pair in stopped.comparisons] == ["hold", "reject"]
+    assert stopped.comparisons[0].because.startswith("stopped at the gate after d4: the chance")
 
 
 def test_runs_of_ended_arms_are_not_asked_for(record: GateRecord) -> None:
@@ -161,7 +175,7 @@ def test_gates_that_see_nothing_are_refused(tmp_path, gates: str, message: str) 
 
 
 def test_a_gate_is_read_with_its_defaults() -> None:
-    assert Gate(after="d4") == Gate(after="d4", futility=0.05, success=False)
+    assert Gate(after="d4") == Gate(after="d4", futility=0.1, success=False)
 
 
 def test_climbing_whole_changes_no_rule_unless_looks_have_spent_of_it() -> None:

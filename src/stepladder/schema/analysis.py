@@ -118,7 +118,7 @@ class Gate(Settings):
 
     after: Name
     """Label of the rung after which to look; from the third rung on there are laws to look at."""
-    futility: Annotated[float, ranges.FUTILITY] = 0.05
+    futility: Annotated[float, ranges.FUTILITY] = 0.1
     """Chance that the ladder, climbed to its end, promotes a candidate, were its laws what they seem at this
     rung (conditional power), below which it is stopped; 0 stops none."""
     success: bool = False
