@@ -70,7 +70,7 @@ def assume(cells: Cells, config: AnalysisConfig, earlier: pd.DataFrame | None) -
     """
     flops = np.sort(cells.cost("flops"))
     before = None if earlier is None else make_cells(earlier)
-    noise, noise_source = _own_noise(before, config) or _assumed_noise(flops, config)
+    noise, noise_source = own_noise(before, config) or _assumed_noise(flops, config)
     law, law_source = _own_law(before, config) or _assumed_law(flops)
     return Truth(law, noise), Assumed(
         sd_log_loss=float(noise.sd_at(flops[-1])),
@@ -85,7 +85,7 @@ def assume(cells: Cells, config: AnalysisConfig, earlier: pd.DataFrame | None) -
     )
 
 
-def _own_noise(before: Cells | None, config: AnalysisConfig) -> tuple[NoiseLine, str] | None:
+def own_noise(before: Cells | None, config: AnalysisConfig) -> tuple[NoiseLine, str] | None:
     """The noise of earlier runs, where they repeat enough seeds; all variants alike."""
     found = None if before is None else measure_noise(before, stated=config.noise)
     if before is None or found is None or not found.known or (dof := float(found.dof(0.0).max())) < LEAST_DOF:

@@ -3,25 +3,28 @@
 Climbs are judged by the ladder's own rule. Their runs so far are what they are; runs to come are drawn about
 the laws as they seem now (conditional power under the current trend; Lan & Wittes 1988, Biometrics 44:579).
 These have seed noise and the small misfit of all cells. None is undertuned: a candidate shall not go on in
-the hope that its reference fails at the top, nor stop for fear that it fails itself.
+the hope that its reference fails at the top, nor stop for fear that it fails itself. A few climbs are
+analysed whole, and lend the others how sure they are.
 
-Shapes: B climbs, M cells.
+Shapes: B climbs, R runs, M cells.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-from stepladder.decision.assumptions import Truth, assume
+from stepladder.decision.assumptions import NoiseLine, own_noise
 from stepladder.decision.axis_fit import AxisFit
 from stepladder.decision.cells import Cells, make_cells
-from stepladder.decision.chances import Simulation
-from stepladder.decision.climbs import Pair, estimate_climbs, judge_climbs
+from stepladder.decision.chances import analyse_whole
+from stepladder.decision.climbs import Pair, Sureness, estimate_climbs, judge_climbs
+from stepladder.decision.deviations import Deviations
 from stepladder.decision.extrapolate import target_cost
 from stepladder.laws.forms import Array
 from stepladder.laws.invert import predict
@@ -31,74 +34,98 @@ CLIMBS = 400
 """That are judged: a chance of 10 % has a standard error of 1.5 points."""
 
 WHOLE = 3
-"""That are analysed with their bootstrap and say how sure climbs are."""
+"""Of these, that are analysed with their bootstrap."""
 
 STREAM = 2
 """Of random numbers."""
 
 
-@dataclass(frozen=True)
-class Prospects:
-    """A ladder at a gate, and how it may go on."""
+def chances_of_promotion(
+    done: pd.DataFrame,
+    rest: pd.DataFrame,
+    config: AnalysisConfig,
+    fits: Mapping[Axis, AxisFit],
+    pairs: Sequence[Pair],
+) -> dict[Pair, float | None]:
+    """Chance that the rule promotes each pair's candidate, on the axis where it is least; None where laws are
+    not known, or noise by less than two degrees of freedom.
 
-    done: pd.DataFrame
-    """Runs up to the gate, as in runs.parquet."""
-    rest: pd.DataFrame
-    """Runs of the same variants at larger rungs, as planned."""
+    Args:
+        done: runs up to the gate, as in runs.parquet.
+        rest: runs of the same variants at larger rungs, as planned.
+        config: the rule of the end, with `target_flops` of the whole ladder.
+        fits: of the runs up to the gate, on FLOPs and on the axes of the rule.
+    """
+    noise = own_noise(make_cells(done), config)
+    if noise is None:
+        return dict.fromkeys(pairs)
+    told = [pair for pair in pairs if not any(fit.why_not(*pair) for fit in fits.values())]
+    ahead = _Ahead(whole_ladder(done, rest, config.verdict.axes), set(done["rung"]), noise[0], config, fits)
+    return dict.fromkeys(pairs) | ahead.chances(told)
+
+
+def whole_ladder(done: pd.DataFrame, rest: pd.DataFrame, axes: Sequence[Axis]) -> Cells:
+    """Cells of all runs; those to come have no loss of their own, and cost what runs so far let expect."""
+    so_far, rest = make_cells(done), rest.assign(loss=1.0)
+    for axis in axes:
+        for name in so_far.variants:
+            mine = rest["variant"] == name
+            costs = [target_cost(so_far, axis, name, flops) for flops in rest.loc[mine, "flops"]]
+            rest.loc[mine, AXES[axis].column] = np.array(costs, dtype=float)
+    return make_cells(pd.concat([done, rest], ignore_index=True))
+
+
+@dataclass(frozen=True)
+class _Ahead:
+    """How a ladder may go on."""
+
+    cells: Cells
+    """Of the whole ladder."""
+    rungs: Collection[str]
+    """Labels of those that have run."""
+    noise: NoiseLine
     config: AnalysisConfig
     fits: Mapping[Axis, AxisFit]
-    """Of the runs up to the gate, on FLOPs and on the axes of the rule."""
-    pairs: Sequence[Pair]
+    """Of the runs so far."""
 
-    def promotion(self, pair: Pair) -> float | None:
-        """Chance that the rule promotes the pair's candidate, on the axis where it is least; None where laws
-        or noise are not known."""
+    def chances(self, pairs: Sequence[Pair]) -> dict[Pair, float | None]:
+        """Of promotion, for pairs whose laws are known."""
+        sureness = analyse_whole(self.cells, self._run_losses(WHOLE), pairs, self.config) if pairs else {}
         axes = self.config.verdict.axes
-        if any(self.fits[axis].why_not(*pair) or self.fits[axis].draws is None for axis in axes):
-            return None
-        sure = self.simulation.sureness[pair]
-        if not sure:
-            return None
-        chances = []
-        for axis in axes:
-            rule = self.config.verdict.model_copy(update={"axes": (axis,)})
-            config = self.config.model_copy(update={"verdict": rule})
-            expected = self._expected(axis)
-            drawn = np.where(self._there, self._observed(axis), expected + self._off)
-            climbs = estimate_climbs(self.cells, axis, drawn, expected, config)
-            promoted = [verdict == "promote" for verdict in judge_climbs(climbs, pair, sure, config)]
-            chances.append(float(np.mean(promoted)))
-        return min(chances)
+        return {
+            pair: min(self._chance(pair, axis, sure) for axis in axes) if sure else None
+            for pair, sure in sureness.items()
+        }
 
-    @cached_property
-    def cells(self) -> Cells:
-        """Of the whole ladder; those to come have no loss of their own, and cost what the runs so far let
-        expect."""
-        so_far, rest = make_cells(self.done), self.rest.assign(loss=1.0)
-        for axis in self.config.verdict.axes:
-            for name in so_far.variants:
-                mine = rest["variant"] == name
-                costs = [target_cost(so_far, axis, name, flops) for flops in rest.loc[mine, "flops"]]
-                rest.loc[mine, AXES[axis].column] = np.array(costs, dtype=float)
-        return make_cells(pd.concat([self.done, rest], ignore_index=True))
+    def _chance(self, pair: Pair, axis: Axis, sure: Sequence[Sureness]) -> float:
+        """Of promotion by a rule that asks for this axis alone."""
+        rule = self.config.verdict.model_copy(update={"axes": (axis,)})
+        config = self.config.model_copy(update={"verdict": rule})
+        expected = self._expected(axis)
+        to_come = expected + self._off @ self._deviations.means
+        drawn = np.where(self._there, self._observed(axis), to_come)
+        climbs = estimate_climbs(self.cells, axis, drawn, expected, config)
+        return float(np.mean([verdict == "promote" for verdict in judge_climbs(climbs, pair, sure, config)]))
 
-    @cached_property
-    def simulation(self) -> Simulation:
-        """Climbs of the whole ladder under the noise and the baseline's law of the runs so far."""
-        truth: Truth = assume(self.cells, self.config, self.done)[0]
-        return Simulation(self.cells, truth, self.config, tuple(self.pairs), WHOLE, CLIMBS)
+    def _run_losses(self, climbs: int) -> Array:
+        """Log losses (B, R) of all runs in the first climbs."""
+        cell = self._deviations.cell
+        to_come = self._expected("flops")[cell] + self._off[:climbs]
+        return np.where(self._there[cell], self.cells.runs["log_loss"].to_numpy(dtype=float), to_come)
 
     @cached_property
     def _off(self) -> Array:
-        """(B, M) by how much cells to come are off their law."""
-        sound = self.config.misfit.model_copy(update={"share": 0.0})
-        drawn = replace(self.simulation, config=self.config.model_copy(update={"misfit": sound}))
-        return np.asarray(drawn.run_deviations(CLIMBS, STREAM) @ self.simulation.means)
+        """(B, R) by how much runs to come are off their law."""
+        return self._deviations.draw(CLIMBS, (self.config.seed, STREAM))
 
     @cached_property
-    def _there(self) -> Array:
+    def _deviations(self) -> Deviations:
+        return Deviations(self.cells, self.noise, self.config.misfit.model_copy(update={"share": 0.0}))
+
+    @cached_property
+    def _there(self) -> npt.NDArray[np.bool_]:
         """(M,) whether a cell has run."""
-        return np.asarray(self.cells.table["rung"].isin(set(self.done["rung"])).to_numpy())
+        return np.asarray(self.cells.table["rung"].isin(self.rungs))
 
     def _expected(self, axis: Axis) -> Array:
         """(M,) log losses by the laws of now."""

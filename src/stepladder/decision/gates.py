@@ -2,11 +2,10 @@
 what that spares.
 
 Who stops is told by conditional power (`conditional_power`). Stopping promotes nobody, so that it costs power
-and no false promotion. Each early promotion is one more
-chance of a false one: the rule's error rates are spent over the looks in the shape of O'Brien and Fleming,
-alpha(t) = 2 - 2 Phi(z / sqrt(t)) with Phi(z) = 1 - alpha / 2 and t the share of information (Lan & DeMets
-1983, Biometrika 70:659). A look has what was not spent before it, as if the looks were independent, which is
-more than is needed.
+and no false promotion. Each early promotion is one more chance of a false one: the rule's error rates are
+spent over the looks in the shape of O'Brien and Fleming, alpha(t) = 2 - 2 Phi(z / sqrt(t)) with
+Phi(z) = 1 - alpha / 2 and t the share of information (Lan & DeMets 1983, Biometrika 70:659). A look has what
+was not spent before it, as if the looks were independent, which is more than is needed.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from stepladder.decision.cells import Cells, make_cells
 from stepladder.decision.climbs import Pair
 from stepladder.decision.compare import compare, comparisons
 from stepladder.decision.comparison import Comparison, PairComparison
-from stepladder.decision.conditional_power import Prospects
+from stepladder.decision.conditional_power import chances_of_promotion
 from stepladder.decision.extrapolate import one_rung_up
 from stepladder.decision.fit import fit
 from stepladder.decision.noise import measure_noise
@@ -70,8 +69,9 @@ def look(at: Look) -> GateRecord:
     if information is not None:
         spent = max(at.spent, spending(information, config.verdict.alpha))
         early = _promoted(at, config, axes, spent - at.spent)
-    prospects = Prospects(at.done, at.rest, config, fits, pairs)
-    chances = {pair: prospects.promotion(pair) if at.gate.futility else None for pair in pairs}
+    chances: dict[Pair, float | None] = dict.fromkeys(pairs)
+    if at.gate.futility:
+        chances = chances_of_promotion(at.done, at.rest, _at_level(config, 1 - spent), fits, pairs)
     fates = _fates(cells.variants, pairs, chances, early, at.gate.futility)
     return GateRecord(
         after=at.gate.after,
@@ -198,10 +198,13 @@ def _percent(share: float | None) -> str:
 
 def left_over(config: AnalysisConfig, records: Sequence[GateRecord]) -> AnalysisConfig:
     """The rule with what looks between rungs have left of the seed test's level."""
-    spent = records[-1].spent if records else 0.0
-    alpha = float(f"{config.verdict.alpha * (1 - spent):.3g}")  # as it is printed
-    rule = config.verdict.model_copy(update={"alpha": alpha})
-    return config.model_copy(update={"verdict": rule})
+    return _at_level(config, 1 - records[-1].spent if records else 1.0)
+
+
+def _at_level(config: AnalysisConfig, share: float) -> AnalysisConfig:
+    """The rule with this share of the seed test's level."""
+    alpha = float(f"{share * config.verdict.alpha:.3g}")  # as it is printed
+    return config.model_copy(update={"verdict": config.verdict.model_copy(update={"alpha": alpha})})
 
 
 def with_gates(comparison: Comparison, records: Sequence[GateRecord]) -> Comparison:
