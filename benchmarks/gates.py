@@ -100,6 +100,7 @@ def main() -> None:
     parser.add_argument("--ladders", type=int, default=100, help="for each line")
     parser.add_argument("--draws", type=int, default=300, help="bootstrap draws of each")
     parser.add_argument("--kinds", default=",".join(GATES), help="of gates, with commas")
+    parser.add_argument("--gains", default="1,1.3", help="true efficiency gains, with commas")
     parser.add_argument("--only", default="", help="ladders whose name holds this")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--out", type=Path)
@@ -109,7 +110,7 @@ def main() -> None:
         for name, (flops, seeds, sigma) in LADDERS.items():
             if options.only not in name:
                 continue
-            for gain in (1.0, 1.3):
+            for gain in map(float, options.gains.split(",")):
                 start = time.perf_counter()
                 scenario = ladder(name, flops, seeds, sigma, gain)
                 jobs = [
