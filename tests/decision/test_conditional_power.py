@@ -76,7 +76,8 @@ def test_unknown_noise_gives_no_chance() -> None:
 
 
 def test_noise_that_one_repeated_seed_shows_stops_nobody() -> None:
-    """One degree of freedom, where published figures would tell of other ladders."""
+    """That no gain would be sure at the end is the ladder's fault, not the candidate's."""
     runs = runs_table({PAIR[1]: 1.0, PAIR[0]: 1.0}, sigma=0.003, seeds=dict.fromkeys(FLOPS, 2))
     once = (runs["seed"] == 0) | ((runs["rung"] == "d2") & (runs["variant"] == PAIR[0]))
     assert chance_of(runs[once]) is None
+    assert chance_of(runs[once], noise={"sd": 0.003}) is not None

@@ -19,13 +19,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from stepladder.decision.assumptions import NoiseLine, own_noise
+from stepladder.decision.assumptions import LEAST_DOF, NoiseLine, noise_line
 from stepladder.decision.axis_fit import AxisFit
 from stepladder.decision.cells import Cells, make_cells
 from stepladder.decision.chances import analyse_whole
 from stepladder.decision.climbs import Pair, Sureness, estimate_climbs, judge_climbs
 from stepladder.decision.deviations import Deviations
 from stepladder.decision.extrapolate import target_cost
+from stepladder.decision.noise import measure_noise
 from stepladder.laws.forms import Array
 from stepladder.laws.invert import predict
 from stepladder.schema.analysis import AXES, AnalysisConfig, Axis
@@ -48,7 +49,8 @@ def chances_of_promotion(
     pairs: Sequence[Pair],
 ) -> dict[Pair, float | None]:
     """Chance that the rule promotes each pair's candidate, on the axis where it is least; None where laws are
-    not known, or noise by less than two degrees of freedom.
+    not known, or noise by less than `LEAST_DOF`: then the end would hardly be sure of any gain, which says
+    nothing of this candidate.
 
     Args:
         done: runs up to the gate, as in runs.parquet.
@@ -56,11 +58,13 @@ def chances_of_promotion(
         config: the rule of the end, with `target_flops` of the whole ladder.
         fits: of the runs up to the gate, on FLOPs and on the axes of the rule.
     """
-    noise = own_noise(make_cells(done), config)
-    if noise is None:
+    so_far = make_cells(done)
+    noise = measure_noise(so_far, stated=config.noise)
+    if not noise.known or float(noise.dof(0.0).max()) < LEAST_DOF:
         return dict.fromkeys(pairs)
     told = [pair for pair in pairs if not any(fit.why_not(*pair) for fit in fits.values())]
-    ahead = _Ahead(whole_ladder(done, rest, config.verdict.axes), set(done["rung"]), noise[0], config, fits)
+    whole, line = whole_ladder(done, rest, config.verdict.axes), noise_line(so_far, noise)
+    ahead = _Ahead(whole, set(done["rung"]), line, config, fits)
     return dict.fromkeys(pairs) | ahead.chances(told)
 
 
