@@ -63,6 +63,14 @@ def test_what_is_planned_does_not_say_how_long_runs_take() -> None:
         assert found.of(variant)["seconds"].iloc[-1] == pytest.approx(times * FLOPS["d5"] / 3e10)
 
 
+def test_tokens_are_counted_whole_and_expected_in_parts() -> None:
+    runs = runs_table({PAIR[1]: 1.0, PAIR[0]: 1.0}, sigma=0.003, seeds=SEEDS)
+    runs = runs.astype({"tokens": int})
+    there = runs["rung"].isin(UP_TO)
+    found = whole_ladder(runs[there], runs[~there].drop(columns="loss"), ("tokens",))
+    assert found.of(PAIR[0])["tokens"].iloc[-1] == pytest.approx(FLOPS["d5"] ** 0.5, rel=1e-3)
+
+
 def test_losses_so_far_say_how_sure_the_end_is() -> None:
     """Cells off their law by more than seeds explain leave intervals wide, which no run to come mends."""
     runs = runs_table({PAIR[1]: 1.0, PAIR[0]: 1.03}, sigma=0.001, seeds=SEEDS)

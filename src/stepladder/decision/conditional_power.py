@@ -70,7 +70,8 @@ def chances_of_promotion(
 
 def whole_ladder(done: pd.DataFrame, rest: pd.DataFrame, axes: Sequence[Axis]) -> Cells:
     """Cells of all runs; those to come have no loss of their own, and cost what runs so far let expect."""
-    so_far, rest = make_cells(done), rest.assign(loss=1.0)
+    so_far = make_cells(done)
+    rest = rest.assign(loss=1.0).astype({AXES[axis].column: float for axis in axes})
     for axis in axes:
         for name in so_far.variants:
             mine = rest["variant"] == name
