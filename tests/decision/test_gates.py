@@ -42,13 +42,21 @@ def look_at(runs: pd.DataFrame, spent: float = 0.0, **gate: object) -> GateRecor
     return look(Look(runs[runs["rung"].isin(UP_TO)], planned, UP_TO, config, config.gates[0], spent))
 
 
+@pytest.fixture(scope="module")
+def runs() -> pd.DataFrame:
+    return runs_table(GAINS, sigma=0.003, seeds=SEEDS)
+
+
+@pytest.fixture(scope="module")
+def record(runs: pd.DataFrame) -> GateRecord:
+    return look_at(runs)
+
+
 def fates(record: GateRecord) -> dict[str, str]:
     return {arm.variant: arm.fate for arm in record.arms}
 
 
-def test_the_hopeless_stop_and_the_others_go_on() -> None:
-    runs = runs_table(GAINS, sigma=0.003, seeds=SEEDS)
-    record = look_at(runs)
+def test_the_hopeless_stop_and_the_others_go_on(record: GateRecord) -> None:
     assert fates(record) == {"dense-baseline": "goes on", "dense-good": "goes on", "dense-bad": "stopped"}
     bad, good = record.arm("dense-bad"), record.arm("dense-good")
     assert bad and good and bad.chance < 0.05 < 0.9 < good.chance
@@ -57,7 +65,10 @@ def test_the_hopeless_stop_and_the_others_go_on() -> None:
     assert bad.hours_saved == pytest.approx(3 * FLOPS["d5"] / 3e10 / 3600)
     assert record.information is None and record.spent == 0, "nobody was promoted early"
     told = " ".join(gate_sentences([record]))
-    assert "dense-bad stopped: the chance of EG 1.02" in told and "Saved: 3 runs" in told
+    assert (
+        "dense-bad stopped: the chance that this ladder promotes it is 0 %" in told
+        and "Saved: 3 runs" in told
+    )
     table = gates_table([record])
     assert table and [row[:3] for row in table.rows] == [
         ("d4", "dense-good", "goes on"),
@@ -82,9 +93,9 @@ def test_unknown_noise_stops_nobody() -> None:
     assert all(arm.chance is None for arm in record.arms)
 
 
-def test_no_futility_stops_nobody() -> None:
-    record = look_at(runs_table(GAINS, sigma=0.003, seeds=SEEDS), futility=0.0)
-    assert set(fates(record).values()) == {"goes on"}
+def test_no_futility_stops_nobody(runs: pd.DataFrame) -> None:
+    record = look_at(runs, futility=0.0)
+    assert set(fates(record).values()) == {"goes on"} and record.arms[1].because == "nobody is stopped here"
 
 
 def test_spending_has_the_shape_of_obrien_and_fleming() -> None:
@@ -100,25 +111,23 @@ def test_spending_has_the_shape_of_obrien_and_fleming() -> None:
 
 def test_what_is_sure_is_promoted_early_and_the_end_has_less() -> None:
     runs = runs_table({"dense-baseline": 1.0, "dense-good": 2.0}, sigma=0.0005, seeds=SEEDS)
-    record = look_at(runs, success=True)
+    record = look_at(runs, success=True, futility=0.0)
     assert fates(record) == {"dense-baseline": "not needed", "dense-good": "promoted"}
     assert record.information and 0 < record.information < 1 and 0 < record.spent < 1
     left = left_over(config_of(success=True), [record])
     assert left.verdict.alpha == pytest.approx(0.05 * (1 - record.spent), rel=0.01)
-    assert fates(look_at(runs, spent=1.0, success=True))["dense-good"] == "goes on", (
+    assert fates(look_at(runs, spent=1.0, success=True, futility=0.0))["dense-good"] == "goes on", (
         "nothing is left to spend"
     )
 
 
-def test_a_stopped_arm_is_judged_where_it_stopped() -> None:
-    runs = runs_table(GAINS, sigma=0.003, seeds=SEEDS)
-    record = look_at(runs)
+def test_a_stopped_arm_is_judged_where_it_stopped(runs: pd.DataFrame, record: GateRecord) -> None:
     left = runs[(runs["variant"] != "dense-bad") | runs["rung"].isin(UP_TO)]
     config = config_of()
     found = with_gates(compare(left, {"flops": fit(left, "flops", config)}, config), [record])
     bad = next(pair for pair in found.comparisons if pair.candidate == "dense-bad")
     assert (bad.verdict, bad.gate) == ("reject", "d4")
-    assert "; stopped at the gate after d4: the chance of EG 1.02" in bad.because
+    assert "; stopped at the gate after d4: the chance that this ladder" in bad.because
     assert bad.because.startswith("EG on FLOPs is below 1.02 with all of its interval"), (
         "by the rule itself, too"
     )
@@ -126,9 +135,19 @@ def test_a_stopped_arm_is_judged_where_it_stopped() -> None:
     assert good.gate is None and found.gates == (record,)
 
 
-def test_runs_of_ended_arms_are_not_asked_for() -> None:
+def test_a_stopped_arm_is_on_hold_unless_the_rule_rejects_it(runs: pd.DataFrame, record: GateRecord) -> None:
+    """Nor is it promoted by what ran: the larger rungs were not asked."""
+    config, there = config_of(), runs[runs["rung"].isin(UP_TO)]
+    found = compare(there, {"flops": fit(there, "flops", config)}, config)
+    assert found.comparisons[0].verdict == "promote"
+    arms = tuple(arm.model_copy(update={"fate": "stopped"}) for arm in record.arms)
+    stopped = with_gates(found, [record.model_copy(update={"arms": arms})])
+    assert [pair.verdict for pair in stopped.comparisons] == ["hold", "reject"]
+    assert stopped.comparisons[0].because.startswith("stopped at the gate after d4: the chance")
+
+
+def test_runs_of_ended_arms_are_not_asked_for(record: GateRecord) -> None:
     proper = Climb.open("configs/ladders/laptop.yaml").price(accelerators()).runs
-    record = look_at(runs_table(GAINS, sigma=0.003, seeds=SEEDS))
     arm = record.arm("dense-bad").model_copy(update={"variant": "dense-tst"})
     record = record.model_copy(update={"rungs": ("d1", "d2"), "arms": (arm,)})
     left = set(runs_left(proper, [record]))
@@ -156,7 +175,7 @@ def test_gates_that_see_nothing_are_refused(tmp_path, gates: str, message: str) 
 
 
 def test_a_gate_is_read_with_its_defaults() -> None:
-    assert Gate(after="d4") == Gate(after="d4", futility=0.05, success=False)
+    assert Gate(after="d4") == Gate(after="d4", futility=0.1, success=False)
 
 
 def test_climbing_whole_changes_no_rule_unless_looks_have_spent_of_it() -> None:

@@ -183,6 +183,10 @@ def _power(name: str, plan: Plan, gains: list[float] | None) -> Power:
             f"the plan is of ladder {plan.ladder!r} with {strange[0]}, which {climb.path} has not (any "
             "more): plan it again"
         )
+    if gains and climb.ladder.analysis.verdict.kind == "equivalent":
+        raise ValueError(
+            f"--gain: the rule of {climb.path} asks for equal losses, not for gains: leave it out"
+        )
     before = LadderFolder.of(climb.ladder.name).runs_table
     earlier = read_table(before) if before.exists() else None
     with working("simulating climbs"):

@@ -11,7 +11,7 @@ import pandas as pd
 from stepladder.decision.cells import Cells, make_cells
 from stepladder.decision.fit import FLAT, curve_fall
 from stepladder.decision.heldout import fit_cells, laws_of
-from stepladder.decision.noise import measure_noise
+from stepladder.decision.noise import SeedNoise, measure_noise
 from stepladder.decision.power import Assumed
 from stepladder.laws.forms import Array
 from stepladder.laws.invert import ComputeLaw, predict
@@ -32,7 +32,7 @@ TOY_NOISE, LARGE_NOISE = (1e12, 0.01), (7e19, 0.00016)
 reruns between 190M and 3B parameters (docs/laws.md). Between them the one is a power of the other."""
 
 LEAST_DOF = 2.0
-"""Degrees of freedom below which the noise of earlier runs says too little to be taken for true."""
+"""Degrees of freedom below which the noise of runs says too little to be taken for true."""
 
 
 @dataclass(frozen=True)
@@ -85,21 +85,26 @@ def assume(cells: Cells, config: AnalysisConfig, earlier: pd.DataFrame | None) -
     )
 
 
+def noise_line(cells: Cells, noise: SeedNoise) -> NoiseLine:
+    """What runs show of noise, all variants alike."""
+    V = len(cells.variants)
+    pairs = noise.correlation[np.tril(np.ones((V, V), dtype=bool), -1)]
+    places = np.log(cells.first_cost).groupby(cells.table["step"]).mean()
+    return NoiseLine(
+        sd=float(np.exp(np.log(noise.sd(0.0)).mean())),
+        at=float(np.exp(places.mean())),
+        per_decade=float(np.exp(noise.coefficients[1] / 2)),
+        correlation=float(np.clip(pairs.mean(), 0, 1)) if V > 1 else 0.0,
+    )
+
+
 def _own_noise(before: Cells | None, config: AnalysisConfig) -> tuple[NoiseLine, str] | None:
-    """The noise of earlier runs, where they repeat enough seeds; all variants alike."""
+    """The noise of earlier runs, where they repeat enough seeds."""
     found = None if before is None else measure_noise(before, stated=config.noise)
     if before is None or found is None or not found.known or (dof := float(found.dof(0.0).max())) < LEAST_DOF:
         return None
-    V = len(before.variants)
-    pairs = found.correlation[np.tril(np.ones((V, V), dtype=bool), -1)]
-    places = np.log(before.first_cost).groupby(before.table["step"]).mean()
-    line = NoiseLine(
-        sd=float(np.exp(np.log(found.sd(0.0)).mean())),
-        at=float(np.exp(places.mean())),
-        per_decade=float(np.exp(found.coefficients[1] / 2)),
-        correlation=float(np.clip(pairs.mean(), 0, 1)) if V > 1 else 0.0,
-    )
-    return line, f"the ladder's {len(before.runs)} earlier runs ({dof:.1f} degrees of freedom)"
+    source = f"the ladder's {len(before.runs)} earlier runs ({dof:.1f} degrees of freedom)"
+    return noise_line(before, found), source
 
 
 def _assumed_noise(flops: Array, config: AnalysisConfig) -> tuple[NoiseLine, str]:

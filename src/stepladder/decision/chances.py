@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from stepladder.decision.assumptions import Truth
@@ -26,6 +25,7 @@ from stepladder.decision.cells import Cells, make_cells
 from stepladder.decision.climbs import Pair, Reach, Sureness, estimate_climbs, judge_climbs, sureness
 from stepladder.decision.compare import replicates_of
 from stepladder.decision.comparison import Outcome
+from stepladder.decision.deviations import Deviations
 from stepladder.decision.fit import fit
 from stepladder.decision.gain import gain
 from stepladder.laws.forms import Array
@@ -92,24 +92,9 @@ class Simulation:
 
     @cached_property
     def sureness(self) -> dict[Pair, list[Sureness]]:
-        """How sure a few climbs, in which nothing gains anything, are of each pair. A climb whose laws cannot
-        be inverted is left out."""
-        quick = self.config.model_copy(
-            update={"leave_one_out": False, "bootstrap_draws": min(WHOLE_DRAWS, self.config.bootstrap_draws)}
-        )
-        found: dict[Pair, list[Sureness]] = {pair: [] for pair in self.pairs}
-        for losses in self.run_losses(self.whole, np.ones(len(self.cells.table)), 0):
-            drawn = make_cells(self.cells.runs.assign(loss=np.exp(losses)))
-            law = fit(drawn.runs, "flops", quick, other_floors=False)
-            if law.reason:
-                continue
-            replicates = replicates_of(drawn, law, quick)
-            for candidate, reference in self.pairs:
-                gained = gain(drawn, replicates, law, candidate, reference, quick)
-                if gained.at_largest is not None:
-                    pair = candidate, reference
-                    found[pair].append(sureness(drawn, law, gained, pair, quick))
-        return found
+        """How sure a few climbs, in which nothing gains anything, are of each pair."""
+        losses = self.run_losses(self.whole, np.ones(len(self.cells.table)), 0)
+        return analyse_whole(self.cells, losses, self.pairs, self.config)
 
     def _chances(self, pair: Pair, eg: float) -> dict[Outcome, float]:
         """How often each verdict follows where the pair's candidate has this gain."""
@@ -118,7 +103,9 @@ class Simulation:
             return {"promote": 0.0, "hold": 1.0, "reject": 0.0}
         gains = np.where(self.cells.variant == self.cells.variants.index(pair[0]), eg, 1.0)
         runs = self.run_losses(self.climbs, gains, 1 + int(1e6 * eg))
-        climbs = estimate_climbs(self.cells, "flops", runs @ self.means, self.expected(1.0), self.config)
+        climbs = estimate_climbs(
+            self.cells, "flops", runs @ self.deviations.means, self.expected(1.0), self.config
+        )
         verdicts = Counter(judge_climbs(climbs, pair, sure, self.config))
         outcomes: tuple[Outcome, ...] = ("promote", "hold", "reject")
         return {outcome: verdicts[outcome] / self.climbs for outcome in outcomes}
@@ -134,46 +121,38 @@ class Simulation:
             gains: (M,) true EG of each cell.
             stream: of random numbers.
         """
-        return np.asarray(self.expected(gains)[self._cell] + self.run_deviations(climbs, stream))
-
-    def run_deviations(self, climbs: int, stream: int) -> Array:
-        """By how much the log losses (B, R) of all runs are off the law: misfit of their cells, and noise."""
-        generator = np.random.default_rng([self.config.seed, stream])
-        cells, prior, R = self.cells, self.config.misfit, len(self.cells.runs)
-        M, flops = len(cells.table), cells.cost("flops")
-        # Cells off their law as the ladder's own prior has it: neither kind averages out over seeds.
-        tau = (
-            prior.exactly
-            if prior.exactly is not None
-            else prior.scale * np.abs(generator.standard_t(4, (climbs, 1)))
-        )
-        off = tau * generator.standard_normal((climbs, M))
-        undertuned = generator.random((climbs, M)) < prior.share
-        off += undertuned * prior.by * np.abs(generator.standard_normal((climbs, M)))
-        common, own = self.truth.noise.correlation, generator.standard_normal((climbs, R))
-        seeds = generator.standard_normal((climbs, int(self._cluster.max()) + 1))[:, self._cluster]
-        noise = math.sqrt(common) * seeds + math.sqrt(1 - common) * own
-        return np.asarray(off[:, self._cell] + self.truth.noise.sd_at(flops)[self._cell] * noise)
+        off = self.deviations.draw(climbs, (self.config.seed, stream))
+        return np.asarray(self.expected(gains)[self.deviations.cell] + off)
 
     @cached_property
-    def _cell(self) -> npt.NDArray[np.int64]:
-        """(R,) the cell of each run."""
-        keys = ["variant", "rung", "budget"]
-        index = pd.MultiIndex.from_frame(self.cells.table[keys])
-        return np.asarray(index.get_indexer(pd.MultiIndex.from_frame(self.cells.runs[keys])), dtype=np.int64)
+    def deviations(self) -> Deviations:
+        """What moves runs off the law."""
+        return Deviations(self.cells, self.truth.noise, self.config.misfit)
 
-    @cached_property
-    def _cluster(self) -> npt.NDArray[np.int64]:
-        """(R,) number of the rung, budget and seed of each run: variants that share it share noise."""
-        return np.asarray(
-            self.cells.runs.groupby(["rung", "budget", "seed"], sort=False).ngroup(), dtype=np.int64
-        )
 
-    @cached_property
-    def means(self) -> Array:
-        """(R, M) what takes runs to the means of their cells."""
-        member = self._cell[:, None] == np.arange(len(self.cells.table))
-        return np.asarray(member / member.sum(axis=0))
+def analyse_whole(
+    cells: Cells, run_losses: Array, pairs: Sequence[Pair], config: AnalysisConfig
+) -> dict[Pair, list[Sureness]]:
+    """How sure each of a few climbs is of each pair. One whose laws cannot be inverted is left out.
+
+    Args:
+        run_losses: log losses (B, R).
+    """
+    quick = config.model_copy(
+        update={"leave_one_out": False, "bootstrap_draws": min(WHOLE_DRAWS, config.bootstrap_draws)}
+    )
+    found: dict[Pair, list[Sureness]] = {pair: [] for pair in pairs}
+    for losses in run_losses:
+        drawn = make_cells(cells.runs.assign(loss=np.exp(losses)))
+        law = fit(drawn.runs, "flops", quick, other_floors=False)
+        if law.reason:
+            continue
+        replicates = replicates_of(drawn, law, quick)
+        for pair in pairs:
+            gained = gain(drawn, replicates, law, *pair, quick)
+            if gained.at_largest is not None:
+                found[pair].append(sureness(drawn, law, gained, pair, quick))
+    return found
 
 
 def _half(reaches: Iterable[Reach]) -> float:

@@ -52,6 +52,11 @@ def designs(climb: Climb, table: Mapping[str, Accelerator], decide: float, hours
             f"{climb.path}: what is proposed are rungs of one size and budget each, and this ladder has a "
             "design or profiles of its own"
         )
+    if climb.ladder.analysis.verdict.kind == "equivalent":
+        raise ValueError(
+            f"{climb.path}: its rule asks for equal losses, and designs are for gains: `stepladder plan` "
+            "tells how surely it shows equal losses, and how many seeds would"
+        )
     found = [_judged(option, table, decide) for option in affordable(climb, table, hours)]
     if not found:
         raise ValueError(

@@ -1,11 +1,11 @@
-"""Looks between rungs: who is stopped because a gain worth having has become unlikely, who is promoted
-already, and what that spares.
+"""Looks between rungs: who is stopped because the ladder will hardly promote it, who is promoted already, and
+what that spares.
 
-Stopping promotes nobody, so that it costs power and no false promotion. Each early promotion is one more
-chance of a false one: the rule's error rates are spent over the looks in the shape of O'Brien and Fleming,
-alpha(t) = 2 - 2 Phi(z / sqrt(t)) with Phi(z) = 1 - alpha / 2 and t the share of information (Lan & DeMets
-1983, Biometrika 70:659). A look has what was not spent before it, as if the looks were independent, which is
-more than is needed.
+Who stops is told by conditional power (`conditional_power`). Stopping promotes nobody, so that it costs power
+and no false promotion. Each early promotion is one more chance of a false one: the rule's error rates are
+spent over the looks in the shape of O'Brien and Fleming, alpha(t) = 2 - 2 Phi(z / sqrt(t)) with
+Phi(z) = 1 - alpha / 2 and t the share of information (Lan & DeMets 1983, Biometrika 70:659). A look has what
+was not spent before it, as if the looks were independent, which is more than is needed.
 """
 
 from __future__ import annotations
@@ -14,23 +14,21 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
 from stepladder.decision.axis_fit import AxisFit
 from stepladder.decision.cells import Cells, make_cells
+from stepladder.decision.climbs import Pair
 from stepladder.decision.compare import compare, comparisons
-from stepladder.decision.comparison import Comparison
-from stepladder.decision.extrapolate import log_gain, one_rung_up, target_cost
+from stepladder.decision.comparison import Comparison, PairComparison
+from stepladder.decision.conditional_power import chances_of_promotion
+from stepladder.decision.extrapolate import one_rung_up
 from stepladder.decision.fit import fit
 from stepladder.decision.noise import measure_noise
 from stepladder.decision.spending import Problem
 from stepladder.laws.distributions import normal_quantile, normal_share
 from stepladder.record.gates import Fate, GatedArm, GateRecord
 from stepladder.schema.analysis import AnalysisConfig, Axis, Gate
-
-Pair = tuple[str, str]
-"""Candidate, reference."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +45,11 @@ class Look:
     gate: Gate
     spent: float = 0.0
     """Share of the rule's error rates that earlier gates may have used up."""
+
+    @property
+    def rest(self) -> pd.DataFrame:
+        """Planned runs of larger rungs."""
+        return self.planned[~self.planned["rung"].isin(self.rungs)]
 
 
 def look(at: Look) -> GateRecord:
@@ -66,7 +69,9 @@ def look(at: Look) -> GateRecord:
     if information is not None:
         spent = max(at.spent, spending(information, config.verdict.alpha))
         early = _promoted(at, config, axes, spent - at.spent)
-    chances = {pair: _chance(at, cells, fits, pair, target) for pair in pairs}
+    chances: dict[Pair, float | None] = dict.fromkeys(pairs)
+    if at.gate.futility:
+        chances = chances_of_promotion(at.done, at.rest, _at_level(config, 1 - spent), fits, pairs)
     fates = _fates(cells.variants, pairs, chances, early, at.gate.futility)
     return GateRecord(
         after=at.gate.after,
@@ -104,8 +109,7 @@ def _information(
     noise = measure_noise(cells, stated=at.config.noise)
     if target is None or law.reason or not noise.known or not pairs:
         return None
-    rest = at.planned[~at.planned["rung"].isin(at.rungs)].assign(loss=1.0)
-    whole = make_cells(pd.concat([at.done, rest], ignore_index=True))
+    whole = make_cells(pd.concat([at.done, at.rest.assign(loss=1.0)], ignore_index=True))
     shares = []
     for candidate, reference in pairs:
         if law.why_not(candidate, reference):
@@ -129,29 +133,6 @@ def _promoted(at: Look, config: AnalysisConfig, axes: Sequence[Axis], share: flo
     for pair in found.comparisons:
         verdicts.setdefault(pair.candidate, set()).add(pair.verdict)
     return {name for name, there in verdicts.items() if there == {"promote"}}
-
-
-def _chance(
-    at: Look, cells: Cells, fits: Mapping[Axis, AxisFit], pair: Pair, target: float | None
-) -> float | None:
-    """Share of the replicates in which the gain is worth having at the candidate's largest planned rung and
-    at the target, on the axis where it is least; None where laws or noise are not known."""
-    candidate, reference = pair
-    mine = at.planned[at.planned["variant"] == candidate]
-    places = [float(mine["flops"].max()), *([target] if target else [])]
-    least, chances = math.log(at.config.verdict.minimal_gain), []
-    for axis in at.config.verdict.axes:
-        law = fits[axis]
-        if law.why_not(candidate, reference):
-            return None
-        ours, theirs = law.drawn(candidate), law.drawn(reference)
-        if ours is None or theirs is None:
-            return None
-        worth = [
-            log_gain(ours, theirs, target_cost(cells, axis, candidate, flops)) >= least for flops in places
-        ]
-        chances.append(float(np.logical_and.reduce(worth).mean()))
-    return min(chances)
 
 
 def _fates(
@@ -185,7 +166,7 @@ def _arm(
     own = [chances[pair] for pair in pairs if pair[0] == name]
     known = [one for one in own if one is not None]
     best = max(known) if known and len(known) == len(own) else None
-    rest = at.planned[(at.planned["variant"] == name) & ~at.planned["rung"].isin(at.rungs)]
+    rest = at.rest[at.rest["variant"] == name]
     spared = rest if fate != "goes on" else rest.iloc[:0]
     return GatedArm(
         variant=name,
@@ -199,16 +180,16 @@ def _arm(
 
 
 def _because(fate: Fate, chance: float | None, at: Look) -> str:
-    least = f"EG {at.config.verdict.minimal_gain:g} at the largest rung and at the target"
+    claim = "the chance that this ladder promotes it is"
     if fate == "stopped":
-        return f"the chance of {least} is {_percent(chance)}, below {_percent(at.gate.futility)}"
+        return f"{claim} {_percent(chance)}, below {_percent(at.gate.futility)}"
     if fate == "promoted":
         return "all criteria of the rule are met at this look's share of its error rates"
     if fate == "not needed":
         return "every candidate that it was compared with has ended"
     if chance is None:
         return "nothing is known of its chance yet" if at.gate.futility else "nobody is stopped here"
-    return f"the chance of {least} is {_percent(chance)}"
+    return f"{claim} {_percent(chance)}"
 
 
 def _percent(share: float | None) -> str:
@@ -217,25 +198,30 @@ def _percent(share: float | None) -> str:
 
 def left_over(config: AnalysisConfig, records: Sequence[GateRecord]) -> AnalysisConfig:
     """The rule with what looks between rungs have left of the seed test's level."""
-    spent = records[-1].spent if records else 0.0
-    alpha = float(f"{config.verdict.alpha * (1 - spent):.3g}")  # as it is printed
-    rule = config.verdict.model_copy(update={"alpha": alpha})
-    return config.model_copy(update={"verdict": rule})
+    return _at_level(config, 1 - records[-1].spent if records else 1.0)
+
+
+def _at_level(config: AnalysisConfig, share: float) -> AnalysisConfig:
+    """The rule with this share of the seed test's level."""
+    alpha = float(f"{share * config.verdict.alpha:.3g}")  # as it is printed
+    return config.model_copy(update={"verdict": config.verdict.model_copy(update={"alpha": alpha})})
 
 
 def with_gates(comparison: Comparison, records: Sequence[GateRecord]) -> Comparison:
     """The comparison with the verdicts of candidates that ended at a gate."""
-    pairs = []
-    for pair in comparison.comparisons:
-        arms = [(record, record.arm(pair.candidate)) for record in records]
-        over = next(((record, arm) for record, arm in arms if arm is not None and arm.ended), None)
-        if over is None or over[1].fate == "not needed":
-            pairs.append(pair)
-            continue
-        record, arm = over
-        verdict = "promote" if arm.fate == "promoted" else "reject"
-        gate = f"{arm.fate} at the gate after {record.after}: {arm.because}"
-        # What ran may be enough for the rule itself.
-        because = f"{pair.because}; {gate}" if pair.verdict == verdict else gate
-        pairs.append(pair.model_copy(update={"verdict": verdict, "because": because, "gate": record.after}))
-    return comparison.model_copy(update={"comparisons": tuple(pairs), "gates": tuple(records)})
+    pairs = tuple(_with_gate(pair, records) for pair in comparison.comparisons)
+    return comparison.model_copy(update={"comparisons": pairs, "gates": tuple(records)})
+
+
+def _with_gate(pair: PairComparison, records: Sequence[GateRecord]) -> PairComparison:
+    """A stopped candidate is rejected where the rule rejects it by what ran. Else it is on hold: that this
+    ladder would not have promoted it does not show that it gains nothing."""
+    arms = [(record, record.arm(pair.candidate)) for record in records]
+    over = next(((record, arm) for record, arm in arms if arm is not None and arm.ended), None)
+    if over is None or over[1].fate == "not needed":
+        return pair
+    record, arm = over
+    verdict = "promote" if arm.fate == "promoted" else "reject" if pair.verdict == "reject" else "hold"
+    gate = f"{arm.fate} at the gate after {record.after}: {arm.because}"
+    because = f"{pair.because}; {gate}" if pair.verdict == verdict else gate
+    return pair.model_copy(update={"verdict": verdict, "because": because, "gate": record.after})

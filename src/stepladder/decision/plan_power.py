@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -13,7 +15,8 @@ from stepladder.decision.cells import Cells
 from stepladder.decision.chances import CLIMBS, WHOLE, Prospect, Simulation, plan_cells
 from stepladder.decision.climbs import Pair
 from stepladder.decision.compare import comparisons
-from stepladder.decision.power import DECISIVE, Chance, Change, PairPower, Power
+from stepladder.decision.equivalence_chances import Chances, EquivalenceSimulation
+from stepladder.decision.power import DECISIVE, Chance, Change, PairPower, Power, SameChance
 from stepladder.decision.seeds import TESTED_RUNGS
 from stepladder.decision.undertuning import CHECKED_RUNGS, LEAST
 from stepladder.laws.numbers import finite
@@ -33,6 +36,9 @@ GAINS = (1.0, 1.1, 1.3)
 TRIED_WHOLE = 3
 TRIED_CLIMBS = 200
 """Climbs for each change that is tried."""
+
+Way = tuple[str, pd.DataFrame, Callable[[], float]]
+"""A change in words, the runs that it adds, and what simulates the chance of the pair in question then."""
 
 
 def planned_table(plan: Plan, specs: Mapping[str, RunSpec]) -> pd.DataFrame:
@@ -74,11 +80,13 @@ def plan_power(
     cells = plan_cells(planned)
     pairs = tuple(comparisons(cells, config.baseline, config.references))
     reason = why_nothing(cells, config)
+    same = config.verdict.kind == "equivalent"
     head = Power(
         ladder=plan.ladder,
         confidence=config.confidence,
         climbs=CLIMBS,
-        climbs_whole=WHOLE,
+        climbs_whole=0 if same else WHOLE,
+        margin=config.verdict.margin if same else None,
         reason=reason,
         assumed=None,
         pairs=(),
@@ -89,37 +97,60 @@ def plan_power(
     if reason or not pairs:
         return head
     truth, assumed = assume(cells, config, earlier)
-    simulation = Simulation(cells, truth, config, pairs)
-    found = {pair: simulation.prospect(pair, gains) for pair in pairs}
-    rows = tuple(describe_pair(planned, pair, prospect) for pair, prospect in found.items())
-    goal, weakest = _goal(rows)
-    changes = _drops(planned, {reference for _, reference in pairs})
-    if goal is not None and weakest is not None:
-        changes += _additions(planned, simulation, weakest, goal)
+    if same:
+        told = _of_equal_losses(planned, EquivalenceSimulation(cells, truth.noise, config), pairs)
+    else:
+        told = _of_gains(planned, Simulation(cells, truth, config, pairs), gains)
+    changes = [*_drops(planned, {reference for _, reference in pairs}), *told.changes]
     changes.sort(key=lambda change: change.accelerator_hours)
     return head.model_copy(
         update={
             "assumed": assumed,
-            "pairs": rows,
-            "goal": goal,
-            "weakest": weakest,
+            "pairs": told.pairs,
+            "goal": told.goal,
+            "weakest": told.weakest,
             "changes": tuple(changes),
         }
     )
 
 
+class _Told(NamedTuple):
+    """What simulation finds: fields of `Power`."""
+
+    pairs: tuple[PairPower, ...]
+    goal: float | None
+    weakest: Pair | None
+    changes: Sequence[Change]
+
+
+def _of_gains(planned: pd.DataFrame, simulation: Simulation, gains: Sequence[float]) -> _Told:
+    rows = tuple(describe_pair(planned, pair, simulation.prospect(pair, gains)) for pair in simulation.pairs)
+    goal, weakest = _goal(rows)
+    if goal is None or weakest is None:
+        return _Told(rows, goal, weakest, ())
+    return _Told(rows, goal, weakest, _additions(_ways_to_promote(planned, simulation, weakest, goal)))
+
+
+def _of_equal_losses(
+    planned: pd.DataFrame, simulation: EquivalenceSimulation, pairs: Sequence[Pair]
+) -> _Told:
+    found = simulation.chances(pairs)
+    rows = tuple(_describe_same(planned, pair, chances) for pair, chances in found.items())
+    least = min(rows, key=lambda row: row.same[0].equivalent)
+    if least.shows_same:
+        return _Told(rows, None, None, ())
+    weakest = least.candidate, least.reference
+    return _Told(rows, None, weakest, _additions(_ways_to_equivalence(planned, simulation, weakest)))
+
+
 def why_nothing(cells: Cells, config: AnalysisConfig) -> str | None:
-    """Why no run of this ladder can be promoted or rejected, whatever comes; None if one can."""
-    if config.verdict.kind == "equivalent":
-        return (
-            "What this ladder will tell is not simulated: its rule asks for equal losses, and chances are "
-            "known of gains only."
-        )
+    """Why this ladder can decide nothing, whatever comes; None if it can."""
     if cells.table["n"].max() < 2 and config.noise is None:
+        verdict = "unknown" if config.verdict.kind == "equivalent" else "hold"
         return (
             "This ladder cannot decide: no seed is repeated and analysis.noise states none. Without seed "
-            "noise there are no intervals, and every verdict is hold. Repeat the seeds of the smallest rung, "
-            "or set analysis.noise: {sd: …}."
+            f"noise there are no intervals, and every verdict is {verdict}. Repeat the seeds of the smallest "
+            "rung, or set analysis.noise: {sd: …}."
         )
     return None
 
@@ -135,6 +166,29 @@ def describe_pair(planned: pd.DataFrame, pair: Pair, prospect: Prospect) -> Pair
         factor_largest=finite(math.exp(prospect.largest)) if prospect.largest < MOST else None,
         factor_target=finite(math.exp(prospect.target)) if prospect.target < MOST else None,
         chances=tuple(Chance(gain=eg, **shares) for eg, shares in prospect.chances.items()),
+    )
+
+
+def _describe_same(planned: pd.DataFrame, pair: Pair, chances: Chances) -> PairPower:
+    """How often a pair is found equivalent, with the price of its runs."""
+    mine = planned[planned["variant"].isin(pair)]
+    return PairPower(
+        candidate=pair[0],
+        reference=pair[1],
+        accelerator_hours=_hours(mine),
+        price=_price(mine),
+        factor_largest=None,
+        factor_target=None,
+        chances=(),
+        same=tuple(
+            SameChance(
+                margins=margins,
+                equivalent=shares["equivalent"],
+                unknown=shares["unknown"],
+                not_equivalent=shares["not equivalent"],
+            )
+            for margins, shares in chances.items()
+        ),
     )
 
 
@@ -168,25 +222,51 @@ def _drops(planned: pd.DataFrame, references: Collection[str]) -> list[Change]:
     ]
 
 
-def _additions(planned: pd.DataFrame, simulation: Simulation, pair: Pair, goal: float) -> list[Change]:
-    """Runs that could be added, from the cheapest on until the pair shows the goal, and its chance then."""
-    rungs = list(planned.groupby("rung")["flops"].mean().sort_values().index)
-    whole = simulation.cells.has_profiles  # a seed has a curve of its own, and needs all sizes for it
-    tuned = replace(simulation, config=well_tuned(simulation.config))
-    options = [(*_rate_check(planned, rungs[:CHECKED_RUNGS]), tuned)]
-    for count in MORE_SEEDS:
-        for words, where in _places(rungs, count, whole):
-            added = _more_seeds(planned, where, count)
-            cells = plan_cells(pd.concat([planned, added], ignore_index=True))
-            options.append((words, added, replace(simulation, cells=cells)))
+def _additions(ways: Iterable[Way]) -> list[Change]:
+    """Runs that could be added, from the cheapest on until they suffice, and the chance then."""
     found = []
-    for words, added, changed in sorted(options, key=lambda option: _hours(option[1])):
-        tried = replace(changed, pairs=(pair,), whole=TRIED_WHOLE, climbs=TRIED_CLIMBS)
-        promote = tried.prospect(pair, [goal]).chances[goal]["promote"]
+    for words, added, chance in sorted(ways, key=lambda way: _hours(way[1])):
+        promote = chance()
         found.append(_change(words, added, 1, promote))
         if promote >= DECISIVE:
             break
     return found
+
+
+def _ways_to_promote(planned: pd.DataFrame, simulation: Simulation, pair: Pair, goal: float) -> Iterator[Way]:
+    def chance(changed: Simulation) -> float:
+        tried = replace(changed, pairs=(pair,), whole=TRIED_WHOLE, climbs=TRIED_CLIMBS)
+        return tried.prospect(pair, [goal]).chances[goal]["promote"]
+
+    tuned = replace(simulation, config=well_tuned(simulation.config))
+    yield *_rate_check(planned, _rungs(planned)[:CHECKED_RUNGS]), partial(chance, tuned)
+    for words, added, cells in _with_seeds(planned, simulation.cells):
+        yield words, added, partial(chance, replace(simulation, cells=cells))
+
+
+def _ways_to_equivalence(
+    planned: pd.DataFrame, simulation: EquivalenceSimulation, pair: Pair
+) -> Iterator[Way]:
+    def chance(cells: Cells) -> float:
+        tried = replace(simulation, cells=cells, climbs=TRIED_CLIMBS)
+        return tried.chances([pair])[pair][0.0]["equivalent"]
+
+    for words, added, cells in _with_seeds(planned, simulation.cells):
+        yield words, added, partial(chance, cells)
+
+
+def _with_seeds(planned: pd.DataFrame, cells: Cells) -> Iterator[tuple[str, pd.DataFrame, Cells]]:
+    """More seeds, in words and as runs, and the ladder with them."""
+    whole = cells.has_profiles  # a seed has a curve of its own, and needs all sizes for it
+    for count in MORE_SEEDS:
+        for words, where in _places(_rungs(planned), count, whole):
+            added = _more_seeds(planned, where, count)
+            yield words, added, plan_cells(pd.concat([planned, added], ignore_index=True))
+
+
+def _rungs(planned: pd.DataFrame) -> list[str]:
+    """Labels, smallest first."""
+    return list(planned.groupby("rung")["flops"].mean().sort_values().index)
 
 
 def _rate_check(planned: pd.DataFrame, rungs: Sequence[str]) -> tuple[str, pd.DataFrame]:

@@ -47,6 +47,19 @@ class Chance(Part):
     """Share of the simulated climbs that end so."""
 
 
+class SameChance(Part):
+    """How often each verdict on equivalence follows from a difference."""
+
+    margins: float
+    """True difference of log loss, the same at every rung, in margins of the rule."""
+    equivalent: float
+    """Share of the simulated climbs that end so."""
+    unknown: float
+    """Share of the simulated climbs that end so."""
+    not_equivalent: float
+    """Share of the simulated climbs that end so."""
+
+
 class PairPower(Part):
     """What the ladder will tell of one candidate against one reference."""
 
@@ -64,12 +77,19 @@ class PairPower(Part):
     factor_target: float | None
     """The same at the target."""
     chances: tuple[Chance, ...]
-    """One for each gain, ascending."""
+    """One for each gain, ascending; none where the rule asks for equal losses."""
+    same: tuple[SameChance, ...] = ()
+    """One for each difference, ascending from none; empty where the rule asks for gains."""
 
     @property
     def tells(self) -> float | None:
         """The smallest gain that would be promoted with a chance of `DECISIVE`; None if none would."""
         return next((row.gain for row in self.chances if row.gain > 1 and row.promote >= DECISIVE), None)
+
+    @property
+    def shows_same(self) -> bool:
+        """Whether variants that do not differ are found equivalent with a chance of `DECISIVE`."""
+        return bool(self.same) and self.same[0].equivalent >= DECISIVE
 
 
 class Change(Part):
@@ -82,13 +102,14 @@ class Change(Part):
     price: float | None
     """The same in the plan's currency; null where no price is set."""
     promote: float | None
-    """Chance that the pair in question promotes `goal` then; null where it stays what it is."""
+    """Chance that the pair in question promotes `goal` then, or is found equivalent if nothing differs; null
+    where it stays what it is."""
 
 
 class Power(Document):
     """What a ladder will be able to tell."""
 
-    VERSION = 1
+    VERSION = 2
     SEALED = True
     REMEDY = "run `snakemake plan`, which makes it anew"
 
@@ -102,6 +123,8 @@ class Power(Document):
     """Simulated climbs behind each chance."""
     climbs_whole: int
     """Simulated climbs behind each interval."""
+    margin: float | None
+    """Difference of loss that does not matter, as a share of it; null where the rule asks for gains."""
     reason: str | None
     """A sentence that says why nothing can be told, or null."""
     assumed: Assumed | None
@@ -110,9 +133,9 @@ class Power(Document):
     """Every comparison that the ladder will make."""
     goal: float | None
     """The gain that `changes` are to show, of the pair that shows it least; null where every pair shows the
-    smallest."""
+    smallest, or the rule asks for equal losses."""
     weakest: tuple[str, str] | None
-    """Candidate and reference of that pair."""
+    """Candidate and reference of the pair that `changes` are for; null where every pair shows enough."""
     changes: tuple[Change, ...]
     """Cheapest first."""
 

@@ -89,8 +89,8 @@ def error_of_difference(cells: Cells, noise: SeedNoise, steps: list[int], index:
 
 def _seeds_at(cells: Cells, variant: str, step: int) -> npt.NDArray[np.int64]:
     """Seeds of a variant at a place."""
-    mine = cells.of(variant)
-    (cell,) = mine.index[mine["step"] == step].to_list()
+    here = (cells.variant == cells.variants.index(variant)) & (cells.step == step)
+    (cell,) = np.flatnonzero(here)
     return cells.seeds[int(cell)]
 
 

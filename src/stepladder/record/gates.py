@@ -27,8 +27,8 @@ class GatedArm(Part):
     because: str
     """Why, in words."""
     chance: float | None
-    """Of a gain worth having, at the largest rung and at the target; null for one that is only compared with,
-    or where laws or noise are not known."""
+    """That the ladder, climbed to its end, promotes it (conditional power); null for one that is only
+    compared with, where laws or noise are not known, or where nobody is stopped."""
     runs_saved: int
     """Runs that it would still have had; 0 where it goes on."""
     flops_saved: float

@@ -118,9 +118,9 @@ class Gate(Settings):
 
     after: Name
     """Label of the rung after which to look; from the third rung on there are laws to look at."""
-    futility: Annotated[float, ranges.FUTILITY] = 0.05
-    """Chance of a gain worth having, at the ladder's largest rung and at the target, below which a candidate
-    is stopped; 0 stops none."""
+    futility: Annotated[float, ranges.FUTILITY] = 0.1
+    """Chance that the ladder, climbed to its end, promotes a candidate, were its laws what they seem at this
+    rung (conditional power), below which it is stopped; 0 stops none."""
     success: bool = False
     """Whether a candidate may be promoted here already: at the level that O'Brien and Fleming's shape allows
     for what is known so far (Lan & DeMets 1983), which the verdict at the end then lacks."""

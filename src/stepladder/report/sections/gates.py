@@ -31,8 +31,8 @@ def gates_table(records: Sequence[GateRecord]) -> Table | None:
         ["<After", "<Variant", "<Decision", "Chance", "Runs saved", "FLOPs saved", "Hours saved"],
         rows,
         title="Gates between rungs",
-        note="Chance: share of the bootstrap draws in which the gain is worth having at the largest rung and "
-        "at the target; below "
+        note="Chance: how often the ladder, climbed to its end, would promote the candidate, were the laws "
+        "what they seem after this rung; below "
         + ", ".join(f"{fmt.percent(record.futility, 1)} after {record.after}" for record in records)
         + " a candidate is stopped. Saved: what it would still have trained, as planned.",
     )

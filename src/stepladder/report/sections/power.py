@@ -16,6 +16,8 @@ def verdict(power: Power) -> str:
         return power.reason
     if not power.pairs:
         return "This ladder compares nothing: it has one variant."
+    if power.margin is not None:
+        return _same_verdict(power) + _way_out(power)
     telling = [pair for pair in power.pairs if pair.tells]
     if not telling:
         best = max(power.pairs, key=lambda pair: pair.chances[-1].promote)
@@ -33,6 +35,29 @@ def verdict(power: Power) -> str:
     return f"This ladder can decide {found} ({sure}).{none}" + _losses(power) + _way_out(power)
 
 
+def _same_verdict(power: Power) -> str:
+    """Whether variants that do not differ will be found equivalent."""
+    within = _within(power)
+    telling = [pair for pair in power.pairs if pair.shows_same]
+    if not telling:
+        best = max(power.pairs, key=lambda pair: pair.same[0].equivalent)
+        return (
+            f"This ladder cannot decide: variants that do not differ would be found equivalent within "
+            f"{within} with a chance of {fmt.percent(best.same[0].equivalent)} ({_pair(best)}; "
+            f"{power.climbs} simulated climbs)."
+        )
+    rest = [_pair(pair) for pair in power.pairs if not pair.shows_same]
+    none = f" It cannot show it of {', '.join(rest)}." if rest else ""
+    return (
+        f"This ladder can show equal losses, within {within}, of {', '.join(map(_pair, telling))} (found "
+        f"equivalent with a chance of {fmt.percent(DECISIVE)} or more if nothing differs).{none}"
+    )
+
+
+def _within(power: Power) -> str:
+    return f"± {fmt.percent(power.margin, 3)}"
+
+
 def _losses(power: Power) -> str:
     """How surely it rejects what costs compute, of the gains below 1 that were asked for."""
     told = [
@@ -45,17 +70,14 @@ def _losses(power: Power) -> str:
 
 def _way_out(power: Power) -> str:
     """The cheapest change that would do, if one was found."""
-    if power.goal is None or power.weakest is None:
+    if power.weakest is None:
         return ""
     candidate, reference = power.weakest
+    claim = "equal losses" if power.goal is None else f"EG {power.goal:g}"
+    what = f"{claim} for {candidate} against {reference}"
     if power.cheapest is None:
-        return (
-            f" No number of seeds that was tried shows EG {power.goal:g} for {candidate} against {reference}."
-        )
-    return (
-        f" Cheapest way to show EG {power.goal:g} for {candidate} against {reference}: "
-        f"{power.cheapest.what}, {_cost(power.cheapest)}."
-    )
+        return f" No number of seeds that was tried shows {what}."
+    return f" Cheapest way to show {what}: {power.cheapest.what}, {_cost(power.cheapest)}."
 
 
 def _pair(pair: PairPower) -> str:
@@ -71,14 +93,13 @@ def power_table(power: Power) -> Table | None:
     """A line per comparison; None where nothing was simulated."""
     if not power.pairs:
         return None
+    if power.margin is not None:
+        return _same_table(power)
     gains = [chance.gain for chance in power.pairs[0].chances]
     priced = any(pair.price is not None for pair in power.pairs)
     rows = []
     for pair in power.pairs:
-        chances = [
-            " / ".join(fmt.percent(share)[:-2] for share in (row.promote, row.hold, row.reject))
-            for row in pair.chances
-        ]
+        chances = [_shares(row.promote, row.hold, row.reject) for row in pair.chances]
         price = [fmt.money(pair.price, None)] if priced else []
         factors = [_factor(pair.factor_largest), _factor(pair.factor_target)]
         rows.append(
@@ -106,6 +127,41 @@ def power_table(power: Power) -> Table | None:
     )
 
 
+def _same_table(power: Power) -> Table:
+    """A line per comparison: how often it is found equivalent, and how often not."""
+    priced = any(pair.price is not None for pair in power.pairs)
+    rows = [
+        [
+            pair.candidate,
+            pair.reference,
+            *(_shares(row.equivalent, row.unknown, row.not_equivalent) for row in pair.same),
+            fmt.significant(pair.accelerator_hours),
+            *([fmt.money(pair.price, None)] if priced else []),
+        ]
+        for pair in power.pairs
+    ]
+    return table(
+        [
+            *("<Candidate", "<Against"),
+            *(_difference(row.margins) for row in power.pairs[0].same),
+            *("Hours", *(["Price (USD)"] if priced else [])),
+        ],
+        rows,
+        title="What it will tell",
+        note=f"If losses differed by so much at every rung (margin: {_within(power)}), chances of equivalent "
+        f"/ unknown / not equivalent in per cent ({power.climbs} climbs, by this ladder's rule and noise). "
+        "Accelerator-hours of both variants' runs.",
+    )
+
+
+def _difference(margins: float) -> str:
+    return f"{margins:g} × margin" if margins else "No difference"
+
+
+def _shares(*shares: float) -> str:
+    return " / ".join(fmt.percent(share)[:-2] for share in shares)
+
+
 def _factor(value: float | None) -> str:
     return "unbounded" if value is None else f"× ÷ {fmt.significant(value)}"
 
@@ -115,6 +171,8 @@ def changes_table(power: Power) -> Table | None:
     if not power.changes:
         return None
     goal = "" if power.goal is None else f"Promote at EG {power.goal:g}"
+    if power.margin is not None and power.weakest is not None:
+        goal = "Equivalent, if nothing differs"
     priced = any(change.price is not None for change in power.changes)
     rows = [
         [
@@ -148,9 +206,12 @@ def assumed_table(power: Power) -> Table | None:
         ],
         ["Where it is from", assumed.noise_source],
         ["Correlation of variants with one seed", fmt.fixed(assumed.correlation, 2)],
-        ["Law of a variant without gain", f"{law} nats/token"],
-        ["Where it is from", assumed.law_source],
     ]
+    if power.margin is None:  # equal losses are asked of no law
+        rows += [
+            ["Law of a variant without gain", f"{law} nats/token"],
+            ["Where it is from", assumed.law_source],
+        ]
     return table(["<", "<"], rows, title="What that rests on")
 
 
