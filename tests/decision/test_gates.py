@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from statistics import NormalDist
 
+import numpy as np
 import pandas as pd
 import pytest
 from ladders import FLOPS, runs_table
@@ -85,6 +86,21 @@ def test_a_hopeless_arm_that_others_are_compared_with_goes_on() -> None:
     gains = {"dense-baseline": 1.0, "dense-tst": 1.4, "moe-baseline": 0.6, "moe-tst": 1.4}
     record = look_at(runs_table(gains, sigma=0.003, seeds=SEEDS))
     assert fates(record)["moe-baseline"] == "goes on", "moe-tst is held against it"
+
+
+OFF = {"d2": 0.03, "d3": 0.015, "d4": 0.003, "d5": -0.009}
+"""Of log loss: an idea that costs compute at first and saves some later."""
+
+
+@pytest.mark.parametrize(("off", "fate"), [(OFF, "goes on"), (dict.fromkeys(OFF, 0.003), "stopped")])
+def test_a_gain_that_grows_with_scale_goes_on(off: dict[str, float], fate: str) -> None:
+    """Even where this ladder will not be sure enough to promote it: only the larger rungs tell."""
+    runs = runs_table({"dense-baseline": 1.0, "dense-late": 1.0}, sigma=0.002, seeds=SEEDS)
+    late = runs["variant"] == "dense-late"
+    runs.loc[late, "loss"] *= np.exp(runs.loc[late, "rung"].map(off))
+    arm = look_at(runs).arm("dense-late")
+    assert arm and arm.fate == fate and arm.chance < 0.1
+    assert arm.because.startswith("its gain grows with scale, × 1.") == (fate == "goes on")
 
 
 def test_unknown_noise_stops_nobody() -> None:

@@ -1,11 +1,12 @@
 """Looks between rungs: who is stopped because the ladder will hardly promote it, who is promoted already, and
 what that spares.
 
-Who stops is told by conditional power (`conditional_power`). Stopping promotes nobody, so that it costs power
-and no false promotion. Each early promotion is one more chance of a false one: the rule's error rates are
-spent over the looks in the shape of O'Brien and Fleming, alpha(t) = 2 - 2 Phi(z / sqrt(t)) with
-Phi(z) = 1 - alpha / 2 and t the share of information (Lan & DeMets 1983, Biometrika 70:659). A look has what
-was not spent before it, as if the looks were independent, which is more than is needed.
+Who stops is told by conditional power (`conditional_power`), but for a gain that grows with scale. Stopping
+promotes nobody, so that it costs power and no false promotion. Each early promotion is one more chance of a
+false one: the rule's error rates are spent over the looks in the shape of O'Brien and Fleming,
+alpha(t) = 2 - 2 Phi(z / sqrt(t)) with Phi(z) = 1 - alpha / 2 and t the share of information (Lan & DeMets
+1983, Biometrika 70:659). A look has what was not spent before it, as if the looks were independent, which is
+more than is needed.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from stepladder.decision.extrapolate import one_rung_up
 from stepladder.decision.fit import fit
 from stepladder.decision.noise import measure_noise
 from stepladder.decision.spending import Problem
+from stepladder.display import numbers as fmt
 from stepladder.laws.distributions import normal_quantile, normal_share
 from stepladder.record.gates import Fate, GatedArm, GateRecord
 from stepladder.schema.analysis import AnalysisConfig, Axis, Gate
@@ -72,7 +74,9 @@ def look(at: Look) -> GateRecord:
     chances: dict[Pair, float | None] = dict.fromkeys(pairs)
     if at.gate.futility:
         chances = chances_of_promotion(at.done, at.rest, _at_level(config, 1 - spent), fits, pairs)
-    fates = _fates(cells.variants, pairs, chances, early, at.gate.futility)
+    hopeless = _hopeless(pairs, chances, at.gate.futility)
+    growing = _growing(at.done, fits, config, hopeless) if hopeless else {}
+    fates = _fates(cells.variants, pairs, early, hopeless - set(growing))
     return GateRecord(
         after=at.gate.after,
         rungs=at.rungs,
@@ -82,7 +86,7 @@ def look(at: Look) -> GateRecord:
         futility=at.gate.futility,
         information=information,
         spent=spent,
-        arms=tuple(_arm(at, name, fates[name], chances, pairs) for name in cells.variants),
+        arms=tuple(_arm(at, name, fates[name], chances, pairs, growing.get(name)) for name in cells.variants),
     )
 
 
@@ -135,19 +139,46 @@ def _promoted(at: Look, config: AnalysisConfig, axes: Sequence[Axis], share: flo
     return {name for name, there in verdicts.items() if there == {"promote"}}
 
 
+def _hopeless(pairs: Sequence[Pair], chances: Mapping[Pair, float | None], futility: float) -> set[str]:
+    """Candidates whose chance is below `futility` against each of their references."""
+    below = {pair: chance is not None and chance < futility for pair, chance in chances.items()}
+    return {name for name, _ in pairs if all(below[pair] for pair in pairs if pair[0] == name)}
+
+
+def _growing(
+    done: pd.DataFrame, fits: Mapping[Axis, AxisFit], config: AnalysisConfig, candidates: set[str]
+) -> dict[str, str]:
+    """Those of `candidates` that gain more with scale, by more than noise, so that a gain worth having is
+    expected at the target, and why: what they are worth only the larger rungs tell, even if these will not be
+    sure enough to promote."""
+    found: dict[str, str] = {}
+    for pair in compare(done, fits, config).comparisons:
+        if pair.candidate in candidates and (why := _grows(pair, config)):
+            found[pair.candidate] = why
+    return found
+
+
+def _grows(pair: PairComparison, config: AnalysisConfig) -> str | None:
+    """Why a pair's candidate is one whose gain grows; None if it is not."""
+    trend = pair.gains["flops"].trend
+    ends = trend.interval if trend is not None else None
+    targets = [pair.gains[axis].at_target for axis in config.verdict.axes]
+    least = config.verdict.minimal_gain
+    worth = all(one is not None and one.gain is not None and one.gain >= least for one in targets)
+    if not worth or trend is None or trend.slope_per_decade is None or ends is None:
+        return None
+    if ends[0] is None or ends[0] <= 0:
+        return None
+    low, high = (None if end is None else fmt.exponential(end) for end in ends)
+    grown = fmt.gain(fmt.exponential(trend.slope_per_decade), (low, high))
+    return f"its gain grows with scale, × {grown} for ten times the compute"
+
+
 def _fates(
-    variants: Sequence[str],
-    pairs: Sequence[Pair],
-    chances: Mapping[Pair, float | None],
-    early: set[str],
-    futility: float,
+    variants: Sequence[str], pairs: Sequence[Pair], early: set[str], hopeless: set[str]
 ) -> dict[str, Fate]:
     """What becomes of each variant. One that others are still compared with goes on, whatever its chance."""
-    of = {name: [chances[pair] for pair in pairs if pair[0] == name] for name in variants}
-    hopeless = {
-        name for name, own in of.items() if own and all(one is not None and one < futility for one in own)
-    }
-    judged = {name for name, own in of.items() if own} - hopeless - early
+    judged = {name for name, _ in pairs} - hopeless - early
     wanted = {reference for candidate, reference in pairs if candidate in judged}
     fates: dict[str, Fate] = {}
     for name in variants:
@@ -161,7 +192,12 @@ def _fates(
 
 
 def _arm(
-    at: Look, name: str, fate: Fate, chances: Mapping[Pair, float | None], pairs: Sequence[Pair]
+    at: Look,
+    name: str,
+    fate: Fate,
+    chances: Mapping[Pair, float | None],
+    pairs: Sequence[Pair],
+    growing: str | None,
 ) -> GatedArm:
     own = [chances[pair] for pair in pairs if pair[0] == name]
     known = [one for one in own if one is not None]
@@ -171,7 +207,7 @@ def _arm(
     return GatedArm(
         variant=name,
         fate=fate,
-        because=_because(fate, best, at),
+        because=_because(fate, best, at, growing),
         chance=best,
         runs_saved=len(spared),
         flops_saved=float(spared["flops"].sum()),
@@ -179,7 +215,7 @@ def _arm(
     )
 
 
-def _because(fate: Fate, chance: float | None, at: Look) -> str:
+def _because(fate: Fate, chance: float | None, at: Look, growing: str | None) -> str:
     claim = "the chance that this ladder promotes it is"
     if fate == "stopped":
         return f"{claim} {_percent(chance)}, below {_percent(at.gate.futility)}"
@@ -189,7 +225,7 @@ def _because(fate: Fate, chance: float | None, at: Look) -> str:
         return "every candidate that it was compared with has ended"
     if chance is None:
         return "nothing is known of its chance yet" if at.gate.futility else "nobody is stopped here"
-    return f"{claim} {_percent(chance)}"
+    return f"{growing}; {claim} {_percent(chance)}" if growing else f"{claim} {_percent(chance)}"
 
 
 def _percent(share: float | None) -> str:
