@@ -49,7 +49,8 @@ def test_small_runs_find_the_mixture_of_an_arm(climbed: Climbed) -> None:
     (climbed.folder / "configs" / "ladders" / "mixed.yaml").write_text(LADDER)
     results = climbed.folder / "results" / "mixed"
     waiting = json.loads(climbed.stepladder("status", "mixed", "--json"))["runs"]
-    assert sum(run["rung"] == "d1 swarm" for run in waiting) == 5
+    drawn = [run["variant"] for run in waiting if run["rung"] == "d1 swarm"]
+    assert drawn == ["drawn mixtures"] * 5, "one line of the table"
     reasons = {run["reason"] for run in waiting if "-predicted/" in run["id"]}
     assert reasons == {"its mixture waits for the swarm"}
 

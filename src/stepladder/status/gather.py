@@ -35,7 +35,7 @@ def status_of(climb: Climb, plan: Plan) -> Status:
         _judge(spec, planned[spec.id], replace(facts[spec.id], job=jobs.get(spec.id)), now, results, climb)
         for spec in specs
     ]
-    shown = [replace(_spared(run, over), rung=_shown_rung(climb, run)) for run in runs]
+    shown = [_shown(climb, _spared(run, over)) for run in runs]
     return summarise(climb.ladder.name, climb.ladder.version, shown, now, slurm)
 
 
@@ -57,13 +57,14 @@ def _spared(run: RunStatus, over: dict[str, tuple[GateRecord, GatedArm]]) -> Run
     return replace(run, state="spared", reason=f"{arm.fate} after {record.after}: {arm.because}")
 
 
-def _shown_rung(climb: Climb, run: RunStatus) -> str:
-    """The rung, with what the run is for if it is not one that laws are fitted to."""
+def _shown(climb: Climb, run: RunStatus) -> RunStatus:
+    """The run, its rung with what the run is for if it is not one that laws are fitted to. Runs of a swarm are
+    one line: each has a mixture of its own."""
     if run.id in climb.trunks.segments:
-        return f"{run.rung} trunk"
-    if run.id in climb.runs:
-        return run.rung
-    return f"{run.rung} swarm" if run.id in climb.swarm else f"{run.rung} sweep"
+        return replace(run, rung=f"{run.rung} trunk")
+    if run.id in climb.swarm:
+        return replace(run, rung=f"{run.rung} swarm", variant="drawn mixtures")
+    return run if run.id in climb.runs else replace(run, rung=f"{run.rung} sweep")
 
 
 def _awaited(climb: Climb, run: str) -> str:
