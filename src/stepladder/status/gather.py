@@ -58,8 +58,8 @@ def _spared(run: RunStatus, over: dict[str, tuple[GateRecord, GatedArm]]) -> Run
 
 
 def _shown(climb: Climb, run: RunStatus) -> RunStatus:
-    """The run, its rung with what the run is for if it is not one that laws are fitted to. Runs of a swarm are
-    one line: each has a mixture of its own."""
+    """The run, its rung with what the run is for if it is not one that laws are fitted to. Runs of a swarm
+    are one line: each has a mixture of its own."""
     if run.id in climb.trunks.segments:
         return replace(run, rung=f"{run.rung} trunk")
     if run.id in climb.swarm:
