@@ -111,6 +111,27 @@ def test_caps_that_leave_no_mixture_are_refused() -> None:
             Region.around(shares, np.array(most))
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_caps_keep_the_lowest_point_within_reach_or_are_refused(seed: int) -> None:
+    """Caps that cut off what is near to the runs leave no mixture that a law is known at."""
+    generator = np.random.default_rng(seed)
+    shares = generator.dirichlet([4, 3, 2, 1], 24)
+    weights, truth = np.full(4, 0.25), surface(4, 4, seed)
+    kept = 0
+    for most in np.linspace(1.0, 0.02, 30):
+        caps = np.array([most, most, 1.0, 1.0])
+        try:
+            region = Region.around(shares, caps)
+        except ValueError:
+            break
+        found = lowest(truth, weights, region, shares[:3])
+        assert (
+            region.holds(found) and np.all(found <= region.high + 1e-9) and np.all(found >= region.low - 1e-9)
+        )
+        kept += 1
+    assert 10 < kept < 30
+
+
 def test_intervals_hold_what_they_say() -> None:
     """Of the law at a mixture that nobody searched for: 95 %; of 120 fits more than 88 %."""
     truth, weights, inside = surface(3, 3), np.full(3, 1 / 3), 0

@@ -13,9 +13,10 @@ for, so that more domains than runs could tell apart do no harm.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize
@@ -183,6 +184,8 @@ class Region:
     """(k, k): inverse of the covariance of the shares, in the plane where they sum to 1."""
     reach: float
     """Squared distance."""
+    nearest: Array
+    """(k,): of the mixtures within bounds the one nearest to the middle."""
 
     @classmethod
     def around(cls, shares: Array, most: Array) -> Region:
@@ -192,7 +195,7 @@ class Region:
             most: (k,) caps.
 
         Raises:
-            ValueError: no shares within the bounds sum to 1.
+            ValueError: no shares within the bounds sum to 1, or none of them is within reach.
         """
         middle = shares.mean(axis=0)
         metric: Array = np.linalg.pinv(np.cov(shares.T), rcond=1e-9, hermitian=True).astype(float)
@@ -201,7 +204,15 @@ class Region:
         low, high = shares.min(axis=0), np.minimum(shares.max(axis=0), most)
         if low.sum() > 1 or high.sum() < 1 or np.any(low > high):
             raise ValueError("no mixture is within the bounds")
-        return cls(low, high, middle, metric, reach)
+        nearest = _nearest(low, high, middle, metric)
+        region = cls(low, high, middle, metric, reach, nearest)
+        if not region.holds(nearest):
+            raise ValueError("no mixture within the bounds is as near to the runs as these are to each other")
+        return region
+
+    def holds(self, shares: Array) -> bool:
+        """Whether shares are within reach, to what a search leaves."""
+        return self.room(shares) >= -1e-6 * self.reach and abs(shares.sum() - 1) < 1e-6
 
     def room(self, shares: Array) -> float:
         """What is left of the reach; negative outside."""
@@ -231,24 +242,45 @@ def lowest(coefficients: Array, weights: Array, region: Region, starts: Array) -
         np.add.at(slope, second, shares[first][:, None] * coefficients[k:])
         return float(by_domain.sum()), slope @ by_domain
 
-    constraints = (
-        {"type": "eq", "fun": lambda r: r.sum() - 1, "jac": np.ones_like},
-        {"type": "ineq", "fun": region.room, "jac": region.room_slope},
+    within = {"type": "ineq", "fun": region.room, "jac": region.room_slope}
+    found = [_search(loss, start, region.low, region.high, within) for start in starts]
+    held = [shares for shares in found if region.holds(shares)]
+    return min([*held, region.nearest], key=lambda shares: loss(shares)[0])
+
+
+def _nearest(low: Array, high: Array, middle: Array, metric: Array) -> Array:
+    """Shares within bounds that are nearest to the middle by a metric."""
+
+    def distance(shares: Array) -> tuple[float, Array]:
+        off = shares - middle
+        return float(off @ metric @ off), 2 * metric @ off
+
+    return _search(distance, middle, low, high)
+
+
+def _search(
+    value: Callable[[Array], tuple[float, Array]],
+    start: Array,
+    low: Array,
+    high: Array,
+    *more: dict[str, Any],
+) -> Array:
+    """Shares within bounds with the lowest value; `value` gives its gradient as well.
+
+    Args:
+        more: constraints, as scipy's `minimize` takes them.
+    """
+    total = {"type": "eq", "fun": lambda shares: shares.sum() - 1, "jac": np.ones_like}
+    found = minimize(
+        value,
+        _summing(np.clip(start, low, high), low, high),
+        jac=True,
+        method="SLSQP",
+        bounds=[*zip(low, high, strict=True)],
+        constraints=(total, *more),
+        options={"maxiter": 200, "ftol": 1e-12},
     )
-    found = [
-        minimize(
-            loss,
-            np.clip(start, region.low, region.high),
-            jac=True,
-            method="SLSQP",
-            bounds=[*zip(region.low, region.high, strict=True)],
-            constraints=constraints,
-            options={"maxiter": 200, "ftol": 1e-12},
-        )
-        for start in starts
-    ]
-    shares = np.clip(min(found, key=lambda result: float(result.fun)).x, region.low, region.high)
-    return _summing(shares, region.low, region.high)
+    return _summing(np.clip(found.x, low, high), low, high)
 
 
 def _summing(shares: Array, low: Array, high: Array) -> Array:
