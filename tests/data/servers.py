@@ -28,7 +28,8 @@ def s3_server() -> Iterator[str]:
 
 
 class Parts(SimpleHTTPRequestHandler):
-    """Serves files of a folder and parts of them: /forbidden/ only to who has a password, /cut/ by half."""
+    """Serves files of a folder and parts of them: /forbidden/ only to who has a password, /cut/ by half; who
+    asks for /signed/ is sent on to an address that holds a secret."""
 
     serves_parts = True
 
@@ -42,6 +43,11 @@ class Parts(SimpleHTTPRequestHandler):
         self._answer(with_body=True)
 
     def _answer(self, with_body: bool) -> None:
+        if self.path.startswith("/signed/"):
+            self.send_response(302)
+            self.send_header("Location", f"/forbidden/b.jsonl?X-Amz-Signature={SECRET}")
+            self.send_header("Content-Length", "0")
+            return self.end_headers()
         if self.path.startswith("/forbidden/") and "Authorization" not in self.headers:
             return self.send_error(403)
         path = Path(self.translate_path(self.path))
@@ -61,6 +67,7 @@ class Parts(SimpleHTTPRequestHandler):
         if self.serves_parts:
             self.send_header("Accept-Ranges", "bytes")
         self.send_header("Content-Length", str(last - first))
+        self.send_header("Last-Modified", self.date_time_string(path.stat().st_mtime))
         self.end_headers()
         if with_body:
             half = self.path.startswith("/cut/")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -178,6 +179,24 @@ def test_what_a_web_server_refuses_or_cuts_is_named(tmp_path: Path, folder: Path
             prepare(source, BYTE, 0.2, tmp_path / "data")
 
 
+def test_an_address_that_a_server_has_signed_is_not_told(tmp_path: Path) -> None:
+    with web_server(tmp_path) as address:
+        for look in (lambda path: matching("web", (path,)), read_all):
+            with pytest.raises((DataError, OSError)) as caught:
+                look(f"{address}/signed/b.jsonl")
+            assert SECRET not in str(caught.value) and "signed/b.jsonl" in str(caught.value)
+
+
+def test_a_file_of_the_web_that_was_written_to_has_another_version(tmp_path: Path) -> None:
+    file = tmp_path / "a.jsonl"
+    file.write_bytes(LINES)
+    with web_server(tmp_path) as address:
+        before = stored(f"{address}/a.jsonl")
+        os.utime(file, (1, 1))
+        after = stored(f"{address}/a.jsonl")
+    assert before.size == after.size and before.version != after.version
+
+
 def test_a_server_that_is_not_there_is_named() -> None:
     with pytest.raises(
         DataError, match=r"http://127.0.0.1:9/x: cannot be looked at: \w|no file matches 'http://127"
@@ -193,6 +212,14 @@ def test_a_server_that_is_not_there_is_named() -> None:
         ("https://example.org/a?X-Amz-Signature=0123", "its parameter X-Amz-Signature"),
         ("https://example.org/a?sv=1&sig=0123", "its parameter sig"),
         ("hf://datasets/a/b/c?token=hf_0123", "its parameter token"),
+        ("s3://AKIA0:wJal/K7M+x@bucket/web/*.jsonl", "what stands before its @"),
+        *((f"https://me:wo{letter}rd@example.org/f", "what stands before its @") for letter in "/#?:"),
+        *(
+            (f"https://example.org/f?a=1&{name}=0123", f"its parameter {name}")
+            for name in ("auth", "Authorization", "pwd", "pass", "sas", "jwt", "api%5Fkey", "session_id")
+        ),
+        ("https://example.org/f;token=0123", "its parameter token"),
+        ("https://example.org/f#token=0123", "its parameter token"),
         ("az://container/a", "az:// are not read"),
     ],
 )
@@ -203,7 +230,11 @@ def test_paths_that_hold_secrets_are_refused(path: str, complaint: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["hf://datasets/a/b@main/c.parquet", "https://example.org/a?download=true", "a@b?token=1"]
+    "path",
+    [
+        *("hf://datasets/a/b@main/c.parquet", "https://example.org/a?download=true", "a@b?token=1"),
+        *("http://127.0.0.1:8080/a@2/b:c.jsonl", "https://example.org:443", "https://example.org/?author=me"),
+    ],
 )
 def test_other_paths_are_taken(path: str) -> None:
     TypeAdapter(SourceConfig).validate_json(json.dumps({"kind": "text", "domains": {"web": [path]}}))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 
 class DataError(ValueError):
     """Data that cannot be used; the message names the file, the place in it, and the way out."""
@@ -11,9 +13,14 @@ CLOSED = ("permission", "forbidden", "credential", "unauthorized", "401", "403")
 """Words by which a door that is closed is told from a file that is damaged."""
 
 
-def why(error: Exception) -> str:
-    """What kept a file from being read, in words, without its path."""
-    return (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
+ADDRESS = re.compile(r"(https?://[^\s'\"?#]*)[?#][^\s'\")]*")
+"""A web address with parameters: a server may have sent us on to one that it has signed."""
+
+
+def why(error: BaseException) -> str:
+    """What kept a file from being read, in words, without its path and without signed addresses."""
+    told = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
+    return ADDRESS.sub(r"\1", told)
 
 
 def mend(error: BaseException) -> str:

@@ -30,7 +30,10 @@ WEB = ("http", "https")
 GONE = (404, 410)
 """Answers of a web server that has no such file."""
 
-VERSIONS = ("ETag", "etag", "LastModified", "mtime", "generation", "blob_id", "xet_hash")
+VERSIONS = (
+    *("ETag", "etag", "Last-Modified", "LastModified", "Content-MD5", "Digest"),
+    *("mtime", "generation", "blob_id", "xet_hash"),
+)
 """What servers call the state of a file."""
 
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -69,7 +72,7 @@ def expand(pattern: str) -> list[str]:
         cause = error.__cause__
         if kind not in WEB or cause is None or getattr(cause, "status", 404) in GONE:
             return []
-        raise DataError(f"{pattern}: cannot be looked at: {cause}{mend(cause)}") from None
+        raise DataError(f"{pattern}: cannot be looked at: {why(cause)}{mend(cause)}") from None
     except OSError as error:
         raise DataError(f"{pattern}: cannot be looked at: {why(error)}{mend(error)}") from None
     if about["type"] != "file":

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, Any, Literal
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import unquote
 
 from pydantic import (
     AfterValidator,
@@ -32,9 +32,17 @@ SCHEMES = ("hf", "s3", "gs", "https", "http")
 """What paths of files that lie elsewhere begin with, before `://`."""
 
 SECRET = re.compile(
-    "token|secret|signature|password|passwd|credential|access_?key|api_?key|^sig$|^key$", re.I
+    "token|secret|signature|passw|credential|access_?key|api_?key|auth(?!ors?$)|bearer|jwt|session"
+    "|^(sig|key|pwd|pw|pass|sas)$",
+    re.I,
 )
 """Names of a URL's parameters that let in who knows their value."""
+
+PARAMETER = re.compile("[?&;#]([^=?&;#]*)=")
+"""Name of a parameter, before the `#` or behind it."""
+
+ACCOUNT = re.compile(r"[^/:]*:(?!\d*(/|$))")
+"""A name and what is no port: a password, which may hold what ends a host's name elsewhere."""
 
 Synthetic = Literal["no", "yes", "unknown"]
 
@@ -55,10 +63,10 @@ def _without_secrets(path: str) -> str:
             f"paths that begin with {kind}:// are not read: give one of "
             f"{', '.join(f'{name}://' for name in SCHEMES)}, or a path of this machine"
         )
-    parts = urlsplit(path)
-    named = [name for name, _ in parse_qsl(parts.query, keep_blank_values=True) if SECRET.search(name)]
+    named = [name for name in PARAMETER.findall(path) if SECRET.search(unquote(name))]
+    place = path.partition("://")[2]
     # hf://datasets/owner/name@revision has its @ in the path.
-    if "@" in parts.netloc or named:
+    if "@" in place.partition("/")[0] or ACCOUNT.match(place) or named:
         where = f"its parameter {named[0]}" if named else "what stands before its @"
         raise ValueError(
             f"a path is written into manifests and logs, and {where} lets in who reads them: leave it out, "
