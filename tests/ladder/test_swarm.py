@@ -88,7 +88,15 @@ def test_the_swarm_runs_at_the_smallest_rung(climb: Climb) -> None:
 
 
 def test_it_may_run_elsewhere(edit) -> None:
-    climb = Climb.open(str(edit(*DESIGN, ("runs: 8", "runs: 8, rung: d3"))))
+    climb = Climb.open(
+        str(
+            edit(
+                *DESIGN,
+                ("runs: 8", "runs: 8, rung: d3"),
+                ("baseline: dense-baseline-natural", "baseline: dense-baseline-natural\n  holdout_rungs: 0"),
+            )
+        )
+    )
     assert {run.rung for run in climb.swarm.values()} == {"d3"}
 
 
@@ -159,6 +167,7 @@ def test_caps_are_what_the_longest_run_may_read() -> None:
         ([("runs: 8", "runs: 8, arm: natural")], "arm 'natural' is one of corpora: rename one"),
         ([("runs: 8", "runs: 3")], "must be from 4 to 1024"),
         ([("runs: 8", "runs: 8, rung: d9")], "no rung 'd9'; this ladder has: d2, d3"),
+        ([("runs: 8", "runs: 8, rung: d3")], "a swarm runs before what is held out"),
         ([("runs: 8", "runs: 8, concentration: 0")], "must be from 0.1"),
         ([("baseline: dense-baseline-natural", "baseline: dense-nothing")], "no variant 'dense-nothing'"),
         ([("optimizer:", "optimizer:\n  trunk: true")], "set optimizer.trunk to false"),

@@ -58,25 +58,28 @@ def test_left_out_runs_are_those_of_fits_without_them(monkeypatch) -> None:
         assert law.left_out[i] == pytest.approx(X[i] @ without, abs=1e-8)
 
 
-def test_the_evidence_is_the_probability_of_the_losses() -> None:
+@pytest.mark.parametrize(("k", "n"), [(3, 12), (10, 32)])
+def test_the_evidence_is_the_probability_of_the_losses(k: int, n: int) -> None:
     """Up to a constant: against the density of one domain's log losses, Student's t about the linear part, by
-    its definition (n - k contrasts that the linear part does not reach)."""
-    shares = drawn(12, 3)
-    losses = noisy(shares, surface(3, 1), 0.01, 1)
+    its definition (n - k contrasts that the linear part does not reach). Also where 32 runs have 55
+    coefficients."""
+    shares = drawn(n, k)
+    losses = noisy(shares, surface(k, 1), 0.004, 1)
     X, Y = features(shares), np.log(losses)
-    contrasts = np.linalg.svd(X[:, :3])[0][:, 3:]
-    y, Z = contrasts.T @ Y[:, 0], contrasts.T @ X[:, 3:]
+    contrasts = np.linalg.svd(X[:, :k])[0][:, k:]
+    y, Z = contrasts.T @ Y[:, 0], contrasts.T @ X[:, k:]
 
     def density(penalty: float) -> float:
-        prior = np.diag(1 / (12 * penalty * X[:, 3:].var(axis=0)))
-        shape = np.eye(9) + Z @ prior @ Z.T
+        prior = np.diag(1 / (n * penalty * X[:, k:].var(axis=0)))
+        shape = np.eye(n - k) + Z @ prior @ Z.T
         quadratic = y @ np.linalg.solve(shape, y)
-        return -np.linalg.slogdet(shape)[1] / 2 - 9 / 2 * np.log(quadratic)
+        return -np.linalg.slogdet(shape)[1] / 2 - (n - k) / 2 * np.log(quadratic)
 
-    spread = np.r_[np.zeros(3), X[:, 3:].var(axis=0)]
-    ours = [mixtures._Ridge.of(X, Y, 12 * penalty * spread).evidence for penalty in (1e-4, 1e-2, 1.0)]
-    theirs = [density(penalty) for penalty in (1e-4, 1e-2, 1.0)]
-    assert np.diff(ours) == pytest.approx(np.diff(theirs), abs=1e-6)
+    spread = np.r_[np.zeros(k), X[:, k:].var(axis=0)]
+    penalties = (1e-6, 1e-4, 1e-2, 1.0)
+    ours = [mixtures._Ridge.of(X, Y, n * penalty * spread).evidence for penalty in penalties]
+    theirs = [density(penalty) for penalty in penalties]
+    assert np.diff(ours) == pytest.approx(np.diff(theirs), abs=1e-4)
 
 
 def test_the_lowest_point_is_that_of_a_grid() -> None:

@@ -58,10 +58,17 @@ def swarm_problems(ladder: Ladder) -> Iterator[str]:
     labels = [rung.label for rung in ladder.rungs]
     if ladder.design.rung not in (None, *labels):
         yield f"rung: no rung {ladder.design.rung!r}; this ladder has: {', '.join(labels)}"
+    elif swarm_rung(ladder, ladder.design).label in _held_out(ladder):
+        yield "rung: a swarm runs before what is held out: choose a smaller one"
     if ladder.analysis.baseline in ladder.kinds:
         domains, runs = len(baseline_shares(ladder)), ladder.design.runs
         if runs < (needed := 2 * domains):
             yield f"{runs} runs are too few for the mixture's {domains} domains: at least {needed}"
+
+
+def _held_out(ladder: Ladder) -> list[str]:
+    """Labels of the largest rungs, which predictions are checked on."""
+    return ladder.ascending[len(ladder.rungs) - ladder.analysis.holdout_rungs :]
 
 
 def swarm_rung(ladder: Ladder, design: MixtureSwarm) -> Rung:

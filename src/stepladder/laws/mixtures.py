@@ -19,6 +19,7 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
+from scipy.linalg import solve_triangular
 from scipy.optimize import minimize
 
 from stepladder.laws.forms import Array
@@ -136,22 +137,23 @@ class _Ridge:
     def of(cls, X: Array, Y: Array, ridge: Array) -> _Ridge:
         n, m = Y.shape
         freedom = n - int((ridge == 0).sum())
-        inner = X.T @ X + np.diag(ridge)
-        inverse: Array = np.linalg.inv(inner).astype(float)
-        hat = X @ inverse @ X.T
-        residuals = Y - hat @ Y
-        scatter = Y.T @ residuals
-        covariance = (scatter + scatter.T) / 2 / freedom
+        # The ridge as further rows: squares of X, and differences of large sums, would lose the small ridges.
+        Q, R = np.linalg.qr(np.vstack([X, np.diag(np.sqrt(ridge))]))
+        top = Q[:n]
+        root: Array = solve_triangular(R, np.eye(len(R)))
+        fitted = top.T @ Y
+        residuals, coefficients = Y - top @ fitted, root @ fitted
+        covariance = (residuals.T @ residuals + (coefficients.T * ridge) @ coefficients) / freedom
         # Sums of squares below rounding are none, so that losses without noise have a law as well.
-        size = np.linalg.eigvalsh(covariance + TINY * np.eye(m))
-        determinants = np.log(ridge[ridge > 0]).sum() - np.linalg.slogdet(inner)[1]
+        size = np.maximum(np.linalg.eigvalsh(covariance), TINY)
+        determinants = np.log(ridge[ridge > 0]).sum() - 2 * np.log(np.abs(np.diag(R))).sum()
         return cls(
-            coefficients=inverse @ X.T @ Y,
-            root=_root(inverse),
+            coefficients=coefficients,
+            root=root,
             covariance=covariance,
-            left_out=Y - residuals / np.maximum(1 - np.diag(hat), 1e-9)[:, None],
+            left_out=Y - residuals / np.maximum(1 - (top**2).sum(axis=1), 1e-9)[:, None],
             freedom=freedom,
-            evidence=float(m * determinants - freedom * np.log(np.maximum(size, TINY)).sum()) / 2,
+            evidence=float(m * determinants - freedom * np.log(size).sum()) / 2,
         )
 
     def draw(self, generator: np.random.Generator) -> Array:

@@ -186,7 +186,8 @@ class Ladder(Settings):
     def scored_apart(self, corpus: str | None) -> bool:
         """Whether the held-out text of `data:` is another than a corpus's own would be."""
         mine = self.data_of(corpus)
-        return (mine.source, mine.degenerate) != (self.data.source, self.data.degenerate)
+        ours, own = self.data.source.without_provenance(), mine.source.without_provenance()
+        return (own, mine.degenerate) != (ours, self.data.degenerate)
 
     def prepared_as(self, corpus: str | None) -> str | None:
         """Under which name a corpus's shards lie: that of the first corpus with the same ones; None for those
