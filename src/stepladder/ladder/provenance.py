@@ -55,7 +55,8 @@ def shares(read: Mapping[str, float], provenance: Mapping[str, Provenance]) -> d
 
 def read_by_variants(ladder: Ladder, plan: Plan, tokens: Tokens) -> Iterator[str]:
     """What each variant reads of synthetic and unknown text, in words; variants alike are told together. Of
-    each the run that reads most counts. Those whose proportions are not known yet are left out.
+    each the run that reads most counts. Those whose proportions are not known yet, or come from a swarm, are
+    left out.
 
     Args:
         tokens: of prepared shards.
@@ -64,6 +65,8 @@ def read_by_variants(ladder: Ladder, plan: Plan, tokens: Tokens) -> Iterator[str
     largest = _largest(plan)
     for variant in filter(largest.__contains__, ladder.variants):
         run = largest[variant]
+        if run.mixed:
+            continue
         provenance = ladder.data_of(run.corpus).source.provenance
         read = run.tokens_by_domain or tokens.get(run.prepared) or {}
         trained = {name: n for name, n in read.items() if n and name in provenance}

@@ -64,7 +64,7 @@ def trunk_sentence(plan: Plan) -> str:
 
 def passes_sentence(plan: Plan) -> str:
     """How often runs read their text, or that it is not known yet."""
-    if any(run.passes is None for run in plan.runs):
+    if any(run.passes is None for run in plan.runs if not run.mixed):
         return "How often each run reads its text is known when the data are prepared: then plan again."
     if plan.repeats is None:
         return "No run reads its training text more than once."

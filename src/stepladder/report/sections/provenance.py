@@ -13,6 +13,7 @@ from stepladder.display.table import Table, table
 from stepladder.ladder.mixture import in_words
 from stepladder.ladder.provenance import domains_in_words, read_by_variants
 from stepladder.record.plan import Plan
+from stepladder.schema.design import MixtureSwarm
 from stepladder.schema.ladder import Ladder
 
 MAX_EXAMPLES = 8
@@ -57,7 +58,9 @@ def provenance_table(
     for name, manifest in manifests.items():
         rows += [[_corpora(ladder, name) + label, text] for label, text in _manifest_rows(manifest)]
     for corpus in ladder.corpora or (None,):
-        if mixture := ladder.data_of(corpus).mixture:
+        if isinstance(ladder.design, MixtureSwarm) and corpus == ladder.design.arm:
+            rows.append([f"{corpus}: mixture", "found by the swarm: see the section on it"])
+        elif mixture := ladder.data_of(corpus).mixture:
             rows.append([f"{corpus}: mixture" if corpus else "Mixture", in_words(mixture)])
     if WITHIN in runs:
         shares = runs.groupby("variant")[WITHIN].mean().items()
