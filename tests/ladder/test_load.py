@@ -1,5 +1,7 @@
 """Whatever is wrong with a ladder file is said with file, line, key, value and the fix."""
 
+import json
+
 import pytest
 
 from stepladder.ladder.expand import expand
@@ -175,3 +177,21 @@ def test_a_missing_ladder_lists_those_that_exist():
 def test_shipped_ladders_expand(name):
     path = find_ladder(name)
     assert expand(load_ladder(path), path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "https://example.org/f?token=HUSH",
+        "https://example.org/f#token=HUSH",
+        "S3://KEY:HUSH@bucket/f",
+        "s3://KEY:HU/SH@b",
+    ],
+)
+@pytest.mark.parametrize("written", ["[{}]", "{}"])
+def test_a_refused_path_is_not_shown_with_its_secret(edit, path, written):
+    source = f"{{kind: text, domains: {{code: {written.format(json.dumps(path))}, prose: [a.txt]}}}}"
+    with pytest.raises(LadderError) as error:
+        load_ladder(edit(("{kind: python_stdlib}", source)))
+    said = str(error.value)
+    assert "HUSH" not in said and "HU/SH" not in said and "data.source" in said

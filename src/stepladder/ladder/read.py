@@ -41,6 +41,11 @@ class LadderError(ValueError):
     """A ladder file that cannot be used; the message is meant for the person who wrote it."""
 
 
+ACCOUNT = re.compile(r"(://)[^\s\"]*@")
+PARAMETERS = re.compile(r"(://[^\s\"?#;]*[?#;])[^\s\"]*")
+"""What of an address may let in who reads a message: what stands before its @, and its parameters."""
+
+
 @dataclass(frozen=True)
 class Source:
     """A ladder file as it was read."""
@@ -63,6 +68,7 @@ class Source:
         """`file, line n: key.path = value: message`."""
         value = self.value(where)
         shown = f" = {json.dumps(value):.120}" if isinstance(value, str | int | float | bool) else ""
+        shown = PARAMETERS.sub(r"\1…", ACCOUNT.sub(r"\1…@", shown))
         subject = f"{key_path(where)}{shown}: " if where else ""
         return f"{self.path}, line {self.line_number(where)}: {subject}{message}"
 
