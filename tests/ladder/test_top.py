@@ -92,6 +92,10 @@ def test_a_choice_is_kept_where_it_comes_out_the_same(climb: Climb, tmp_path) ->
     first.write(path)
     later = record(climb, 9, made_at="2026-11-27T12:00:00+00:00")
     assert later.kept_from(path) == first
+    rounded = later.model_copy(update={"best_parameters": 1e6 * (1 + 1e-9)})
+    assert rounded.kept_from(path) == first, "another machine rounds otherwise"
+    other = later.model_copy(update={"best_parameters": 1e6 * (1 + 1e-4)})
+    assert other.kept_from(path) == other
     assert record(climb, 8, made_at=later.made_at).kept_from(path).made_at == later.made_at
 
 

@@ -6,13 +6,10 @@ the report read it.
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar
 
-from stepladder.documents.document import Document, DocumentError, Part
-
-Interval = tuple[float | None, float | None]
-"""An end that is None is infinite or unknown."""
+from stepladder.documents.document import Part
+from stepladder.record.foretold import Foretold, Interval
 
 
 class DomainShare(Part):
@@ -77,21 +74,14 @@ class SwarmRun(Part):
     """Target loss by the law of all others."""
 
 
-class SwarmOutcome(Document):
+class SwarmOutcome(Foretold):
     """The best mixture, and what it rests on."""
 
     VERSION: ClassVar[int] = 1
-    SEALED: ClassVar[bool] = True
     REMEDY: ClassVar[str] = "run snakemake, which fits it again"
 
     schema_version: int = VERSION
     """version of these fields"""
-    made_from: str
-    """Digest of the design and of the runs; a mixture of others is not taken."""
-    made_at: str
-    """When it was found, ISO 8601, UTC."""
-    confidence: float
-    """Coverage of the intervals."""
     baseline: str
     """Variant whose runs, on drawn mixtures, these are."""
     arm: str
@@ -122,12 +112,3 @@ class SwarmOutcome(Document):
     def mixture(self) -> dict[str, float]:
         """Domain to its share in the best mixture."""
         return {row.domain: row.share for row in self.domains}
-
-    def kept_from(self, path: Path) -> Self:
-        """The outcome at `path` where it is this one but for the time: what was written down before the runs
-        stays so."""
-        try:
-            before = type(self).read(path)
-        except (OSError, DocumentError):
-            return self
-        return before if before.model_copy(update={"made_at": self.made_at}) == self else self

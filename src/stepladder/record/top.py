@@ -5,13 +5,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar
 
-from stepladder.documents.document import Document, DocumentError, Part
-
-Interval = tuple[float | None, float | None]
-"""An end that is None is infinite or unknown."""
+from stepladder.documents.document import Part
+from stepladder.record.foretold import Foretold, Interval
 
 
 class TopPrediction(Part):
@@ -27,23 +24,16 @@ class TopPrediction(Part):
     """Of the loss of one run: the law's error and the residuals of its runs."""
 
 
-class TopRung(Document):
+class TopRung(Foretold):
     """The chosen size."""
 
     VERSION: ClassVar[int] = 1
-    SEALED: ClassVar[bool] = True
     REMEDY: ClassVar[str] = "run snakemake, which chooses it again"
 
     schema_version: int = VERSION
     """version of these fields"""
-    made_from: str
-    """Digest of the design and of the other runs; the size of another one is not taken."""
-    made_at: str
-    """When it was chosen, ISO 8601, UTC."""
     flops: float
     """Of one run."""
-    confidence: float
-    """Coverage of the intervals."""
     baseline: str
     """Variant whose best size it is."""
     best_parameters: float
@@ -64,12 +54,3 @@ class TopRung(Document):
     """Digest of what of these runs determines laws."""
     predictions: tuple[TopPrediction, ...]
     """Every variant."""
-
-    def kept_from(self, path: Path) -> Self:
-        """The choice at `path` where it is this one but for the time: what was written down before the runs
-        stays so."""
-        try:
-            before = type(self).read(path)
-        except (OSError, DocumentError):
-            return self
-        return before if before.model_copy(update={"made_at": self.made_at}) == self else self

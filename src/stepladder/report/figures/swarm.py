@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from stepladder.record.swarm import DomainShare, Interval, Profile, SwarmOutcome
+from stepladder.record.foretold import Interval
+from stepladder.record.swarm import DomainShare, Profile, SwarmOutcome
 from stepladder.report.figures.style import GREY, INK, legend_above, new_figure, styled, variant_styles
 
 DOTTED = (0, (1.2, 1.6))

@@ -11,7 +11,8 @@ import pandas as pd
 
 from stepladder.display import numbers as fmt
 from stepladder.display.table import Table, table
-from stepladder.record.swarm import DomainShare, Interval, SwarmOutcome
+from stepladder.record.foretold import Interval
+from stepladder.record.swarm import DomainShare, SwarmOutcome
 
 
 def swarm_sentences(found: SwarmOutcome) -> list[str]:
