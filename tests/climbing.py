@@ -34,10 +34,10 @@ class Climbed:
     def ladder(self) -> Path:
         return self.folder / "configs" / "ladders" / "smoke.yaml"
 
-    def snakemake(self, *arguments: str, check: bool = True, config: str = "") -> str:
-        """Run snakemake on the smoke ladder here; returns all it printed."""
+    def snakemake(self, *arguments: str, check: bool = True, config: str = "", ladder: str = "smoke") -> str:
+        """Run snakemake on a ladder here; returns all it printed."""
         done = subprocess.run(
-            command(*arguments, config=config),
+            command(*arguments, config=config, ladder=ladder),
             cwd=self.folder,
             text=True,
             stdout=subprocess.PIPE,
@@ -70,7 +70,7 @@ class Climbed:
         return sorted([rule for rule in rules if rule != "train"] + trained)
 
 
-def command(*arguments: str, config: str = "") -> list[str]:
-    """snakemake on the smoke ladder, from the environment that runs the tests."""
+def command(*arguments: str, config: str = "", ladder: str = "smoke") -> list[str]:
+    """snakemake on a ladder, from the environment that runs the tests."""
     more = [config] if config else []
-    return [sys.executable, "-m", "snakemake", *arguments, "--config", "ladder=smoke", *more]
+    return [sys.executable, "-m", "snakemake", *arguments, "--config", f"ladder={ladder}", *more]

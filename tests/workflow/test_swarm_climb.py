@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pandas as pd
 from climbing import Climbed
@@ -37,12 +35,7 @@ analysis: {baseline: dense-baseline-natural, bootstrap_draws: 200, leave_one_out
 
 
 def snakemake(climbed: Climbed, *arguments: str) -> str:
-    command = [sys.executable, "-m", "snakemake", *arguments, "--config", "ladder=mixed"]
-    done = subprocess.run(
-        command, cwd=climbed.folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-    assert done.returncode == 0, done.stdout[-5000:]
-    return done.stdout
+    return climbed.snakemake(*arguments, ladder="mixed")
 
 
 def test_small_runs_find_the_mixture_of_an_arm(climbed: Climbed) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pandas as pd
 from climbing import Climbed
@@ -38,12 +36,7 @@ analysis: {baseline: dense-baseline, floor: 0.5, bootstrap_draws: 200, leave_one
 
 
 def snakemake(climbed: Climbed, *arguments: str) -> str:
-    command = [sys.executable, "-m", "snakemake", *arguments, "--config", "ladder=sized"]
-    done = subprocess.run(
-        command, cwd=climbed.folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-    assert done.returncode == 0, done.stdout[-5000:]
-    return done.stdout
+    return climbed.snakemake(*arguments, ladder="sized")
 
 
 def test_the_top_rung_is_sized_by_the_others(climbed: Climbed) -> None:
