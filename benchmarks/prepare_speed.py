@@ -232,8 +232,12 @@ def stages(corpus: str, tokenizer: str, out: str) -> dict[str, Any]:
     chunk = next(iter(files.chunks(source)))
     texts = [document.text for document in chunk.read()]
     ids = loaded.encode(texts)
-    entry = cache.tokenize(cache.read_chunk(chunk), loaded, "uint16", chunk.files)
+    entries = cache.Cache(Path(out, "cache"))
+    read = cache.read_chunk(chunk)
+    entry = entries.get("chunk", lambda: cache.tokenize(read, loaded, "uint16", chunk.files))
     piece = shards.Piece(entry, chunk.domains, 0)
+    names = {"train": ("web",), "validation": ("web",)}
+    kept = {"train": False, "validation": False}
     work: dict[str, Callable[[], object]] = {
         "decompress, cut, digest": lambda: next(iter(files.chunks(source))),
         "parse JSON": lambda: list(chunk.read()),
@@ -241,7 +245,7 @@ def stages(corpus: str, tokenizer: str, out: str) -> dict[str, Any]:
         "parse, judge, digest": lambda: cache.read_chunk(chunk),
         "encode": lambda: loaded.encode(texts),
         "check that ids stand for the text": lambda: loaded.first_changed(texts, ids),
-        "write shards": lambda: shards.write_shards([piece], ("web",), loaded, 0.01, Path(out)),
+        "write shards": lambda: shards.write_shards([piece], names, loaded, 0.01, Path(out), kept),
     }
     n_bytes = sum(map(len, texts))
     return {name: min(cpu_seconds(one) for _ in range(ROUNDS)) * 1e9 / n_bytes for name, one in work.items()}
