@@ -154,7 +154,7 @@ def came(outcome: SwarmOutcome, change: float, started: str = "2100-01-01T00:00:
         for variant, factor in ((outcome.baseline, 1.0), (outcome.variant, np.exp(change))):
             losses = {f"loss_{name}": 3.0 * scale * factor for name in DOMAINS}
             row = {"variant": variant, "rung": rung, "budget": "1x", "loss": 3.0 * scale * factor, **losses}
-            rows += [row | {"lineage_started": started}] * 2
+            rows += [row | {"lineage_started": started, "seed": seed} for seed in (0, 1)]
     return pd.DataFrame(rows)
 
 
@@ -172,6 +172,15 @@ def test_the_report_says_what_was_tried_expected_and_came() -> None:
         ("d2", "1x", "2 + 2"),
         ("d3", "1x", "2 + 2"),
     ]
+    apart = runs.assign(loss=runs["loss"] * np.where(runs["seed"] == 1, 1.02, 1.0))
+    assert outcome_table(outcome, apart).rows[0][6] == f"[{first[4]}, {first[4]}]", "seeds are paired"
+    arm = runs["variant"] == outcome.variant
+    wide = runs.assign(
+        loss=runs["loss"] * np.where(arm, np.exp(np.where(runs["seed"] == 1, 0.001, -0.001)), 1)
+    )
+    half = 12.706 * 0.001 * np.sqrt(2) / np.sqrt(2)  # t of 97.5 % with one degree of freedom; sd of two
+    low, high = (f"{100 * np.expm1(expected + sign * half):+.2f} %".replace("-", "−") for sign in (-1, 1))
+    assert outcome_table(outcome, wide).rows[1][6] == f"[{low}, {high}]"
     assert "inside the expected interval" in came_sentence(outcome, runs)
     assert "began after it was written down" in came_sentence(outcome, runs)
     early = came(outcome, expected + 1, started="2020-01-01T00:00:00+00:00")

@@ -11,6 +11,7 @@ import pandas as pd
 
 from stepladder.display import numbers as fmt
 from stepladder.display.table import Table, table
+from stepladder.laws.distributions import t_quantile
 from stepladder.record.foretold import Interval
 from stepladder.record.swarm import DomainShare, SwarmOutcome
 
@@ -124,13 +125,16 @@ def outcome_table(found: SwarmOutcome, runs: pd.DataFrame) -> Table:
         here = _at(runs, rung, budget)
         if (came := _change_of(found, here, "loss")) is not None:
             losses = [fmt.fixed(_mean(here, name, "loss"), 4) for name in (found.baseline, found.variant)]
-            rows.append([rung, budget, *losses, _counted(found, here), _signed(came)])
+            interval = ", ".join(map(_signed, _paired(found, here)))
+            rows.append([rung, budget, *losses, _counted(found, here), _signed(came), f"[{interval}]"])
     expected = found.expectations[0]
     return table(
-        ["<Rung", "<Budget", "Baseline", "Arm", "Runs", "Change"],
+        ["<Rung", "<Budget", "Baseline", "Arm", "Runs", "Change", f"{fmt.level(found.confidence)} interval"],
         rows,
         title="From rung to rung",
-        note="Mean target losses, nats per token. Expected at the swarm's own rung: "
+        note="Mean target losses, nats per token. Interval: of pairs of runs with the same seed, by "
+        "Student's t. "
+        "Expected at the swarm's own rung: "
         f"{_change(expected.change, expected.law_interval)}. What the arm saves, with intervals, is in the "
         "verdict.",
     )
@@ -162,6 +166,17 @@ def _counted(found: SwarmOutcome, here: pd.DataFrame) -> str:
 def _change_of(found: SwarmOutcome, here: pd.DataFrame, column: str) -> float | None:
     """Of the mean log loss, arm over baseline; None where either has no runs."""
     return _log(_mean(here, found.variant, column) / _mean(here, found.baseline, column))
+
+
+def _paired(found: SwarmOutcome, here: pd.DataFrame) -> Interval:
+    """Interval of the mean change of log loss over pairs of runs with the same seed; unknown of fewer than
+    two."""
+    wide = here.pivot_table(index="seed", columns="variant", values="loss")
+    off = pd.Series(np.log(wide[found.variant] / wide[found.baseline])).dropna()
+    if len(off) < 2:
+        return None, None
+    half = t_quantile((1 + found.confidence) / 2, len(off) - 1) * float(off.std()) / math.sqrt(len(off))
+    return float(off.mean()) - half, float(off.mean()) + half
 
 
 def _log(ratio: float) -> float | None:
