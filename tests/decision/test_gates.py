@@ -98,9 +98,11 @@ def test_a_gain_that_grows_with_scale_goes_on(off: dict[str, float], fate: str) 
     runs = runs_table({"dense-baseline": 1.0, "dense-late": 1.0}, sigma=0.002, seeds=SEEDS)
     late = runs["variant"] == "dense-late"
     runs.loc[late, "loss"] *= np.exp(runs.loc[late, "rung"].map(off))
-    arm = look_at(runs).arm("dense-late")
+    record = look_at(runs)
+    arm = record.arm("dense-late")
     assert arm and arm.fate == fate and arm.chance < 0.1
     assert arm.because.startswith("its gain grows with scale, × 1.") == (fate == "goes on")
+    assert f"dense-late {fate}: {arm.because}" in gate_sentences([record])[0]
 
 
 def test_unknown_noise_stops_nobody() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from stepladder.display import numbers as fmt
 from stepladder.display.table import Table, table
-from stepladder.record.gates import GateRecord
+from stepladder.record.gates import GatedArm, GateRecord
 
 
 def gates_table(records: Sequence[GateRecord]) -> Table | None:
@@ -34,19 +34,24 @@ def gates_table(records: Sequence[GateRecord]) -> Table | None:
         note="Chance: how often the ladder, climbed to its end, would promote the candidate, were the laws "
         "what they seem after this rung; below "
         + ", ".join(f"{fmt.percent(record.futility, 1)} after {record.after}" for record in records)
-        + " a candidate is stopped. Saved: what it would still have trained, as planned.",
+        + " a candidate is stopped, unless its gain grows with scale beyond noise. Saved: what it would still have trained, as planned.",
     )
 
 
 def gate_sentences(records: Sequence[GateRecord]) -> list[str]:
-    """What each gate rests on, and what ended there."""
+    """What each gate rests on, what ended there, and what went on in spite of its chance."""
     sentences = []
     for record in records:
-        ended = [arm for arm in record.arms if arm.ended]
-        told = [f"{arm.variant} {arm.fate}: {arm.because}" for arm in ended] or ["every arm goes on"]
+        told = [f"{arm.variant} {arm.fate}: {arm.because}" for arm in record.arms if _decided(record, arm)]
+        told = told or ["every arm goes on"]
         looked = f"After {record.after} ({record.runs} runs)"
         sentences.append(f"{looked}: {'; '.join(told)}.{_saved(record)}{_early(record)}")
     return sentences
+
+
+def _decided(record: GateRecord, arm: GatedArm) -> bool:
+    """Whether there is something to tell of an arm: it ended, or it goes on though its chance is small."""
+    return arm.ended or (arm.chance is not None and arm.chance < record.futility)
 
 
 def _saved(record: GateRecord) -> str:
