@@ -34,8 +34,8 @@ def gates_table(records: Sequence[GateRecord]) -> Table | None:
         note="Chance: how often the ladder, climbed to its end, would promote the candidate, were the laws "
         "what they seem after this rung; below "
         + ", ".join(f"{fmt.percent(record.futility, 1)} after {record.after}" for record in records)
-        + " a candidate is stopped, unless its gain grows with scale beyond noise. Saved: what it would still "
-        "have trained, as planned.",
+        + " a candidate is stopped, unless its gain grows with scale beyond noise. Saved: what it would "
+        "still have trained, as planned.",
     )
 
 
