@@ -2,6 +2,7 @@
 
     python benchmarks/gpu_losses.py [--steps 60] [--out ...]
     python benchmarks/gpu_losses.py --device cpu       # compiled against eager, without a GPU
+    python benchmarks/gpu_losses.py --with data.document_attention=within --with optimizer.name=muon
 
 Small models train on text that can be learnt (phrases in random order) from the same weights: in fp32 on the
 CPU, which is the reference; then compiled in fp32, bf16 and fp8 on the device. Reported per row: largest and
@@ -18,12 +19,16 @@ import tempfile
 import time
 import traceback
 from dataclasses import asdict, dataclass, replace
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 
 import torch
+from ruamel.yaml import YAML
 from torch import Tensor
 
 from stepladder.ladder.climb import Climb
+from stepladder.models import functional
 from stepladder.record.spec import RunSpec
 from stepladder.training.feed import split
 from stepladder.training.trainer import Trainer
@@ -44,7 +49,7 @@ recipes:
 budgets: [{steps: STEPS}]
 seeds: [0]
 shape:
-  sequence_length: 128
+  sequence_length: 256
   d_model: {per_layer: 64}
   d_head: 32
   queries_per_key: 2
@@ -62,6 +67,8 @@ execution: {accelerator: cpu}
 plan: {flops_per_second: 1.0e9, overhead_seconds_per_run: 1, max_accelerator_hours: 1}
 analysis: {baseline: dense-baseline}
 """
+
+END_OF_DOCUMENT = 255
 
 Batches = list[tuple[Tensor, Tensor]]
 
@@ -85,19 +92,31 @@ class Row:
     error: str | None = None
 
 
-def specs(steps: int) -> list[RunSpec]:
-    """The runs of the ladder above."""
+def specs(steps: int, changes: list[str]) -> list[RunSpec]:
+    """The runs of the ladder above.
+
+    Args:
+        changes: settings to make otherwise, as `section.name=value`.
+    """
+    yaml = YAML(typ="safe")
+    ladder = yaml.load(LADDER.replace("STEPS", str(steps)))
+    for change in changes:
+        name, value = change.split("=", 1)
+        *sections, last = name.split(".")
+        reduce(getitem, sections, ladder)[last] = yaml.load(value)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "gpu-losses.yaml")
-        path.write_text(LADDER.replace("STEPS", str(steps)))
+        yaml.dump(ladder, path)
         return list(Climb.open(str(path)).runs.values())
 
 
 def text(length: int) -> Tensor:
-    """Tokens below 256: 64 phrases of 8 in random order."""
+    """Tokens below 256: 64 phrases of 8 in random order, in documents of 61 tokens."""
     generator = torch.Generator().manual_seed(0)
-    phrases = torch.randint(256, (64, 8), generator=generator)
-    return phrases[torch.randint(64, (length // 8 + 1,), generator=generator)].flatten()[:length]
+    phrases = torch.randint(END_OF_DOCUMENT, (64, 8), generator=generator)
+    tokens = phrases[torch.randint(64, (length // 8 + 1,), generator=generator)].flatten()[:length]
+    tokens[::61] = END_OF_DOCUMENT
+    return tokens
 
 
 def batches(spec: RunSpec) -> Batches:
@@ -123,9 +142,10 @@ def train(trainer: Trainer, found: Batches, first: int = 0) -> list[float]:
 
 def compare(row: Row, spec: RunSpec, found: Batches, reference: list[float]) -> Row:
     """Train as the row says and hold it against the reference's losses."""
+    torch._dynamo.reset()  # the compiler gives up on code that it has compiled for eight kinds of rows
     device = torch.device(row.device)
     spec = spec.model_copy(update={"precision": row.precision})
-    trainer = Trainer(spec, device, compiled=row.compiled)
+    trainer = Trainer(spec, device, compiled=row.compiled, end_of_document=END_OF_DOCUMENT)
     half = len(found) // 2
     began = time.perf_counter()
     losses = train(trainer, found[:1])
@@ -161,9 +181,10 @@ def in_parts(trainer: Trainer, batch: tuple[Tensor, Tensor]) -> float:
     return ((gradients[0] - gradients[1]).norm() / gradients[0].norm()).item()
 
 
-def rows_of(spec: RunSpec, device: str) -> list[Row]:
-    """What is tried of one variant."""
-    kinds = [("fp32", True), ("bf16", True), ("bf16", False), ("fp8", True)]
+def rows_of(spec: RunSpec, device: str, precisions: list[str]) -> list[Row]:
+    """What is tried of one variant: all compiled, and bf16 also as it is."""
+    kinds = [(precision, True) for precision in precisions]
+    kinds += [("bf16", False)] if "bf16" in precisions else []
     return [Row(spec.variant, precision, device, compiled) for precision, compiled in kinds]
 
 
@@ -188,18 +209,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--with", dest="changes", action="append", default=[], metavar="SECTION.NAME=VALUE")
     parser.add_argument("--only", default="", help="part of the variants' names")
+    parser.add_argument("--precisions", default="fp32,bf16,fp8")
+    parser.add_argument("--fused", action="store_true", help="with the Triton kernels of models/fused.py")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
+    functional.FUSED = arguments.fused
     rows: list[Row] = []
-    for spec in specs(arguments.steps):
+    for spec in specs(arguments.steps, arguments.changes):
         if arguments.only not in spec.variant:
             continue
         found = batches(spec)
         plain = spec.model_copy(update={"precision": "fp32"})
-        reference = train(Trainer(plain, torch.device("cpu")), found)
+        reference = train(Trainer(plain, torch.device("cpu"), end_of_document=END_OF_DOCUMENT), found)
         print(f"{spec.variant}: loss {reference[0]:.3f} to {reference[-1]:.3f} on the CPU", flush=True)
-        for row in rows_of(spec, arguments.device):
+        for row in rows_of(spec, arguments.device, arguments.precisions.split(",")):
             try:
                 done = compare(row, spec, found, reference)
             except Exception:

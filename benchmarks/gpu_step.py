@@ -22,6 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from stepladder.models import functional
 from stepladder.record.cost import parameters, step_flops
 from stepladder.record.spec import (
     DataSpec,
@@ -213,8 +214,10 @@ def main() -> None:
     parser.add_argument("--micro-batch", type=int, help="sequences; by default found by trying")
     parser.add_argument("--tiny", action="store_true", help="on the CPU, small")
     parser.add_argument("--profile", action="store_true")
+    parser.add_argument("--fused", action="store_true", help="with the Triton kernels of models/fused.py")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
+    functional.FUSED = arguments.fused
     if not (arguments.tiny or torch.cuda.is_available()):
         print("no GPU here: this measures GPUs (--tiny shows on a CPU that it runs)", file=sys.stderr)
         sys.exit(2)

@@ -39,6 +39,20 @@ class ExpertsContext(Context, Protocol):
     """Gain, router, gate and up, down."""
 
 
+class HeadsContext(Context, Protocol):
+    """Of `fused.NormAndTurn`."""
+
+    heads: tuple[int, int]
+    """Of queries, and of keys or values."""
+    epsilon: float
+
+
+class CopiesContext(Context, Protocol):
+    """Of `experts.Dispatch`."""
+
+    top_k: int
+
+
 class ProductContext(Context, Protocol):
     """Of a product of x and a weight."""
 

@@ -102,6 +102,8 @@ def _add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
     """total += a b, summed in the total's dtype."""
     if a.dtype == total.dtype:
         total.addmm_(a, b)
+    elif a.is_cuda:
+        torch.addmm(total, a, b, out_dtype=total.dtype, out=total)
     else:
         total.add_(torch.mm(a, b))
 

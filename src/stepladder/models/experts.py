@@ -10,14 +10,18 @@ M = N x k routed copies of tokens, sorted by expert.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from stepladder.models import experts_by_hand
-from stepladder.models.functional import rms_norm, runs_by_hand
+from stepladder.models.context import Context, CopiesContext
+from stepladder.models.functional import gated, rms_norm, runs_by_hand
 
 
 class Routing(NamedTuple):
@@ -74,19 +78,56 @@ def mixture_of_experts(
     if top_k > 1:
         gate_Nk = gate_Nk / gate_Nk.sum(-1, keepdim=True)
     order_M, ends_E, load_E = sort_by_expert(expert_Nk, router_ED.shape[0])
-    # Copies are made by expand and moved by a permutation: backward sums the copies of a token in a
-    # fixed order, where index_add would leave the order to the GPU's scheduler.
-    copies_MD = h_ND.unsqueeze(1).expand(-1, top_k, -1).reshape(-1, h_ND.shape[1])
+    inverse_M = order_M.argsort()
+    x_MD = Dispatch.apply(h_ND, order_M, inverse_M, top_k)
     if torch.is_autocast_enabled(x_BTD.device.type):
         dtype = torch.get_autocast_dtype(x_BTD.device.type)
-        copies_MD, gate_up_E2FD, down_EDF = (t.to(dtype) for t in (copies_MD, gate_up_E2FD, down_EDF))
-    gate_MF, up_MF = grouped_linear(copies_MD[order_M], gate_up_E2FD, ends_E).chunk(2, dim=-1)
-    y_MD = grouped_linear(F.silu(gate_MF) * up_MF, down_EDF, ends_E)
-    y_NkD = y_MD[order_M.argsort()].view(*expert_Nk.shape, -1)
+        x_MD, gate_up_E2FD, down_EDF = (t.to(dtype) for t in (x_MD, gate_up_E2FD, down_EDF))
+    y_MD = grouped_linear(gated(grouped_linear(x_MD, gate_up_E2FD, ends_E)), down_EDF, ends_E)
+    y_NkD = Permute.apply(y_MD, inverse_M, order_M).view(*expert_Nk.shape, -1)
     y_ND = (y_NkD * gate_Nk.unsqueeze(-1).to(y_NkD.dtype)).sum(1)
     entropy = torch.special.entr(p_NE.detach()).sum(-1).mean()
     z_loss = logits_NE.logsumexp(-1).square().mean()
     return y_ND.view(x_BTD.shape), (p_NE.mean(0), z_loss, load_E, entropy)
+
+
+class Permute(Function):
+    """Rows of x in the given order. Backward gathers by the inverse, where the gradient of indexing would add
+    rows one by one: slower, and on a GPU in an order left to its scheduler."""
+
+    if TYPE_CHECKING:
+        apply: Callable[[Tensor, Tensor, Tensor], Tensor]
+
+    @staticmethod
+    def forward(ctx: Context, x_MD: Tensor, order_M: Tensor, inverse_M: Tensor) -> Tensor:
+        ctx.save_for_backward(inverse_M)
+        return x_MD[order_M]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Context, d_MD: Tensor) -> tuple[Tensor, None, None]:
+        (inverse_M,) = ctx.saved_tensors
+        return d_MD[inverse_M], None, None
+
+
+class Dispatch(Function):
+    """`Permute` of k copies of each row, which are never made; backward sums those of a row in a fixed
+    order."""
+
+    if TYPE_CHECKING:
+        apply: Callable[[Tensor, Tensor, Tensor, int], Tensor]
+
+    @staticmethod
+    def forward(ctx: CopiesContext, h_ND: Tensor, order_M: Tensor, inverse_M: Tensor, top_k: int) -> Tensor:
+        ctx.save_for_backward(inverse_M)
+        ctx.top_k = top_k
+        return h_ND[order_M // top_k]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: CopiesContext, d_MD: Tensor) -> tuple[Tensor, None, None, None]:
+        (inverse_M,) = ctx.saved_tensors
+        return d_MD[inverse_M].view(-1, ctx.top_k, d_MD.shape[1]).sum(1), None, None, None
 
 
 def sort_by_expert(expert_Nk: Tensor, n_experts: int) -> tuple[Tensor, Tensor, Tensor]:

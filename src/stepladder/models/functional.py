@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 EPSILON = 1e-6
 """Added to the mean square in every RMS norm."""
 
+FUSED = False
+"""Use the Triton kernels of `fused.py` in compiled code on GPUs. By themselves they are right and faster than
+the compiler's; off until a whole step was measured and its losses compared: `benchmarks/gpu_step.py
+--fused`."""
+
 LONGEST_BY_HAND = 512
 """Positions up to which whole T x T score matrices are cheaper on CPU than SDPA's blocks."""
 
@@ -34,6 +39,11 @@ def runs_by_hand(x: Tensor) -> bool:
     return (
         x.device.type == "cpu" and not torch.is_autocast_enabled("cpu") and not torch.compiler.is_compiling()
     )
+
+
+def has_kernels(x: Tensor) -> bool:
+    """Whether the passes of `fused.py` are used: asked for, compiled, on a GPU."""
+    return FUSED and x.is_cuda and torch.compiler.is_compiling()
 
 
 def rms_norm(x: Tensor, gain_D: Tensor, epsilon: float) -> Tensor:
@@ -85,13 +95,31 @@ def attention(
     C = 2 * rotation.turn_TP2.shape[1]
     H = out_weight.shape[1] // C
     K = (qkv_weight.shape[0] // C - H) // 2
-    h_BTD = rms_norm(x_BTD, gain_D, epsilon)
-    q, k, v = linear(h_BTD, qkv_weight).view(B, T, H + 2 * K, C).split((H, K, K), dim=2)
-    if gain_q_C is not None and gain_k_C is not None:
-        q, k = rms_norm(q, gain_q_C.to(q.dtype), epsilon), rms_norm(k, gain_k_C.to(k.dtype), epsilon)
-    q, k = rotate(q, rotation.turn_TP2), rotate(k, rotation.turn_TP2)
+    qkv = linear(rms_norm(x_BTD, gain_D, epsilon), qkv_weight).view(B, T, H + 2 * K, C)
+    q, k, v = heads(qkv, H, gain_q_C, gain_k_C, rotation.turn_TP2, epsilon)
     o_BHTC = masked_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), window, visible)
     return x_BTD + linear(o_BHTC.transpose(1, 2).reshape(B, T, H * C), out_weight)
+
+
+def heads(
+    qkv: Tensor,
+    n_heads: int,
+    gain_q_C: Tensor | None,
+    gain_k_C: Tensor | None,
+    turn_TP2: Tensor,
+    epsilon: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries (B, T, H, C), keys and values (B, T, K, C) of their projection (B, T, H + 2K, C), queries and
+    keys normalised if there are gains, and turned."""
+    n_kv_heads = (qkv.shape[2] - n_heads) // 2
+    q, k, v = qkv.split((n_heads, n_kv_heads, n_kv_heads), dim=2)
+    if gain_q_C is not None and gain_k_C is not None:
+        if has_kernels(qkv):
+            from stepladder.models.fused import NormAndTurn
+
+            return NormAndTurn.apply(qkv, gain_q_C, gain_k_C, turn_TP2, n_heads, epsilon)
+        q, k = rms_norm(q, gain_q_C.to(q.dtype), epsilon), rms_norm(k, gain_k_C.to(k.dtype), epsilon)
+    return rotate(q, turn_TP2), rotate(k, turn_TP2), v
 
 
 def masked_attention(
@@ -130,5 +158,14 @@ def swiglu(x: Tensor, gain_D: Tensor, gate_up_weight: Tensor, down_weight: Tenso
     """
     if runs_by_hand(x):
         return by_hand.SwiGLU.apply(x, gain_D, gate_up_weight, down_weight, epsilon)
-    gate, up = linear(rms_norm(x, gain_D, epsilon), gate_up_weight).chunk(2, dim=-1)
-    return x + linear(F.silu(gate) * up, down_weight)
+    return x + linear(gated(linear(rms_norm(x, gain_D, epsilon), gate_up_weight)), down_weight)
+
+
+def gated(gate_up: Tensor) -> Tensor:
+    """silu(gate) * up of the two halves of the last dimension."""
+    if has_kernels(gate_up):
+        from stepladder.models.fused import Gate
+
+        return Gate.apply(gate_up.flatten(0, -2)).view(*gate_up.shape[:-1], -1)
+    gate, up = gate_up.chunk(2, dim=-1)
+    return F.silu(gate) * up

@@ -33,6 +33,7 @@ NUMERICS = {
     "stepladder.models.feed_forward": "feed-forward layers and their initialisation",
     "stepladder.models.float8": "scales and products in FP8",
     "stepladder.models.functional": "norms, attention and SwiGLU",
+    "stepladder.models.fused": "the same on GPUs",
     "stepladder.models.rotary": "angles of the positions",
     "stepladder.models.transformer": "how layers are put together, and how weights begin",
     "stepladder.models.windowed": "which keys a query sees",
