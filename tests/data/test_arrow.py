@@ -7,6 +7,7 @@ from pathlib import Path
 
 import datasets
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from documents import make_texts
 
@@ -15,7 +16,7 @@ from stepladder.data.errors import DataError
 from stepladder.data.files import chunks
 from stepladder.data.manifest import read
 from stepladder.data.prepare import prepare
-from stepladder.schema.data import ArrowFiles
+from stepladder.schema.data import ArrowFiles, ParquetFiles
 
 TEXTS = make_texts(41, 90)
 BYTE = {"kind": "byte"}
@@ -44,6 +45,29 @@ def test_a_saved_data_set_is_read_by_its_folder_or_its_files(
     assert texts_of(saved) == texts_of(saved / "*.arrow") == TEXTS
     assert texts_of(saved.parent / "w*") == TEXTS
     assert texts_of(saved, field="meta.lang") == ["en"] * len(TEXTS)
+
+
+@pytest.mark.parametrize("kind", ["parquet", "arrow"])
+def test_chunks_are_cut_by_bytes_whatever_the_rows_hold(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    most = 10_000
+    monkeypatch.setattr(columns, "CHUNK_BYTES", most)
+    texts = [None, *("ä" * n for n in (30_000, 1, 4_000, 700, 700, 0, 9_000, 5)), *["short"] * 5_000]
+    path, table = tmp_path / f"a.{kind}", pa.table({"text": texts})
+    if kind == "parquet":
+        pq.write_table(table, path, row_group_size=3_000)
+    else:
+        with pa.ipc.new_stream(path, table.schema) as stream:
+            stream.write_table(table)
+    settings = {"domains": {"web": (str(path),)}, "null_text": "skip"}
+    source = (ParquetFiles if kind == "parquet" else ArrowFiles)(kind=kind, **settings)
+    read = [[document.text for document in chunk.read() if document.text] for chunk in chunks(source)]
+    assert [text for chunk in read for text in chunk] == [text.encode() for text in texts if text]
+    longest = max(len(text.encode()) for text in texts if text)
+    assert all(sum(map(len, chunk)) < most + longest for chunk in read)
+    assert all(sum(map(len, chunk[:-1])) <= most for chunk in read), "a document is not cut"
+    assert len(read) < 40, "nor is every row a chunk of its own"
 
 
 def test_it_gives_the_shards_of_its_text(saved: Path, tmp_path: Path) -> None:

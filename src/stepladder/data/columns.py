@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from stepladder.data.documents import Chunk, TextDocument, digest
+from stepladder.data.documents import CHUNK_BYTES, Chunk, TextDocument, digest
 from stepladder.data.errors import DataError, mend, why
 from stepladder.data.opening import UNREADABLE
 from stepladder.data.records import asked, document
@@ -20,7 +21,7 @@ from stepladder.schema.data import ArrowFiles, ParquetFiles
 Table = ParquetFiles | ArrowFiles
 
 ROWS = 4096
-"""Rows read together."""
+"""Rows read together, at most: fewer where a chunk's bytes are reached."""
 
 END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 """Last bytes of a whole Arrow stream (arrow.apache.org/docs/format/Columnar.html, IPC streaming format).
@@ -40,7 +41,7 @@ def parquet(domain: str, path: str, source: Table) -> Iterator[Chunk]:
     def batches(stream: Any) -> Iterator[pa.RecordBatch]:
         with pq.ParquetFile(stream) as file:
             _column(file.schema_arrow, path, source.field)
-            yield from file.iter_batches(ROWS, columns=[source.field])
+            yield from file.iter_batches(_rows(file.metadata, source.field), columns=[source.field])
 
     yield from _chunks(domain, path, source, batches)
 
@@ -93,13 +94,39 @@ def _chunks(
                 column = batch.column(place[0])
                 for name in place[1:]:
                     column = pc.struct_field(column, name)
-                values = _values(column, first_row, path, source.field)
-                yield _chunk(domain, path, source, first_row, values)
-                first_row += batch.num_rows
+                for part in _cut(column):
+                    values = _values(part, first_row, path, source.field)
+                    yield _chunk(domain, path, source, first_row, values)
+                    first_row += len(part)
     except UNREADABLE as error:
         raise DataError(
             f"{path}: cannot be read from about row {first_row} on: {why(error)}{mend(error)}"
         ) from None
+
+
+def _rows(about: pq.FileMetaData, field: str) -> int:
+    """How many rows of a column to read at once, by their mean size in the row group of the longest."""
+    longest = 1.0
+    for group in map(about.row_group, range(about.num_row_groups)):
+        columns = map(group.column, range(group.num_columns))
+        size = sum(c.total_uncompressed_size for c in columns if c.path_in_schema == field)
+        longest = max(longest, size / max(1, group.num_rows))
+    return max(1, min(ROWS, int(CHUNK_BYTES / longest)))
+
+
+def _cut(column: pa.Array) -> Iterator[pa.Array]:
+    """A column of strings in parts of about CHUNK_BYTES; one of anything else whole."""
+    kind = column.type
+    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+        yield column
+        return
+    ends = np.cumsum(pc.fill_null(pc.binary_length(column), 0).to_numpy(zero_copy_only=False))
+    first = 0
+    while first < len(column):
+        before = ends[first - 1] if first else 0
+        after = min(len(column), int(np.searchsorted(ends, before + CHUNK_BYTES)) + 1)
+        yield column[first:after]
+        first = after
 
 
 def _seekable(path: str) -> AbstractContextManager[Any]:
