@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+from tokenizers import Tokenizer
 
 from stepladder.data.manifest import Manifest, verify
+from stepladder.data.tokenization import train_bpe
+from stepladder.schema.data import BPETokenizer
 
 REPOSITORY = Path(__file__).parents[2]
 MANIFEST = "results/tiny/data/manifest.json"
@@ -61,8 +67,20 @@ def write(path: Path, seed: str) -> None:
     path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
 
 
-def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    words = [sys.executable, "-m", "snakemake", MANIFEST, *arguments, "--config", "ladder=tiny.yaml"]
+def save_tokenizer(path: Path, seed: int = 0) -> dict[str, object]:
+    """Write a tokenizer.json, another one for each seed; returns its settings."""
+    draw = random.Random(seed)
+    texts = ["".join(draw.choices("0123456789abcdef ", k=2000)).encode()]
+    train_bpe(BPETokenizer(kind="bpe", vocab_size=300), texts).save(path)
+    inner = Tokenizer.from_file(str(path))
+    inner.add_special_tokens(["<|end_of_text|>"])
+    inner.save(str(path))
+    return {"kind": "pretrained", "path": path.name, "vocab_size": 400}
+
+
+def snakemake(folder: Path, *arguments: str, ladder: str = "tiny") -> subprocess.CompletedProcess[str]:
+    manifest = MANIFEST.replace("tiny", ladder)
+    words = [sys.executable, "-m", "snakemake", manifest, *arguments, "--config", f"ladder={ladder}.yaml"]
     return subprocess.run(
         words, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
     )
@@ -73,6 +91,18 @@ def stamps(folder: Path) -> dict[str, int]:
     return {
         path.name: path.stat().st_mtime_ns for path in (folder / "results/tiny/data/parts").glob("*.json")
     }
+
+
+def planned(folder: Path, ladder: str) -> list[str]:
+    """Rules of the jobs that would run, sorted."""
+    shown = snakemake(folder, "--dry-run", "--quiet", "progress", ladder=ladder)
+    assert shown.returncode == 0, shown.stdout[-3000:]
+    return sorted(re.findall(r"^(?:local)?rule (\w+):", shown.stdout, re.MULTILINE))
+
+
+def touch(path: Path) -> None:
+    """Another time, the same content."""
+    os.utime(path, ns=(time.time_ns(), time.time_ns()))
 
 
 def alone(folder: Path) -> Manifest:
@@ -110,7 +140,32 @@ def test_a_job_per_part(clone: Path) -> None:
     (clone / "code/15.jsonl").unlink()
 
 
+@pytest.mark.parametrize("ladder", ["small", "cut"])
+def test_files_that_change_are_noticed(clone: Path, ladder: str) -> None:
+    """Of a source that is too small for parts, and of one in parts; the tokenizer of both."""
+    settings = save_tokenizer(clone / "tokenizer.json")
+    text = LADDER.replace("name: tiny", f"name: {ladder}").replace("{kind: byte}", json.dumps(settings))
+    small = text.replace("part_bytes: 1", "part_bytes: 1000000")
+    (clone / f"{ladder}.yaml").write_text(small if ladder == "small" else text)
+    done = snakemake(clone, "--jobs", "2", ladder=ladder)
+    assert done.returncode == 0, done.stdout[-3000:]
+    read = [] if ladder == "small" else ["read"]
+
+    write(clone / "web/9.jsonl", seed="9")
+    touch(clone / "code/0.jsonl")
+    assert planned(clone, ladder) == ["data", *read * 2], "a file that was added, and one that was written to"
+    (clone / "web/9.jsonl").unlink()
+
+    save_tokenizer(clone / "tokenizer.json", seed=1)
+    assert planned(clone, ladder) == ["data", *read * 4], "another tokenizer at the same path"
+    before = verify(clone / MANIFEST.replace("tiny", ladder))
+    done = snakemake(clone, "--jobs", "2", ladder=ladder)
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert verify(clone / MANIFEST.replace("tiny", ladder)).sha256 != before.sha256
+    (clone / "tokenizer.json").unlink()
+    assert planned(clone, ladder) == [], "what has gone has not changed"
+
+
 def test_shards_stay_what_they_are_where_their_source_has_gone(clone: Path) -> None:
     shutil.rmtree(clone / "web")
-    gone = snakemake(clone, "--dry-run")
-    assert gone.returncode == 0 and "Nothing to be done" in gone.stdout, gone.stdout[-3000:]
+    assert [planned(clone, ladder) for ladder in ("tiny", "small", "cut")] == [[], [], []]

@@ -10,12 +10,16 @@ def shards_of(wildcards):
     return name_of(wildcards.shards)
 
 
-# Which files a part holds is seen when jobs are planned: a file that is added is a job more. They are listed once
-# per start: by the head, and by the jobs whose inputs they are. Every other job asks as well, and need not know.
+# Files are looked at when jobs are planned: one that is added is a job more, one that changed is read again. They
+# are listed once per start: by the head, and by jobs of the rules named. Others ask as well, and need not know.
+def looks(*rules):
+    asking = {job.rulename for job in workflow.dag_settings.target_jobs}
+    return workflow.is_main_process or not asking.isdisjoint(rules)
+
+
 @cache
 def part_names(shards):
-    asking = {job.rulename for job in workflow.dag_settings.target_jobs}
-    if not workflow.is_main_process and asking.isdisjoint({"data", "tokenizer"}):
+    if not looks("data", "tokenizer"):
         return []
     from stepladder.data.parts import names_of
     from stepladder.data.request import Request
@@ -27,6 +31,18 @@ def part_names(shards):
 def parts(wildcards, ending):
     folder = f"{RESULTS}/{wildcards.shards}/parts"
     return [f"{folder}/{name}{ending}" for name in part_names(wildcards.shards)]
+
+
+# With what a change is noticed by: of the tokenizer that was brought, and of files that are no part's.
+@cache
+def settings_of(shards, files=False):
+    asked = CLIMB.corpora[name_of(shards)]
+    if not looks("data", "read", "tokenizer", "tokenize"):
+        return asked
+    from stepladder.data.seen import with_seen
+
+    files = files and not part_names(shards)
+    return explained(lambda: with_seen(asked, Path(RESULTS, shards), files))
 
 
 def trained(wildcards):
@@ -46,7 +62,7 @@ rule data:
         # No parameter: what is said of a text makes no other shards, and trains nothing again.
         provenance=lambda wildcards: CLIMB.provenance[shards_of(wildcards)],
     params:
-        data=lambda wildcards: CLIMB.corpora[shards_of(wildcards)],
+        data=lambda wildcards: settings_of(wildcards.shards, files=True),
         step=lambda wildcards, input: "gather" if input else "all",
     shell:
         "stepladder data {params.data:q} --out {output:q} --step {params.step}"
@@ -59,7 +75,7 @@ rule read:
         f"{RESULTS}/{{shards}}/parts/{{part}}.json",
     localrule: CLIMB.ladder.execution.accelerator == "cpu"
     params:
-        data=lambda wildcards: CLIMB.corpora[shards_of(wildcards)],
+        data=lambda wildcards: settings_of(wildcards.shards),
     shell:
         "stepladder data {params.data:q} --out {output:q} --step read"
 
@@ -71,7 +87,7 @@ rule tokenizer:
         f"{RESULTS}/{{shards}}/parts/tokenizer.json",
     localrule: CLIMB.ladder.execution.accelerator == "cpu"
     params:
-        data=lambda wildcards: CLIMB.corpora[shards_of(wildcards)],
+        data=lambda wildcards: settings_of(wildcards.shards),
     shell:
         "stepladder data {params.data:q} --out {output:q} --step tokenizer"
 
@@ -84,7 +100,7 @@ rule tokenize:
         f"{RESULTS}/{{shards}}/parts/{{part}}.tokens.json",
     localrule: CLIMB.ladder.execution.accelerator == "cpu"
     params:
-        data=lambda wildcards: CLIMB.corpora[shards_of(wildcards)],
+        data=lambda wildcards: settings_of(wildcards.shards),
     shell:
         "stepladder data {params.data:q} --out {output:q} --step tokenize"
 

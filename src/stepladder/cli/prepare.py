@@ -16,13 +16,11 @@ from stepladder.documents.files import written_below
 
 if TYPE_CHECKING:
     from stepladder.data.request import Request
+    from stepladder.data.seen import Seen
 
 OPTIONAL = ("degenerate", "held_out", "held_out_degenerate", "near_duplicates", "part_bytes")
 DATA_SETTINGS = ("source", "tokenizer", "validation_fraction", *OPTIONAL)
 """What `stepladder data` reads of a ladder's section `data:`, and what must not be there."""
-
-OF_THE_WORKFLOW = ("code",)
-"""What the workflow writes beside them, so that it notices changes: the fingerprint of the code."""
 
 STEPS = {
     "all": "manifest.json",
@@ -67,13 +65,14 @@ def data(
     from stepladder.data import parts
     from stepladder.data.panics import panics_in_words, refuse_panicking_tokenizer
     from stepladder.data.prepare import prepare_shards
+    from stepladder.data.seen import SEEN
     from stepladder.data.texts import telling
 
     one_of("--step", step, tuple(STEPS))
     values = _described(_checked(settings), json_argument("--provenance", provenance, "{}"))
     _named(out, step)
     ready(out)
-    request = _request(values)
+    request, seen = _request(values), _seen(values)
     tokenizer = values["tokenizer"].get("path", "the tokenizer")
     if "path" in values["tokenizer"]:
         refuse_panicking_tokenizer(tokenizer)
@@ -87,10 +86,14 @@ def data(
             parts.tokenize_part(request, part, roomy(out), tell)
         else:
             prepare_shards(request, roomy(out).parent, tell, gather=step == "gather")
+            if seen is not None:
+                seen.write(out.parent / SEEN)
 
 
 def _checked(settings: str) -> dict[str, Any]:
     """SETTINGS as they are, if all that is needed is there and nothing else."""
+    from stepladder.data.request import OF_THE_WORKFLOW
+
     example = '{"source": ..., "tokenizer": ..., "validation_fraction": 0.1}'
     values = json_argument("SETTINGS", settings, example)
     if unknown := [key for key in values if key not in (*DATA_SETTINGS, *OF_THE_WORKFLOW)]:
@@ -149,6 +152,13 @@ def _request(values: dict[str, Any]) -> Request:
         near_duplicates=values.get("near_duplicates"),
         part_bytes=values.get("part_bytes", PART_BYTES),
     )
+
+
+def _seen(values: dict[str, Any]) -> Seen | None:
+    from stepladder.data.seen import Seen
+
+    with naming(f"SETTINGS: seen = {values.get('seen')!r:.80}"):
+        return Seen.model_validate(values["seen"], strict=True) if "seen" in values else None
 
 
 def _named(path: Path, step: str) -> None:

@@ -13,6 +13,10 @@ from stepladder.data.manifest import Split
 from stepladder.record.fingerprint import preparation_fingerprint
 from stepladder.schema.data import PART_BYTES, NearDuplicates, SourceConfig, TokenizerConfig
 
+OF_THE_WORKFLOW = ("code", "seen")
+"""What the workflow writes beside the settings, so that it notices changes: the fingerprint of the code, and
+what the files were."""
+
 
 class Request(NamedTuple):
     """A ladder's section `data:`, as far as it determines shards."""
@@ -63,7 +67,8 @@ class Request(NamedTuple):
         """From the settings that the workflow passes on: those of `stepladder data`."""
         fields = json.loads(text)
         drop, scored = (fields.pop(name, "count") == "drop" for name in ("degenerate", "held_out_degenerate"))
-        fields.pop("code", None)
+        for name in OF_THE_WORKFLOW:
+            fields.pop(name, None)
         return cls.of(**fields, drop_degenerate=drop, held_out_drop=scored)
 
     @property
