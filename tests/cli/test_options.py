@@ -104,6 +104,7 @@ ASKED = {
     "start": ("0.25", {"start": 0.25}, None),
     "against": ("dense-tst", {"baseline": "dense-tst"}, None),
     "axis": ("tokens", None, {"axis": "tokens"}),
+    "metric": ("target_loss", None, {"metric": "target_loss"}),
     "rates": ("", None, {}),
     "settings": ('{"floor": 1.5, "seed": 3}', None, {"floor": 1.5, "seed": 3}),
 }

@@ -10,6 +10,7 @@ import pytest
 
 from stepladder.ladder.climb import Climb
 from stepladder.ladder.load import LadderError
+from stepladder.record.cost import parameters
 from stepladder.record.spec import RunSpec
 
 Edit = Callable[..., Path]
@@ -64,6 +65,34 @@ def test_all_are_scored_on_the_same_text(edit: Edit) -> None:
     assert set(map(str, scored.values())) == {"{'kind': 'python_stdlib'}"}
 
 
+def test_a_tokenizer_of_its_own_makes_shards_and_a_vocabulary(edit: Edit) -> None:
+    corpora = """corpora:
+  natural: {}
+  bpe: {tokenizer: {kind: bpe, vocab_size: 400}}
+  bpe_prose: {tokenizer: {kind: bpe, vocab_size: 400}, mixture: {code: 1, prose: 3}}
+"""
+    decided = "metric: bits_per_byte\n  baseline: dense-baseline-natural"
+    changes = (
+        ("recipes:", f"{corpora}recipes:"),
+        ("baseline: dense-baseline", decided),
+    )
+    climb = Climb.open(str(edit(*changes)))
+    found = {run.data.corpus: (run.model.vocab_size, run.data.prepared) for run in climb.runs.values()}
+    assert found == {"natural": (256, None), "bpe": (400, "bpe"), "bpe_prose": (400, "bpe")}
+    asked = {name: json.loads(text) for name, text in climb.corpora.items()}
+    assert asked["bpe"]["tokenizer"]["kind"] == "bpe" and "held_out" not in asked["bpe"]
+    sizes = {run.data.corpus: parameters(run.model).active_non_embedding for run in climb.runs.values()}
+    assert len(set(sizes.values())) == 1, "tokenizers are compared at equal models"
+
+    for metric in ("target_loss", None):
+        named = "" if metric is None else f"metric: {metric}\n  "
+        with pytest.raises(LadderError, match=r"analysis\.metric.*different tokenizers.*bits_per_byte"):
+            Climb.open(str(edit(changes[0], (changes[1][0], f"{named}baseline: dense-baseline-natural"))))
+    with pytest.raises(LadderError, match=r"no held-out domain 'web' in data.domain_weights"):
+        elsewhere = decided.replace("bits_per_byte", "domain:web")
+        Climb.open(str(edit(changes[0], (changes[1][0], elsewhere))))
+
+
 def test_an_axis_of_one_corpus_only_adds_its_name(edit: Edit) -> None:
     named = climb_of(edit, "corpora: {natural: {}}\n")
     plain = Climb.open(str(edit()))
@@ -80,7 +109,7 @@ def test_an_axis_of_one_corpus_only_adds_its_name(edit: Edit) -> None:
     [
         ("{a: {mixture: {web: 1}}}", "-a", r"corpora.a.mixture.*web: the source has no domain"),
         ("{a: {mixture: {code: 0}}}", "-a", "corpora.a.mixture: the weights sum to 0"),
-        ("{a: {tokenizer: {kind: byte}}}", "-a", "corpora.a.*tokenizer"),
+        ("{a: {tokenizer: {kind: bpe, vocab_size: 3}}}", "-a", "corpora.a.tokenizer.*vocab_size"),
         ("{a: {}}", "", "no variant 'dense-baseline'; this ladder has: dense-baseline-a"),
         ("{a: {}, A: {}}", "-a", "differs in case alone"),
         ("{a b: {}}", "", "corpora"),

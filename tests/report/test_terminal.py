@@ -85,7 +85,7 @@ def test_inputs_of_a_prediction_are_no_counts_of_trillions() -> None:
         run_interval=None,
         beyond={"flops": 2e9, "tokens": 1.0},
     )
-    (cells,) = predictions_table([row]).rows
+    (cells,) = predictions_table([row], "bits/byte").rows
     assert cells[0] == "flops 1.00 × 10²¹, parameters 7.00B, tokens 3.00 × 10¹⁵"
     assert cells[2] == "[—, 2.200]" and cells[4] == "flops × 2.00 × 10⁹"
 

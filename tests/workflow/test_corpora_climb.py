@@ -25,6 +25,7 @@ recipes: {baseline: {}}
 corpora:
   natural: {}
   mixed: {mixture: [{until: decay, web: 1, code: 3}, {code: 1}]}
+  bytes: {tokenizer: {kind: byte}}
   other: {source: {kind: jsonl, domains: {law: ["text/law/*.jsonl"]}}}
 budgets: [0.05]
 shape: {sequence_length: 32, d_model: {per_layer: 8}, d_head: 8}
@@ -36,11 +37,16 @@ data:
   tokenizer: {kind: bpe, vocab_size: 300}
   part_bytes: 1000
   validation_fraction: 0.1
-  max_validation_tokens: 5000
+  max_validation_tokens: 500000
   domain_weights: {web: 0.5, code: 0.5}
 execution: {parallel_runs: 2}
 plan: {flops_per_second: 1.0e10, max_accelerator_hours: 0.2}
-analysis: {baseline: dense-baseline-natural, bootstrap_draws: 200, leave_one_out: false, holdout_rungs: 0}
+analysis:
+  metric: bits_per_byte
+  baseline: dense-baseline-natural
+  bootstrap_draws: 200
+  leave_one_out: false
+  holdout_rungs: 0
 """
 
 
@@ -81,16 +87,21 @@ def test_corpora_climb(tmp_path: Path) -> None:
     other = verify(results / "corpora/other/manifest.json")
     base = verify(results / "data/manifest.json")
     assert not (results / "corpora/mixed").exists(), "the same shards in another mixture"
+    spelled = verify(results / "corpora/bytes/manifest.json")
+    assert (base.vocab_size, spelled.vocab_size) == (300, 256)
     for domain in ("web", "code"):
-        held_out = [m.domains[domain]["validation"] for m in (base, other)]
-        assert held_out[0].documents == held_out[1].documents > 0
+        held_out = [m.domains[domain]["validation"] for m in (base, other, spelled)]
+        assert held_out[0].documents == held_out[1].documents == held_out[2].documents > 0
+        assert held_out[2].tokens > held_out[0].tokens == held_out[1].tokens
     runs = pd.read_parquet(results / "runs.parquet")
-    assert set(runs["corpus"]) == {"natural", "mixed", "other"}
+    assert set(runs["corpus"]) == {"natural", "mixed", "bytes", "other"}
+    assert runs["validation_web_bytes"].nunique() == 1 < runs["validation_web_tokens"].nunique()
     assert runs.groupby("corpus")["lineage_data_sha256"].nunique().eq(1).all()
-    compared = json.loads((results / "comparison.json").read_text())["comparisons"]
-    pairs = {(pair["candidate"], pair["reference"]) for pair in compared}
+    comparison = json.loads((results / "comparison.json").read_text())
+    assert comparison["metric"] == "bits_per_byte"
+    pairs = {(pair["candidate"], pair["reference"]) for pair in comparison["comparisons"]}
     reference = "dense-baseline-natural"
-    assert pairs == {(f"dense-baseline-{name}", reference) for name in ("mixed", "other")}
+    assert pairs == {(f"dense-baseline-{name}", reference) for name in ("mixed", "bytes", "other")}
     climbed = Climbed(tmp_path)
     assert "web" in climbed.stepladder("plan", "corpora") and (results / "report.pdf").exists()
     climbed.stepladder("lineage", "results/corpora/report.pdf")

@@ -15,6 +15,7 @@ from stepladder.cli.words import (
     Columns,
     Folder,
     LadderName,
+    MetricChoice,
     Out,
     Settings,
     Table,
@@ -65,6 +66,7 @@ def compare(
         ),
     ] = None,
     target: TargetFlops = None,
+    metric: MetricChoice = None,
     settings: Settings = "{}",
     record: Annotated[
         str,
@@ -109,6 +111,7 @@ def compare(
     from stepladder.decision.compare import compare as compare_variants
     from stepladder.decision.fit import fit as fit_variants
     from stepladder.decision.gates import left_over, with_gates
+    from stepladder.decision.metric import on_metric
     from stepladder.display.terminal import working
     from stepladder.record.gates import GateRecord
 
@@ -121,12 +124,12 @@ def compare(
     if not (baseline or "baseline" in given):
         raise Misuse("name the variant to compare with: --baseline V")
     verdict = {"verdict": _with_axes(given, axis)} if axis else {}
-    stated = analysis(settings, baseline=baseline or None, target_flops=target, **verdict)
+    stated = analysis(settings, baseline=baseline or None, target_flops=target, metric=metric, **verdict)
     ready(out)
     config = tuned(stated, rates)
     records = [GateRecord.read(path) for path in gate or ()]
     judging = left_over(config, records)
-    table, missing = read_runs(runs, columns, any_units), ""
+    table, missing = on_metric(read_runs(runs, columns, any_units), config.metric), ""
     chosen = {*(candidate or ()), config.baseline}
     if candidate and (unknown := chosen - set(table["variant"])):
         there = ", ".join(dict.fromkeys(table["variant"]))
@@ -183,13 +186,14 @@ def next_runs(
 
     Example: stepladder next runs.csv flops.json --baseline dense --candidate moe --hours 200 --target 1e22
     """
+    from stepladder.decision.metric import on_metric
     from stepladder.decision.next_runs import rank_runs
     from stepladder.report.render.console import print_next
 
     config = analysis(settings, baseline=baseline)
     ready(out)
     found = _read_fit(fit, settings_object(settings))
-    table = read_runs(runs, columns, any_units)
+    table = on_metric(read_runs(runs, columns, any_units), found.made_from.metric)
     with naming(runs):
         result = rank_runs(table, found, candidate, baseline, config, hours, target)
     if out:
@@ -206,6 +210,7 @@ def preregister(ladder: LadderName, results: Folder, out: Out) -> None:
     Example: stepladder preregister smoke --results results/smoke --out results/smoke/predictions.json
     """
     from stepladder.data.manifest import fingerprints
+    from stepladder.decision.metric import on_metric
     from stepladder.decision.preregistration import planned_runs
     from stepladder.decision.preregistration import preregister as make_record
     from stepladder.ladder.climb import Climb
@@ -229,7 +234,7 @@ def preregister(ladder: LadderName, results: Folder, out: Out) -> None:
     ran = climb.runs_left([GateRecord.read(path) for path in map(folder.gate, climb.gates) if path.exists()])
     files = {run: folder.run(run).result for run in ran if run not in held}
     shards = fingerprints(folder)
-    done = read_runs(folder, files, plan, shards)
+    done = on_metric(read_runs(folder, files, plan, shards), climb.ladder.analysis.metric)
     with naming(results):
         planned = planned_runs(plan, held)
         record = make_record(done, planned, climb.ladder.analysis, climb.analysis_code, files)
@@ -254,6 +259,7 @@ def gate(
     """
     from stepladder.data.manifest import fingerprints
     from stepladder.decision.gates import Look, look
+    from stepladder.decision.metric import on_metric
     from stepladder.decision.plan_power import planned_table
     from stepladder.display.terminal import working
     from stepladder.ladder.climb import Climb
@@ -277,7 +283,7 @@ def gate(
     with naming(results), working(f"looking after {after}"):
         record = look(
             Look(
-                done=read_runs(folder, ran, plan, shards),
+                done=on_metric(read_runs(folder, ran, plan, shards), climb.ladder.analysis.metric),
                 planned=planned[~planned["variant"].isin(over)],
                 rungs=tuple(climb.gates[after]),
                 config=tuned(climb.ladder.analysis, folder.learning_rates if climb.sweep else ""),
@@ -303,6 +309,7 @@ def top(ladder: LadderName, results: Folder, out: Out) -> None:
     """
     from stepladder.data.manifest import fingerprints
     from stepladder.decision.choose_top import choose_top
+    from stepladder.decision.metric import on_metric
     from stepladder.display.terminal import working
     from stepladder.ladder.climb import Climb
     from stepladder.ladder.top import depths, top_design
@@ -319,7 +326,8 @@ def top(ladder: LadderName, results: Folder, out: Out) -> None:
     gates = [GateRecord.read(path) for path in map(folder.gate, climb.gates) if path.exists()]
     ran = [run for run in climb.runs_left(gates) if run not in climb.topped]
     shards = fingerprints(folder)
-    done = read_runs(folder, ran, Plan.read(folder.plan), shards)
+    read = read_runs(folder, ran, Plan.read(folder.plan), shards)
+    done = on_metric(read, climb.ladder.analysis.metric)
     with naming(results), working("sizing the top rung"):
         found = choose_top(done, sizes, flops, climb.ladder.analysis, climb.top_digest)
     found = found.kept_from(folder.top_first)

@@ -140,6 +140,12 @@ OPTIONS: dict[str, LawOption] = {
         ladder="`stepladder compare` has --baseline",
     ),
     "axis": LawOption((LADDER,), "Cost axis: flops, seconds or tokens.", "flops"),
+    "metric": LawOption(
+        (LADDER,),
+        "What the laws are of: target_loss, bits_per_byte or domain:<name>.",
+        "target_loss",
+        setting="metric",
+    ),
     "rates": LawOption(
         (LADDER,),
         "What a sweep of this ladder found, learning_rates.json: where rates turn out to be near the best, "

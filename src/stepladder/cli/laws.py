@@ -24,6 +24,7 @@ from stepladder.cli.words import (
     AlsoJson,
     AnyUnits,
     Columns,
+    MetricChoice,
     Out,
     Settings,
     Table,
@@ -83,6 +84,7 @@ def fit(
     start: Annotated[float | None, law_option("start")] = None,
     against: Annotated[str | None, law_option("against")] = None,
     axis: Annotated[str | None, law_option("axis")] = None,
+    metric: Annotated[str | None, law_option("metric")] = None,
     rates: Annotated[str | None, law_option("rates")] = None,
     settings: Annotated[str | None, law_option("settings")] = None,
 ) -> None:
@@ -124,6 +126,7 @@ def size_laws(
     baseline: Annotated[
         str, typer.Option(help="Variant to compare with.", show_default="that of --settings")
     ] = "",
+    metric: MetricChoice = None,
     settings: Settings = "{}",
     columns: Columns = "",
     any_units: AnyUnits = False,
@@ -143,12 +146,14 @@ def size_laws(
     given = settings_object(settings)
     if not (baseline or "baseline" in given):
         raise Misuse("name the variant to compare with: --baseline V")
-    config = analysis(settings, baseline=baseline or None)
+    config = analysis(settings, baseline=baseline or None, metric=metric)
     ready(out)
     from stepladder.decision.fit_size_laws import fit_size_laws
+    from stepladder.decision.metric import on_metric
     from stepladder.display.terminal import working
 
-    table = read_runs(runs, columns, any_units)
+    with naming(runs):
+        table = on_metric(read_runs(runs, columns, any_units), config.metric)
     with naming(runs), working("fitting the laws of size and data"):
         found = fit_size_laws(table, config)
     found.write(out)
@@ -175,10 +180,11 @@ def predict(
 ) -> None:
     """Losses that a fit predicts, with intervals: of the law, and of one new run with its noise.
 
-    Reads FIT; prints a table in nats/token, and writes it to OUT where that is given.
+    Reads FIT; prints a table, and writes it to OUT where that is given.
 
     Example: stepladder predict fit.json --at parameters=7e9,tokens=1.4e11
     """
+    from stepladder.decision.axis_fit import AxisFit
     from stepladder.decision.prediction import predict_points, read_fit
     from stepladder.report.render.console import print_predictions
 
@@ -191,19 +197,20 @@ def predict(
         rows = predict_points(found, points, variant or None)
     if out:
         write_json(out, [row.model_dump(mode="json") for row in rows])
-    print_predictions(rows)
+    print_predictions(rows, found.metric.unit if isinstance(found, AxisFit) else "nats/token")
 
 
 def _fit_ladder(path: Path, columns: str, any_units: bool, given: Given) -> AxisFit:
     """All variants' laws on one axis. Which variant is the baseline does not matter to them."""
     from stepladder.decision.fit import fit as fit_variants
+    from stepladder.decision.metric import on_metric
     from stepladder.schema.analysis import Axis
 
     one_of("--axis", given.get("axis", "flops"), get_args(Axis))
     unnamed = {} if "baseline" in settings_object(given.get("settings", "{}")) else {"baseline": ""}
     config = analysis(given.get("settings", "{}"), **unnamed, **as_settings(given))
     config = tuned(config, given.get("rates", ""))
-    runs = read_runs(path, columns, any_units)
+    runs = on_metric(read_runs(path, columns, any_units), config.metric)
     (axis, *_), said = axes_there(runs, path, ["flops"])
     if said and "axis" not in given:
         typer.echo(f"stepladder: {said}", err=True)

@@ -57,6 +57,15 @@ Settings = Annotated[
 Table = Annotated[
     Path, typer.Argument(help="CSV, TSV or Parquet, one row per run; a ladder's runs.parquet, say.")
 ]
+MetricChoice = Annotated[
+    str | None,
+    typer.Option(
+        "--metric",
+        help="What it is about: target_loss, bits_per_byte or domain:<name>.",
+        show_default="metric of --settings, target_loss",
+    ),
+]
+
 TargetFlops = Annotated[
     float | None,
     typer.Option(

@@ -11,11 +11,13 @@ import pandas as pd
 from stepladder.decision.cells import Cells, make_cells
 from stepladder.decision.fit import FLAT, curve_fall
 from stepladder.decision.heldout import fit_cells, laws_of
+from stepladder.decision.metric import on_metric
 from stepladder.decision.noise import SeedNoise, measure_noise
 from stepladder.decision.power import Assumed
 from stepladder.laws.forms import Array
 from stepladder.laws.invert import ComputeLaw, predict
 from stepladder.schema.analysis import AnalysisConfig
+from stepladder.schema.metric import metric
 
 TOY_BELOW = 1e15
 """FLOPs of the largest rung below which a ladder is like those of docs/experiments.md."""
@@ -67,11 +69,15 @@ def assume(cells: Cells, config: AnalysisConfig, earlier: pd.DataFrame | None) -
 
     Args:
         earlier: runs of this ladder that are there already, as in runs.parquet.
+
+    Raises:
+        ValueError: they were not scored by `config.metric`.
     """
     flops = np.sort(cells.cost("flops"))
-    before = None if earlier is None else make_cells(earlier)
+    before = None if earlier is None else make_cells(on_metric(earlier, config.metric))
     noise, noise_source = _own_noise(before, config) or _assumed_noise(flops, config)
-    law, law_source = _own_law(before, config) or _assumed_law(flops)
+    own = _own_law(before, config)
+    law, law_source = own or _assumed_law(flops)
     return Truth(law, noise), Assumed(
         sd_log_loss=float(noise.sd_at(flops[-1])),
         sd_smallest=float(noise.sd_at(flops[0])),
@@ -82,6 +88,7 @@ def assume(cells: Cells, config: AnalysisConfig, earlier: pd.DataFrame | None) -
         alpha=float(law.alpha),
         unit_cost=law.unit,
         law_source=law_source,
+        law_unit=metric(config.metric if own else "target_loss").unit,
     )
 
 

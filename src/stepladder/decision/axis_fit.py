@@ -18,6 +18,7 @@ from stepladder.documents.document import Document, Part
 from stepladder.laws.invert import ComputeLaw
 from stepladder.laws.numbers import Interval
 from stepladder.schema.analysis import AnalysisConfig, Axis, MisfitPrior, StatedNoise
+from stepladder.schema.metric import Metric, MetricName, metric
 
 Floor = Literal["shared", "free"] | float
 """Floor E of the variants: one for all, one each, or the value (nats/token) that it is pinned at."""
@@ -215,6 +216,8 @@ class MadeFrom(Part):
     """Seed noise that is stated."""
     holdout_rungs: int
     """Largest rungs that were left out and predicted."""
+    metric: MetricName = "target_loss"
+    """What the laws are of."""
 
     @classmethod
     def of(cls, cells: Cells, config: AnalysisConfig) -> MadeFrom:
@@ -230,6 +233,7 @@ class MadeFrom(Part):
             misfit=config.misfit,
             noise=config.noise,
             holdout_rungs=config.holdout_rungs,
+            metric=config.metric,
         )
 
     def differences(self, other: MadeFrom) -> str:
@@ -308,6 +312,11 @@ class AxisFit(Document):
         if self.draws and self.draws.laws.keys() != self.laws.keys():
             raise ValueError("draws are of other variants than laws")
         return self
+
+    @property
+    def metric(self) -> Metric:
+        """What the laws are of."""
+        return metric(self.made_from.metric)
 
     def law(self, variant: str) -> ComputeLaw:
         """The law of a variant, where there is a fit."""

@@ -59,6 +59,7 @@ def choose_top(
         made_at=datetime.now(UTC).isoformat(timespec="seconds"),
         flops=flops,
         confidence=config.confidence,
+        metric=config.metric,
         baseline=config.baseline,
         best_parameters=float(N[0]),
         best_parameters_interval=_interval(N, config.confidence),

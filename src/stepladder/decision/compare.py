@@ -55,6 +55,7 @@ def compare(runs: pd.DataFrame, fits: Mapping[Axis, AxisFit], config: AnalysisCo
     ranks = rank_agreement(cells)
     return Comparison(
         fits={axis: fit.content_sha256() for axis, fit in fits.items()},
+        metric=config.metric,
         baseline=config.baseline,
         confidence=config.confidence,
         rule=config.verdict,

@@ -14,6 +14,7 @@ from stepladder.decision.run_options import NextRuns
 from stepladder.documents.document import Document, Part
 from stepladder.record.gates import GateRecord
 from stepladder.schema.analysis import Axis, VerdictRule
+from stepladder.schema.metric import MetricName
 
 Outcome = Literal["promote", "hold", "reject", "equivalent", "not equivalent", "unknown"]
 """What to do with a candidate; the last three where the rule asks for equivalence."""
@@ -211,6 +212,8 @@ class Comparison(Document):
 
     fits: dict[Axis, str]
     """`content_sha256` of the fits that it rests on."""
+    metric: MetricName = "target_loss"
+    """What it is about."""
     baseline: str
     """Variant that every other is compared with."""
     confidence: float

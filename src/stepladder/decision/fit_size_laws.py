@@ -77,6 +77,7 @@ def fit_size_laws(runs: pd.DataFrame, config: AnalysisConfig) -> SizeLaws:
     return SizeLaws(
         n_runs=len(table),
         rows_sha256=cells.rows_sha256,
+        metric=config.metric,
         confidence=config.confidence,
         chinchilla=_without_draws(found.joint["chinchilla"]),
         overtraining=_without_draws(found.joint["overtraining"]),

@@ -23,15 +23,17 @@ class Assumed(Part):
     noise_source: str
     """Where the noise is from, in words."""
     E: float
-    """Floor of the law, nats/token."""
+    """Floor of the law, `law_unit`."""
     A: float
-    """Loss above the floor at `unit_cost`, nats/token."""
+    """Loss above the floor at `unit_cost`, `law_unit`."""
     alpha: float
     """Exponent."""
     unit_cost: float
     """FLOPs at which the loss is E + A."""
     law_source: str
     """Where the law is from, in words."""
+    law_unit: str = "nats/token"
+    """Of E and A."""
 
 
 class Chance(Part):

@@ -11,6 +11,7 @@ from stepladder.documents.document import Document, Part
 from stepladder.laws.isoflop import IsoflopFit
 from stepladder.laws.law_fit import LawFit
 from stepladder.laws.numbers import Interval
+from stepladder.schema.metric import MetricName
 
 JointName = Literal["chinchilla", "overtraining"]
 
@@ -118,6 +119,8 @@ class SizeLaws(Document):
     """Runs that were fitted."""
     rows_sha256: str
     """Digest of what of these runs determines laws."""
+    metric: MetricName = "target_loss"
+    """What the laws are of."""
     confidence: float
     """Coverage of all intervals."""
     chinchilla: JointLaws

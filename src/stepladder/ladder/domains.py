@@ -8,6 +8,7 @@ from stepladder.ladder.read import Location
 from stepladder.schema.data import Forbidden, SourceConfig, needs_text
 from stepladder.schema.domains import Synthetic
 from stepladder.schema.ladder import Ladder
+from stepladder.schema.metric import domain_of, metric
 from stepladder.schema.mixture import Stage
 
 NAMED: dict[Forbidden, Synthetic] = {"synthetic": "yes", "unknown": "unknown"}
@@ -27,12 +28,20 @@ def domain_problems(ladder: Ladder) -> Iterator[tuple[Location, str]]:
     yield from unknown_domains(ladder)
     yield from forbidden_domains(ladder)
     yield from tokens_of_no_tokenizer(ladder)
+    yield from losses_that_do_not_compare(ladder)
 
 
 def unknown_domains(ladder: Ladder) -> Iterator[tuple[Location, str]]:
     """Places that name a domain which the source they are about does not have, and what to say of them."""
     own = ladder.data.source.domain_names
     yield from _missing(("data", "domain_weights"), ladder.data.domain_weights, own)
+    domain = domain_of(ladder.analysis.metric)
+    if domain and domain not in ladder.data.domain_weights:
+        there = ", ".join(ladder.data.domain_weights)
+        yield (
+            ("analysis", "metric"),
+            f"no held-out domain {domain!r} in data.domain_weights; there are: {there}",
+        )
     yield from _of_stages(("data", "mixture"), ladder.data.mixture or (), own)
     for name, corpus in ladder.corpora.items():
         domains = ladder.data_of(name).source.domain_names
@@ -63,10 +72,29 @@ def _kept_out(word: Forbidden, names: Sequence[str]) -> str:
 
 
 def tokens_of_no_tokenizer(ladder: Ladder) -> Iterator[tuple[Location, str]]:
-    """Sources of tokens that the ladder's tokenizer cannot have made, and what to say of them."""
-    for where, source in sources(ladder):
-        if problem := needs_text(source, ladder.data.tokenizer):
-            yield where, problem
+    """Sources of tokens that a tokenizer cannot have made which is to read them, and what to say of them."""
+    if problem := needs_text(ladder.data.source, ladder.data.tokenizer):
+        yield ("data", "source"), problem
+    for name, corpus in ladder.corpora.items():
+        if corpus.source is None and corpus.tokenizer is None:
+            continue
+        data = ladder.data_of(name)
+        # its held-out text is that of `data:`, which it must be able to read as well
+        for source in (data.source, ladder.data.source):
+            if problem := needs_text(source, data.tokenizer):
+                yield ("corpora", name, "tokenizer" if corpus.source is None else "source"), problem
+                break
+
+
+def losses_that_do_not_compare(ladder: Ladder) -> Iterator[tuple[Location, str]]:
+    """A metric per token where tokenizers differ, and what to say of it."""
+    tokenizers = {ladder.data_of(name).tokenizer.model_dump_json() for name in ladder.corpora or (None,)}
+    if len(tokenizers) > 1 and not metric(ladder.analysis.metric).per_byte:
+        told = (
+            f"{ladder.analysis.metric} is per token, and corpora have different tokenizers, whose tokens "
+            "are not of one length: use bits_per_byte or domain:<name>"
+        )
+        yield ("analysis", "metric"), told
 
 
 def _of_stages(

@@ -119,7 +119,8 @@ def _text(ladder: Ladder, corpus: str | None) -> Text:
 
 
 def _expand_rung(ladder: Ladder, rung: Rung, variant: Variant, factors: Sequence[float]) -> list[RunSpec]:
-    model = resolve_model(ladder, rung, variant.architecture, variant.architecture_config)
+    text = variant.text.spec
+    model = resolve_model(ladder, rung, variant.architecture, variant.architecture_config, text.corpus)
     check_model(model, parameters(model).total)
     accelerators = ladder.execution_of(rung).accelerators_per_run
     first, *others = rung.seeds or ladder.seeds

@@ -12,8 +12,13 @@ from stepladder.schema.data import vocab_size
 from stepladder.schema.ladder import Ladder, Rung
 
 
-def resolve_model(ladder: Ladder, rung: Rung, architecture: str, config: Any) -> ModelSpec:
+def resolve_model(
+    ladder: Ladder, rung: Rung, architecture: str, config: Any, corpus: str | None = None
+) -> ModelSpec:
     """Shape of one rung by the ladder's shape rule and the rung's overrides.
+
+    Args:
+        corpus: whose tokenizer says how many tokens there are.
 
     Raises:
         ValueError: the widths, heads or experts do not fit together.
@@ -50,7 +55,7 @@ def resolve_model(ladder: Ladder, rung: Rung, architecture: str, config: Any) ->
         n_kv_heads=n_kv_heads,
         d_head=d_head,
         d_ff=d_ff,
-        vocab_size=vocab_size(ladder.data.tokenizer),
+        vocab_size=vocab_size(ladder.data_of(corpus).tokenizer),
         sequence_length=rule.sequence_length,
         tied_embeddings=rule.tied_embeddings,
         qk_norm=rule.qk_norm,

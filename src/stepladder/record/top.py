@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from stepladder.documents.document import Part
 from stepladder.record.foretold import Foretold, Interval
+from stepladder.schema.metric import MetricName
 
 
 class TopPrediction(Part):
@@ -34,6 +35,8 @@ class TopRung(Foretold):
     """version of these fields"""
     flops: float
     """Of one run."""
+    metric: MetricName = "target_loss"
+    """What the law is of, and the expected losses."""
     baseline: str
     """Variant whose best size it is."""
     best_parameters: float

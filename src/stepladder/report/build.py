@@ -96,6 +96,8 @@ def report_context(
         "keywords": [f"comparison:{comparison.content_sha256()}"],
         "version": str(ladder.version),
         "question": ladder.question,
+        "metric": findings.metric_sentence(comparison),
+        "loss_unit": fit.metric.unit,
         "stamp": str(finished)[:10] if finished else "",
         "confidence": level(comparison.confidence),
         "n_judged": str(len(results.judged)),
@@ -157,7 +159,7 @@ def _top(results: Results) -> dict[str, Any] | None:
         return None
     return {
         "sentences": [top_sentence(results.top), written_before(results.top, results.runs)],
-        "predictions": predictions_table(results.top, results.runs),
+        "predictions": predictions_table(results.top, results.judged),
     }
 
 

@@ -13,6 +13,7 @@ from stepladder.data.manifest import Manifest, parse
 from stepladder.decision.axis_fit import AxisFit
 from stepladder.decision.cells import Cells, make_cells
 from stepladder.decision.comparison import Comparison
+from stepladder.decision.metric import on_metric
 from stepladder.decision.size_laws import SizeLaws
 from stepladder.documents.document import DocumentError
 from stepladder.record.coordinates import CoordinateCheck
@@ -101,8 +102,8 @@ class Results:
 
     @cached_property
     def cells(self) -> Cells:
-        """What laws and gains rest on."""
-        return make_cells(self.runs)
+        """What laws and gains rest on; their loss is the metric that decides."""
+        return make_cells(on_metric(self.runs, self.fits["flops"].made_from.metric))
 
     @property
     def judged(self) -> pd.DataFrame:
@@ -134,7 +135,7 @@ def check_lineage(
     Raises:
         DocumentError: one is not; the message names it.
     """
-    rows = make_cells(runs).rows_sha256
+    rows = make_cells(on_metric(runs, fits["flops"].made_from.metric)).rows_sha256
     if size_laws is not None and size_laws.rows_sha256 != rows:
         told = f"made from other runs than {lies.runs_table}"
         raise DocumentError(f"{lies.size_laws}: {told}: {size_laws.REMEDY}")

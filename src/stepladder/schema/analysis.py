@@ -8,6 +8,7 @@ from typing import Annotated, Literal, NamedTuple, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from stepladder.schema import ranges
+from stepladder.schema.metric import MetricName
 from stepladder.schema.settings import Name, Settings
 
 Axis = Literal["flops", "seconds", "tokens"]
@@ -131,6 +132,9 @@ class AnalysisConfig(Settings):
 
     baseline: str
     """Variant that every other is compared with."""
+    metric: MetricName = "target_loss"
+    """What laws, gains and verdicts are about: target_loss (nats per token), bits_per_byte (the same where
+    tokenizers differ), or domain:<name> (bits per byte of one domain)."""
     references: tuple[str, ...] = ()
     """Further variants that every other is compared with. Each recipe is always compared with the baseline's
     recipe on its own architecture too."""
@@ -144,7 +148,7 @@ class AnalysisConfig(Settings):
     """Residual of log loss beyond which a cell counts linearly, not squared. Near the seed noise of log
     loss: 0.001 for large runs (Hoffmann et al. 2022), 0.01 for toy rungs."""
     floor: Literal["shared", "free"] | Annotated[float, ranges.LOSS] = "shared"
-    """E, nats/token: one for all variants, one each, or pinned at a value."""
+    """E, in the metric's unit: one for all variants, one each, or pinned at a value."""
     misfit: MisfitPrior = MisfitPrior()
     """How far a cell may lie off a smooth law, seed noise apart, before its residuals are seen."""
     noise: StatedNoise | None = None

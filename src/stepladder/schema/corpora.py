@@ -3,6 +3,7 @@
     corpora:
       natural: {}
       prose_heavy: {mixture: {code: 0.4, prose: 0.6}}
+      bytes: {tokenizer: {kind: byte}}
       other: {source: {kind: jsonl, domains: {web: ["/data/other/*.jsonl"]}}}
 
 Each is the section `data:` with what it replaces. All of them are scored on the held-out text of `data:`.
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from stepladder.schema.data import Data, NearDuplicates, SourceConfig
+from stepladder.schema.data import Data, NearDuplicates, SourceConfig, TokenizerConfig
 from stepladder.schema.mixture import Mixture
 from stepladder.schema.settings import Settings
 
@@ -22,6 +23,8 @@ class Corpus(Settings):
 
     source: SourceConfig | None = None
     """Text to train on. The held-out text is that of `data:`, which no corpus trains on."""
+    tokenizer: TokenizerConfig | None = None
+    """Into which tokens text is cut, the held-out text as well: `analysis.metric` must then be per byte."""
     mixture: Mixture | None = None
     """In which proportion training reads the domains."""
     degenerate: Literal["count", "drop"] | None = None

@@ -45,7 +45,7 @@ def loss_figure(runs: pd.DataFrame, fit: AxisFit, styles: Styles, reference: str
     """Held-out loss of every run against training FLOPs; below it, the distance to the reference's law.
 
     Args:
-        runs: one row per run: variant, rung, flops, loss (nats/token).
+        runs: one row per run: variant, rung, flops, loss (of the metric that the laws are of).
         fit: on FLOPs; where it has no laws the points stand alone.
         styles: look of each variant.
         reference: variant whose law is the zero line of the lower panel.
@@ -79,10 +79,10 @@ def loss_figure(runs: pd.DataFrame, fit: AxisFit, styles: Styles, reference: str
                     banded = axes is panels[0] or variant == reference
                     _curve(axes, laws[variant].curve, zero, limits, divisor, style, banded)
         log_axis(panels[0], "x", *padded((runs["flops"] / divisor).tolist(), 0.07))
-        panels[0].set_ylabel("Held-out loss (nats/token)")
+        panels[0].set_ylabel(fit.metric.label)
         _rung_labels(panels[0], runs["flops"] / divisor, runs["rung"], {rung for _, rung in hidden})
         if base:
-            panels[1].set_ylabel("Loss above law of\nreference (nats/token)")
+            panels[1].set_ylabel(f"Loss above law of\nreference ({fit.metric.unit})")
         panels[-1].set_xlabel(AXES["flops"].label.format(unit=unit))
         extra = [_hollow_handle("held-out rung, with its prediction")] if hidden else []
         variant_legend(figure, styles, lines=bool(laws), extra=extra)

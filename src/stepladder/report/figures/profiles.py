@@ -15,6 +15,7 @@ from stepladder.laws.forms import Array
 from stepladder.laws.isoflop import IsoflopFit
 from stepladder.laws.profiles import ProfileFit
 from stepladder.report.figures.style import INK, Styles, legend_above, log_axis, new_figure, padded, styled
+from stepladder.schema.metric import metric
 
 WIDEST = 3
 """Panels side by side."""
@@ -53,7 +54,7 @@ def profiles_figure(runs: pd.DataFrame, found: SizeLaws, styles: Styles) -> Figu
         for axes in grid[-1, :]:
             axes.set_xlabel(f"Parameters N ({word})")
         for axes in grid[:, 0]:
-            axes.set_ylabel("Held-out loss (nats/token)")
+            axes.set_ylabel(metric(found.metric).label)
         first = [c for k, c in enumerate(budgets) if k == 0 or groups[k] != groups[k - 1]]
         legend_above(
             figure,

@@ -63,9 +63,9 @@ def print_size_laws(found: SizeLaws) -> None:
     show(*(one for one in tables if one is not None), *map(plain, reasons(found)), *map(warn, found.warnings))
 
 
-def print_predictions(rows: Sequence[Prediction]) -> None:
-    """One line per point."""
-    show(predictions_table(rows))
+def print_predictions(rows: Sequence[Prediction], unit: str) -> None:
+    """One line per point; losses are in this unit."""
+    show(predictions_table(rows, unit))
 
 
 def print_gate(record: GateRecord) -> None:

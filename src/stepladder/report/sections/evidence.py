@@ -11,6 +11,7 @@ from stepladder.display import numbers as fmt
 from stepladder.display.table import Table, table
 from stepladder.report.sections.verdict import axes_of, eg
 from stepladder.schema.analysis import AXES
+from stepladder.schema.metric import metric
 
 FLOORS = {"shared": "shared by all variants", "free": "one per variant"}
 
@@ -124,15 +125,24 @@ def laws_table(fit: AxisFit) -> Table:
                 fmt.percent(worst, 2, sign=True),
             ]
         )
+    unit = fit.metric.unit
     return table(
-        ["<Variant", "E (nats/token)", "A (nats/token)", "α", "Cells", "Runs", "Largest residual"],
+        [
+            "<Variant",
+            f"E ({unit})",
+            f"A ({unit})",
+            "α",
+            "Cells",
+            "Runs",
+            "Largest residual",
+        ],
         rows,
     )
 
 
 def fit_sentence(fit: AxisFit) -> str:
     """How the fit went: floor, convergence, bootstrap."""
-    floor = _floor(fit.floor)
+    floor = _floor(fit.floor, fit.metric.unit)
     converged = "converged" if fit.converged else "did not converge"
     return (
         f"The cost unit is {fmt.flops(fit.unit_cost)}; the floor E is {floor}; the fit {converged}, "
@@ -173,16 +183,16 @@ def sensitivity_table(comparison: Comparison, fit: AxisFit) -> Table:
         cells = [_sensitive(c.gains["flops"].sensitivity[i]) for c in pairs]
         fitted = sorted({round(law.E, 2) for law in choice.laws.values()})
         shown = " to ".join(fmt.fixed(v, 2) for v in ([fitted[0], fitted[-1]] if len(fitted) > 1 else fitted))
-        rows.append([_floor(choice.floor), shown or fmt.MISSING, *cells])
+        rows.append([_floor(choice.floor, fit.metric.unit), shown or fmt.MISSING, *cells])
     return table(
         ["<Floor E", "Fitted E", *map(_stacked, pairs)],
         rows,
     )
 
 
-def _floor(floor: Floor) -> str:
+def _floor(floor: Floor, unit: str) -> str:
     """What is assumed about the floor E."""
-    return FLOORS.get(str(floor), f"pinned at {floor} nats/token")
+    return FLOORS.get(str(floor), f"pinned at {floor} {unit}")
 
 
 def _sensitive(row: FloorGain) -> str:
@@ -236,7 +246,7 @@ def noise_table(comparison: Comparison) -> Table:
         for name, noise in comparison.noise.items()
     ]
     return table(
-        ["<Variant", "sd of loss (nats/token)", "Degrees of freedom", "Runs"],
+        ["<Variant", f"sd of loss ({metric(comparison.metric).unit})", "Degrees of freedom", "Runs"],
         rows,
     )
 

@@ -185,7 +185,7 @@ def _purchase(plan: SpendingPlan) -> str:
     )
 
 
-def predictions_table(rows: Sequence[Prediction]) -> Table:
+def predictions_table(rows: Sequence[Prediction], unit: str) -> Table:
     """Predicted losses, or rewards, one line per point."""
     cells = []
     for row in rows:
@@ -200,7 +200,7 @@ def predictions_table(rows: Sequence[Prediction]) -> Table:
                 ", ".join(beyond) or "no",
             ]
         )
-    what = "Predicted" if any("compute" in row.at for row in rows) else "Loss (nats/token)"
+    what = "Predicted" if any("compute" in row.at for row in rows) else f"Loss ({unit})"
     return table(["<At", what, "Interval of the law", "Interval of a run", "<<Beyond the data"], cells)
 
 

@@ -209,7 +209,7 @@ def assumed_table(power: Power) -> Table | None:
     ]
     if power.margin is None:  # equal losses are asked of no law
         rows += [
-            ["Law of a variant without gain", f"{law} nats/token"],
+            ["Law of a variant without gain", f"{law} {assumed.law_unit}"],
             ["Where it is from", assumed.law_source],
         ]
     return table(["<", "<"], rows, title="What that rests on")

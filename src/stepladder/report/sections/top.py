@@ -11,6 +11,7 @@ from stepladder.display import numbers as fmt
 from stepladder.display.table import Table, table
 from stepladder.record.top import TopRung
 from stepladder.schema.design import TOP
+from stepladder.schema.metric import metric
 
 
 def top_sentence(found: TopRung) -> str:
@@ -50,8 +51,8 @@ def predictions_table(found: TopRung, runs: pd.DataFrame | None = None) -> Table
         ["<Variant", "Tokens", f"Expected loss [{fmt.level(found.confidence)}]", *came],
         rows,
         title=f"Rung {TOP}: expected by the law of the others",
-        note="Losses in nats per token; the interval is that of one run: the law's error and the residuals "
-        "of its runs.",
+        note=f"Losses in {metric(found.metric).unit}; the interval is that of one run: the law's error and "
+        "the residuals of its runs.",
     )
 
 

@@ -18,6 +18,7 @@ from stepladder.decision.efficiency import AxisGain, Gain
 from stepladder.display import numbers as fmt
 from stepladder.display.table import Table, table
 from stepladder.schema.analysis import AXES, Axis
+from stepladder.schema.metric import domain_of, metric
 
 OUTCOMES = {
     **{verdict: verdict for verdict in ("promote", "hold", "reject", "equivalent", "not equivalent")},
@@ -41,6 +42,15 @@ def headline(comparison: Comparison) -> str:
         return "Nothing to compare: only the baseline has runs."
     mark = comparison.rule_check and comparison.rule_check.mark
     return " ".join([*sentences, *([f"Mind: {mark}."] if mark else [])])
+
+
+def metric_sentence(comparison: Comparison) -> str:
+    """What "loss" stands for where it is not the target loss; empty where it is."""
+    if comparison.metric == "target_loss":
+        return ""
+    domain, chosen = domain_of(comparison.metric), metric(comparison.metric)
+    of = f"held-out text of the domain {domain}" if domain else "held-out text, domains weighted as below"
+    return f"Loss here is {comparison.metric}: {chosen.unit} of {of}. Laws, gains and verdicts are about it."
 
 
 def findings(comparison: Comparison) -> list[str]:
