@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -134,7 +136,13 @@ def test_runs_without_a_loss_are_left_out_and_named() -> None:
     runs.loc[3, "loss"] = None
     outcome = choose_mixture(runs, asked, CONFIG, "digest")
     assert outcome.left_out == ("dense-baseline-swarm3/d2/1x/seed1",) and len(outcome.runs) == 25
-    assert "without a finite loss: dense-baseline-swarm3" in swarm_sentences(outcome)[0]
+    assert "without a finite loss, or" in swarm_sentences(outcome)[0]
+    assert "dense-baseline-swarm3/d2/1x/seed1" in swarm_sentences(outcome)[0]
+
+    asked = replace(asked, repeating={"dense-baseline-swarm5/d2/1x/seed1"})
+    again = choose_mixture(runs, asked, CONFIG, "digest")
+    assert again.left_out == (outcome.left_out[0], "dense-baseline-swarm5/d2/1x/seed1")
+    assert len(again.runs) == 24
 
 
 def test_it_is_the_same_each_time_and_readable(tmp_path) -> None:

@@ -1,14 +1,18 @@
 """A swarm of mixtures: what is drawn, who waits for it, and what the arm's runs become."""
 
+import json
 from pathlib import Path
 
 import pytest
 
+from stepladder.decision.choose_mixture import Swarm
 from stepladder.ladder.climb import Climb
 from stepladder.ladder.read import LadderError
 from stepladder.ladder.swarm import draw, share_caps
 from stepladder.record.swarm import DomainShare, Expectation, SwarmOutcome
+from stepladder.schema import ranges
 from stepladder.schema.accelerators import accelerators
+from stepladder.schema.data import MAX_EPOCHS
 from stepladder.schema.design import MixtureSwarm
 
 HARDWARE = Path(__file__).parents[2] / "configs" / "hardware.yaml"
@@ -200,3 +204,20 @@ def test_more_domains_need_more_runs(edit) -> None:
                 )
             )
         )
+
+
+def test_a_drawn_mixture_that_repeats_a_domain_stops_nothing(climb: Climb) -> None:
+    """Whether it does is seen with the shards only: such runs are left out of the law."""
+    limits = {run: json.loads(climb.max_epochs(run)) for run in climb.every_run}
+    drawn = {run for run in limits if run in climb.swarm}
+    assert drawn and {limits[run] for run in drawn} == {ranges.EPOCHS.most}
+    assert {limits[run] for run in limits.keys() - drawn} == {MAX_EPOCHS}
+    few = {"code": 10**9, "prose": 100}
+    plan = climb.price(accelerators(HARDWARE)).with_passes({None: few})
+    assert any(run.swarm and run.read.by_domain["prose"] > MAX_EPOCHS for run in plan.runs)
+    assert plan.over_epochs is not None and "swarm" not in plan.over_epochs.partition(":")[0]
+
+    asked = Swarm.of(
+        climb.ladder, climb.swarm_rests_on.values(), [climb.runs[n] for n in climb.mixed], {None: few}
+    )
+    assert asked.repeating > drawn, "the baseline's, too"

@@ -44,7 +44,7 @@ TRAIN = (
     f" --device {'cpu' if CLIMB.ladder.execution.accelerator == 'cpu' else 'cuda'}"
     " --threads {threads} --ranks {resources.tasks} --engine={resources.engine:q}"
     " --compile-cache {RESULTS:q}/compiled"
-    " --max-epochs {CLIMB.max_epochs:q}"
+    " --max-epochs {resources.max_epochs:q}"
 )
 MACHINE = (
     ancient("results/machine.json")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -15,6 +15,7 @@ from stepladder.ladder.swarm import share_caps, swarm_design
 from stepladder.laws.forms import Array
 from stepladder.laws.mixtures import MixtureLaw, Region, features, fit_mixtures, lowest
 from stepladder.laws.numbers import percentile_interval
+from stepladder.record.passes import passes, too_often
 from stepladder.record.spec import RunSpec
 from stepladder.record.swarm import DomainShare, Expectation, Profile, SwarmOutcome, SwarmRun
 from stepladder.schema.analysis import AnalysisConfig
@@ -55,6 +56,8 @@ class Swarm:
     n_arm: int
     """Runs of the arm at this rung and budget."""
     n_baseline: int
+    repeating: Collection[str] = ()
+    """Runs that read some domain more often than `max_epochs`: their mixture says nothing of new text."""
 
     @classmethod
     def of(
@@ -82,6 +85,7 @@ class Swarm:
             raise ValueError("the text is not prepared as the ladder asks for now: run snakemake")
         variant = kind._replace(corpus=design.arm).variant
         longest = max(run.recipe.tokens for run in waiting)
+        limit, tokens = ladder.data.max_epochs, training_tokens[name]
         return cls(
             rung=place[0],
             budget=place[1],
@@ -91,9 +95,10 @@ class Swarm:
             shares={run.id: _shares(run, baseline) for run in runs},
             seeds={run.id: run.seed for run in runs},
             weights=ladder.data.domain_weights,
-            caps=share_caps(baseline, longest, ladder.data.max_epochs, training_tokens[name]),
+            caps=share_caps(baseline, longest, limit, tokens),
             n_arm=sum((run.variant, run.rung, run.budget) == (variant, *place) for run in waiting),
             n_baseline=sum(run.variant == ladder.analysis.baseline for run in runs),
+            repeating={run.id for run in runs if too_often(passes(run, tokens), limit)},
         )
 
 
@@ -113,6 +118,7 @@ def choose_mixture(runs: pd.DataFrame, swarm: Swarm, config: AnalysisConfig, mad
         ValueError: the runs tell no law, or caps leave no mixture.
     """
     finite = runs[np.isfinite(runs["loss"].to_numpy(float, na_value=np.nan))]
+    finite = finite[~finite["id"].isin(swarm.repeating)]
     domains, scored = list(swarm.baseline), list(swarm.weights)
     shares = np.array([[swarm.shares[run][name] for name in domains] for run in finite["id"]])
     losses = finite[[f"loss_{name}" for name in scored]].to_numpy(float)

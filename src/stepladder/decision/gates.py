@@ -82,6 +82,7 @@ def look(at: Look) -> GateRecord:
         rungs=at.rungs,
         runs=len(at.done),
         rows_sha256=cells.rows_sha256,
+        metric=at.config.metric,
         target_flops=target,
         futility=at.gate.futility,
         information=information,

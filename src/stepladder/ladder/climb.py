@@ -37,6 +37,7 @@ from stepladder.record.gates import GateRecord, runs_left
 from stepladder.record.paths import LadderFolder
 from stepladder.record.plan import Plan
 from stepladder.record.spec import RunSpec
+from stepladder.schema import ranges
 from stepladder.schema.accelerators import Accelerator, accelerators
 from stepladder.schema.data import MAX_EPOCHS, PART_BYTES
 from stepladder.schema.design import MixtureSwarm
@@ -272,10 +273,10 @@ class Climb:
         prepared = self.every_job[run].data.prepared if run in self.every_job else None
         return str(LadderFolder.of(self.ladder.name).manifest_of(prepared))
 
-    @cached_property
-    def max_epochs(self) -> str:
-        """Passes over the training text above which runs are refused, as JSON."""
-        return _json(self.ladder.data.max_epochs)
+    def max_epochs(self, run: str) -> str:
+        """Passes over the training text above which a run is refused, as JSON. None of a swarm is: that a
+        mixture repeats a domain is seen when it is drawn, and such runs are left out of the law."""
+        return _json(ranges.EPOCHS.most if run in self.swarm else self.ladder.data.max_epochs)
 
     @cached_property
     def analysis(self) -> str:
@@ -365,7 +366,8 @@ class Climb:
         """Snakemake resources of training jobs: one function of the wildcards each. Only those that some rung
         uses, so that what is printed for a laptop stays short."""
         used = {name for run in self._execution.values() for name in _resources(run)}
-        return {name: partial(self._resource, name) for name in sorted(used)}
+        found = {name: partial(self._resource, name) for name in sorted(used)}
+        return found | {"max_epochs": lambda wildcards: self.max_epochs(wildcards.run)}
 
     def _resource(self, name: str, wildcards: Any) -> int | str:
         return _resources(self.execution(wildcards.run)).get(name, "")

@@ -13,6 +13,7 @@ from typing import ClassVar, Literal
 from stepladder.documents.document import Document, Part
 from stepladder.record.plan import PlannedRun
 from stepladder.record.spec import RunSpec
+from stepladder.schema.metric import MetricName
 
 Fate = Literal["goes on", "stopped", "promoted", "not needed"]
 
@@ -56,6 +57,8 @@ class GateRecord(Document):
     """Runs that it rests on."""
     rows_sha256: str
     """Digest of what these determine (`Cells.rows_sha256`)."""
+    metric: MetricName = "target_loss"
+    """What was looked at."""
     target_flops: float | None
     """Where gains are judged beside the largest rung, FLOPs."""
     futility: float

@@ -217,7 +217,8 @@ class Plan(Document):
     def over_epochs(self) -> str | None:
         """The guard: which run would read its text more often than allowed, and what to do; else None."""
         limit = self.assumptions.max_epochs
-        for run in self.runs:
+        proper = [run for run in self.runs if not run.swarm]  # drawn mixtures are left out, not refused
+        for run in proper:
             if limit is not None and run.read is not None and (why := too_often(run.read, limit)):
                 return f"{run.id}: {why}"
         return None

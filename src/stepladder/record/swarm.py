@@ -106,7 +106,7 @@ class SwarmOutcome(Foretold):
     runs: tuple[SwarmRun, ...]
     """Those of the swarm, and the baseline's at this rung and budget."""
     left_out: tuple[str, ...]
-    """Runs without a finite loss."""
+    """Runs without a finite loss, or that read a domain more often than `max_epochs`."""
 
     @property
     def mixture(self) -> dict[str, float]:

@@ -19,6 +19,7 @@ from stepladder.decision.axis_fit import AxisFit
 from stepladder.decision.cells import DECISIVE, make_cells
 from stepladder.decision.comparison import Comparison
 from stepladder.decision.foreign import NAMES, NUMBERS
+from stepladder.decision.metric import on_metric
 from stepladder.decision.rule_record import RuleRecord
 from stepladder.decision.size_laws import SizeLaws
 from stepladder.display.table import Table, table
@@ -85,6 +86,20 @@ def walk(path: Path) -> list[Link]:
     report = (chain.report, chain.comparison, chain.fits, chain.size_laws, chain.rule, chain.decided)
     everything = (*report, chain.top, chain.swarm, chain.table, chain.steps, chain.results, chain.data)
     return [link for step in steps.get(path, everything) for link in step()]
+
+
+SCORES = ("bits_per_byte", "loss_", "validation_")
+"""How columns of the table of runs begin that another metric takes the place of the loss from."""
+
+
+def _rows(runs: pd.DataFrame, metric: str) -> str:
+    """Digest of what laws and verdicts of this metric read of the runs."""
+    return make_cells(on_metric(runs, metric)).rows_sha256
+
+
+def _differs(told: object, there: object) -> bool:
+    """Whether a cell of a table is another than a result's; NaN is what a result does not have."""
+    return told != there and not (there is None and told != told)
 
 
 class Chain:
@@ -166,8 +181,8 @@ class Chain:
         for axis in axes:
 
             def check(axis: Axis = axis) -> None:
-                rows = make_cells(self.runs).rows_sha256
-                if AxisFit.read(self.lies.fit(axis)).made_from.rows_sha256 != rows:
+                told = AxisFit.read(self.lies.fit(axis)).made_from
+                if told.rows_sha256 != _rows(self.runs, told.metric):
                     raise ValueError("the rows of runs.parquet are others now")
 
             yield Link(self.lies.fit(axis), "runs.parquet", _said(check))
@@ -176,7 +191,8 @@ class Chain:
         """laws.json, of a ladder that has one, from the rows whose digest it holds."""
 
         def check() -> None:
-            if SizeLaws.read(self.lies.size_laws).rows_sha256 != make_cells(self.runs).rows_sha256:
+            told = SizeLaws.read(self.lies.size_laws)
+            if told.rows_sha256 != _rows(self.runs, told.metric):
                 raise ValueError("the rows of runs.parquet are others now")
 
         if self.lies.size_laws.exists():
@@ -186,8 +202,8 @@ class Chain:
         """top.json, of a ladder that has one, from the rows of all other runs."""
 
         def check() -> None:
-            others = self.runs[self.runs["rung"] != TOP]
-            if TopRung.read(self.lies.top).rows_sha256 != make_cells(others).rows_sha256:
+            told, others = TopRung.read(self.lies.top), self.runs[self.runs["rung"] != TOP]
+            if told.rows_sha256 != _rows(others, told.metric):
                 raise ValueError("the runs that it rests on are others now")
 
         if self.lies.top.exists():
@@ -210,7 +226,9 @@ class Chain:
         def check() -> None:
             for row in self.runs.to_dict("records"):
                 now = self.finished(str(row["id"])).row()
-                if changed := [name for name in DECISIVE if name in row and row[name] != now.get(name)]:
+                scores = [name for name in map(str, row) if name.startswith(SCORES)]
+                names = [*DECISIVE, *scores]
+                if changed := [name for name in names if name in row and _differs(row[name], now.get(name))]:
                     raise ValueError(
                         f"{row['id']}: {changed[0]} = {row[changed[0]]}, its result says otherwise"
                     )
@@ -260,7 +278,7 @@ class Chain:
                 other for other in self.gates.values() if len(other.rungs) < len(record.rungs)
             )
             seen = self.runs["rung"].isin(record.rungs) & ~self.runs["variant"].isin(ended_before)
-            if make_cells(self.runs[seen]).rows_sha256 != record.rows_sha256:
+            if _rows(self.runs[seen], record.metric) != record.rows_sha256:
                 raise ValueError("the runs that it rests on are others now")
 
         for path in sorted((self.lies.path / "gates").glob("*.json")):

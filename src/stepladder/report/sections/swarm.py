@@ -20,7 +20,8 @@ def swarm_sentences(found: SwarmOutcome) -> list[str]:
     """The choice, and what it rests on."""
     shares = ", ".join(f"{row.domain} {_percent(row.share)}" for row in found.domains)
     target, level = found.expectations[0], fmt.level(found.confidence)
-    left = f" Left out, without a finite loss: {', '.join(found.left_out)}." if found.left_out else ""
+    why = "without a finite loss, or reading a domain more often than data.max_epochs"
+    left = f" Left out, {why}: {', '.join(found.left_out)}." if found.left_out else ""
     said = [
         f"Corpus {found.arm} reads {shares}: of the mixtures within what was tried and data.max_epochs, the "
         f"one with the lowest target loss by the law of n = {len(found.runs)} runs at rung {found.rung}, "
