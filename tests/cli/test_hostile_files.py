@@ -149,6 +149,17 @@ ROLES = {
         ("compare", "runs.parquet", *VARIANTS, "--rates", "hostile.json", "--out", "o.json"),
     ),
     "fit, a sweep": ("hostile.json", ("fit", "runs.parquet", "--rates", "hostile.json", "--out", "o.json")),
+    "metrics": (
+        "hostile.csv",
+        ("metrics", "hostile.csv", "--baseline", "dense-baseline", "--out", "o.json"),
+    ),
+    "metrics, a sweep": (
+        "hostile.json",
+        (
+            *("metrics", "runs.parquet", "--baseline", "dense-baseline"),
+            *("--rates", "hostile.json", "--out", "o.json"),
+        ),
+    ),
     "laws": ("hostile.csv", ("laws", "hostile.csv", "--baseline", "dense-baseline", "--out", "o.json")),
     "top, the plan": (
         "results/z/plan.json",

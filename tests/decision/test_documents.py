@@ -11,6 +11,7 @@ from ladders import FLOPS, runs_table
 from pydantic import BaseModel
 
 from stepladder.decision.axis_fit import AxisFit
+from stepladder.decision.by_metric import ByMetric
 from stepladder.decision.compare import compare
 from stepladder.decision.comparison import Comparison
 from stepladder.decision.fit import fit
@@ -127,7 +128,9 @@ def test_records_made_before_documents_had_a_version_hold():
     assert None not in [row.observed for row in found.predictions]
 
 
-@pytest.mark.parametrize("document", [AxisFit, Comparison, LawFit, SizeLaws, TopRung, CoordinateCheck])
+@pytest.mark.parametrize(
+    "document", [AxisFit, Comparison, ByMetric, LawFit, SizeLaws, TopRung, CoordinateCheck]
+)
 def test_every_field_is_described_where_users_look(document):
     places = {
         LawFit: ["laws.md"],

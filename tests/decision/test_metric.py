@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 from ladders import E, runs_table
 
+from stepladder.decision.by_metric import ByMetric, by_metric, metrics_of
+from stepladder.decision.cells import make_cells
 from stepladder.decision.compare import compare
 from stepladder.decision.fit import fit
 from stepladder.decision.metric import on_metric
 from stepladder.report.sections.evidence import laws_table
-from stepladder.report.sections.verdict import metric_sentence
+from stepladder.report.sections.verdict import metric_sentence, metrics_sentence, metrics_table
 from stepladder.schema.analysis import AnalysisConfig
 
-CONFIG = AnalysisConfig(baseline="dense-baseline", bootstrap_draws=200, leave_one_out=False)
+CONFIG = AnalysisConfig(baseline="dense-baseline", bootstrap_draws=100, leave_one_out=False)
 NATS_PER_BYTE = 0.3
 
 
@@ -29,8 +33,11 @@ def runs() -> pd.DataFrame:
         loss=found["loss"] * np.where(candidate, 0.9, 1.0),
         bits_per_byte=by_byte,
         bits_per_byte_code=by_byte * np.where(candidate, 1.05, 1.0),
+        bits_per_byte_prose=by_byte,
         validation_code_bytes=1000,
         validation_prose_bytes=2000,
+        validation_code_tokens=400,
+        validation_prose_tokens=800,
     )
 
 
@@ -65,9 +72,9 @@ def test_other_fits_are_refused(runs: pd.DataFrame) -> None:
 
 
 def test_a_column_that_is_missing_is_named(runs: pd.DataFrame) -> None:
-    said = r"no column bits_per_byte_prose; .* bits_per_byte, bits_per_byte_code"
+    said = r"no column bits_per_byte_law; .* bits_per_byte, bits_per_byte_code"
     with pytest.raises(ValueError, match=said):
-        on_metric(runs, "domain:prose")
+        on_metric(runs, "domain:law")
 
 
 def test_other_text_does_not_compare(runs: pd.DataFrame) -> None:
@@ -91,3 +98,45 @@ def test_page_one_says_what_loss_is(runs: pd.DataFrame) -> None:
     assert "bits/byte of held-out text of the domain code" in metric_sentence(result)
     plain = result.model_copy(update={"metric": "target_loss"})
     assert metric_sentence(plain) == ""
+
+
+def test_a_table_of_anyone_is_told_how_to_name_it(runs: pd.DataFrame) -> None:
+    with pytest.raises(ValueError, match=r"no column bits_per_byte; .*--columns loss=NAME"):
+        on_metric(runs[["variant", "rung", "loss", "flops"]], "bits_per_byte")
+
+
+def test_metrics_that_compare(runs: pd.DataFrame) -> None:
+    every = ["target_loss", "bits_per_byte", "domain:code", "domain:prose"]
+    assert metrics_of(runs) == every
+    other_tokens = runs.assign(validation_prose_tokens=np.where(runs["variant"] == "dense-tst", 700, 800))
+    assert metrics_of(other_tokens) == every[1:]
+    one = runs.drop(columns=["validation_prose_bytes", "validation_prose_tokens"])
+    assert metrics_of(one) == ["target_loss"], "by the byte it is the same times a constant"
+
+
+def test_every_metric_is_judged_and_what_they_disagree_on_said(runs: pd.DataFrame, tmp_path: Path) -> None:
+    found = by_metric(runs, CONFIG)
+    assert [row.metric for row in found.verdicts] == ["bits_per_byte", "domain:code", "domain:prose"]
+    assert found.rows_sha256 == make_cells(runs).rows_sha256 and found.draws == CONFIG.bootstrap_draws
+    verdicts = {row.metric: row.verdict for row in found.verdicts}
+    assert verdicts["domain:code"] == "reject" and verdicts["bits_per_byte"] != "reject"
+    gains = {row.metric: row.gains["flops"].gain for row in found.verdicts}
+    assert gains["domain:code"] == pytest.approx(gain(runs, "domain:code"))
+    found.write(tmp_path / "metrics.json")
+    assert ByMetric.read(tmp_path / "metrics.json") == found
+
+    fits = {axis: fit(runs, axis, CONFIG) for axis in CONFIG.verdict.axes}
+    deciding = compare(runs, fits, CONFIG)
+    assert deciding.comparisons[0].verdict == "promote"
+    said = metrics_sentence(found, deciding)
+    assert said.startswith("Metrics disagree. dense-tst against dense-baseline: promote by target_loss")
+    assert "reject by domain:code" in said
+    shown = metrics_table(found, deciding)
+    assert [row[1] for row in shown.rows] == ["target_loss (decides)", *verdicts]
+    assert [row[-1] for row in shown.rows] == ["promote", *verdicts.values()]
+
+
+def test_one_metric_has_no_table(runs: pd.DataFrame) -> None:
+    one = runs.drop(columns=["validation_prose_bytes", "validation_prose_tokens"])
+    found = by_metric(one, CONFIG)
+    assert found.verdicts == () and metrics_table(found) is None

@@ -33,6 +33,22 @@ rule fit:
         " --rates={input.rates:q} --out {output:q}"
 
 
+# The same verdicts by the metrics that do not decide.
+rule metrics:
+    input:
+        runs=f"{RESULTS}/runs.parquet",
+        rates=SWEPT,
+    output:
+        f"{RESULTS}/metrics.json",
+    localrule: True
+    params:
+        settings=lambda _: CLIMB.analysis,
+        code=lambda _: CLIMB.analysis_code,
+    shell:
+        "stepladder metrics {input.runs:q} --settings {params.settings:q} --rates={input.rates:q}"
+        " --out {output:q}"
+
+
 # What a budget is best spent on: of a ladder with several budgets.
 rule laws:
     input:

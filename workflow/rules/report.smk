@@ -7,6 +7,7 @@ rule report:
         steps=f"{RESULTS}/steps.parquet",
         fits=expand(f"{RESULTS}/fits/{{axis}}.json", axis=AXES),
         comparison=f"{RESULTS}/comparison.json",
+        metrics=f"{RESULTS}/metrics.json",
         plan=f"{RESULTS}/plan.json",
         manifests=[str(SHARDS.manifest_of(name)) for name in CLIMB.corpora],
         laws=f"{RESULTS}/laws.json" if CLIMB.ladder.several_budgets else [],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -162,6 +163,47 @@ def compare(
         from stepladder.report.render.console import print_comparison
 
         print_comparison(result)
+
+
+def metrics(
+    runs: Table,
+    out: Out,
+    baseline: Annotated[
+        str, typer.Option(help="Variant to compare with.", show_default="that of --settings")
+    ] = "",
+    settings: Settings = "{}",
+    rates: Annotated[
+        str,
+        typer.Option(
+            help="What a sweep of this ladder found, learning_rates.json, as for `fit`; '' for none.",
+            show_default="none",
+        ),
+    ] = "",
+) -> None:
+    """Verdicts by every metric that a ladder's runs were scored by, beside the one that decides.
+
+    Target loss, bits per byte and each domain, as far as runs compare by them, each as if it decided.
+
+    Reads RUNS, the runs.parquet of a ladder; writes verdicts and gains as JSON to OUT, and prints them
+    (without a terminal, nothing).
+
+    Example: stepladder metrics results/laptop/runs.parquet --baseline dense-baseline --out metrics.json
+    """
+    from stepladder.decision.by_metric import by_metric
+    from stepladder.display.terminal import working
+
+    if not (baseline or "baseline" in settings_object(settings)):
+        raise Misuse("name the variant to compare with: --baseline V")
+    config = tuned(analysis(settings, baseline=baseline or None), rates)
+    ready(out)
+    table = read_runs(runs, "", False)
+    with naming(runs), working("fitting laws of every metric"):
+        found = by_metric(table, config)
+    found.write(out)
+    if sys.stdout.isatty():
+        from stepladder.report.render.console import print_metrics
+
+        print_metrics(found)
 
 
 def next_runs(

@@ -43,6 +43,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "laws": laws.size_laws,
         "predict": laws.predict,
         "compare": decision.compare,
+        "metrics": decision.metrics,
         "next": decision.next_runs,
     },
     "Used by the workflow": {

@@ -23,10 +23,13 @@ def on_metric(runs: pd.DataFrame, name: str) -> pd.DataFrame:
     """
     chosen = metric(name)
     if chosen.column not in runs:
-        there = ", ".join(name for name in map(str, runs) if name.startswith("bits_per_byte")) or "none"
-        raise ValueError(
-            f"metric {name}: the table of runs has no column {chosen.column}; of its kind there are: {there}"
+        there = ", ".join(name for name in map(str, runs) if name.startswith("bits_per_byte"))
+        hint = (
+            f"of its kind there are: {there}"
+            if there
+            else "of another table than a ladder's name the column itself, --columns loss=NAME"
         )
+        raise ValueError(f"metric {name}: the table of runs has no column {chosen.column}; {hint}")
     if chosen.per_byte:
         _check_same_text(runs, chosen)
     return runs if chosen.column == "loss" else runs.assign(loss=runs[chosen.column])

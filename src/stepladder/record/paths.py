@@ -122,6 +122,11 @@ class LadderFolder:
         return self.path / "comparison.json"
 
     @property
+    def metrics(self) -> Path:
+        """Verdicts by the metrics that do not decide."""
+        return self.path / "metrics.json"
+
+    @property
     def rule(self) -> Path:
         """The analysis section as it was before the first result."""
         return self.path / "rule.json"

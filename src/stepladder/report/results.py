@@ -11,6 +11,7 @@ import pandas as pd
 
 from stepladder.data.manifest import Manifest, parse
 from stepladder.decision.axis_fit import AxisFit
+from stepladder.decision.by_metric import ByMetric
 from stepladder.decision.cells import Cells, make_cells
 from stepladder.decision.comparison import Comparison
 from stepladder.decision.metric import on_metric
@@ -54,6 +55,8 @@ class Results:
     comparison: Comparison
     manifests: dict[str | None, Manifest]
     """By the name under which shards lie; None: `data/`."""
+    metrics: ByMetric | None = None
+    """metrics.json: other metrics than the one that decides."""
     tuning: Tuning | None = None
     """learning_rates.json, of a ladder with a sweep."""
     size_laws: SizeLaws | None = None
@@ -82,13 +85,15 @@ class Results:
         fits = {axis: AxisFit.read(lies.fit(axis)) for axis in AXES}
         comparison = Comparison.read(lies.comparison)
         size_laws = SizeLaws.read(lies.size_laws) if ladder and ladder.several_budgets else None
-        check_lineage(lies, runs, fits, comparison, size_laws)
+        metrics = ByMetric.read(lies.metrics) if lies.metrics.exists() else None
+        check_lineage(lies, runs, fits, comparison, size_laws, metrics)
         return cls(
             runs=runs.sort_values(["parameters_active_non_embedding", "flops", "id"], kind="stable"),
             steps=read_table(lies.steps_table, STEP_NAMES, STEP_NUMBERS),
             fits=fits,
             comparison=comparison,
             manifests={name: parse(p) for name, p in (lies.manifests or {None: lies.manifest}).items()},
+            metrics=metrics,
             tuning=Tuning.read(lies.learning_rates) if ladder and ladder.sweep else None,
             size_laws=size_laws,
             top=TopRung.read(lies.top) if ladder and ladder.top else None,
@@ -128,6 +133,7 @@ def check_lineage(
     fits: Mapping[Axis, AxisFit],
     comparison: Comparison,
     size_laws: SizeLaws | None,
+    metrics: ByMetric | None = None,
 ) -> None:
     """The fits are of these runs, and the comparison of these fits, on every axis; the laws of size and data
     are of these runs.
@@ -139,6 +145,9 @@ def check_lineage(
     if size_laws is not None and size_laws.rows_sha256 != rows:
         told = f"made from other runs than {lies.runs_table}"
         raise DocumentError(f"{lies.size_laws}: {told}: {size_laws.REMEDY}")
+    if metrics is not None and metrics.rows_sha256 != rows:
+        told = f"made from other runs than {lies.runs_table}"
+        raise DocumentError(f"{lies.metrics}: {told}: {metrics.REMEDY}")
     for axis, fit in fits.items():
         if fit.axis != axis:
             raise DocumentError(f"{lies.fit(axis)}: axis = {fit.axis!r}: {fit.REMEDY}")

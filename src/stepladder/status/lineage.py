@@ -16,6 +16,7 @@ from pypdf.errors import PyPdfError
 
 from stepladder.data.manifest import fingerprints, verify
 from stepladder.decision.axis_fit import AxisFit
+from stepladder.decision.by_metric import ByMetric
 from stepladder.decision.cells import DECISIVE, make_cells
 from stepladder.decision.comparison import Comparison
 from stepladder.decision.foreign import NAMES, NUMBERS
@@ -78,12 +79,16 @@ def walk(path: Path) -> list[Link]:
         ),
         folder.top: (chain.top, chain.table, chain.results, chain.data),
         folder.swarm: (chain.swarm, chain.data),
+        folder.metrics: (chain.metrics, chain.table, chain.results, chain.data),
         folder.size_laws: (chain.size_laws, chain.table, chain.results, chain.data),
         folder.runs_table: (chain.table, chain.results, chain.data),
         folder.steps_table: (chain.steps, chain.table, chain.results, chain.data),
         folder.plan: (chain.results, chain.data),
     }
-    report = (chain.report, chain.comparison, chain.fits, chain.size_laws, chain.rule, chain.decided)
+    report = (
+        *(chain.report, chain.comparison, chain.fits, chain.metrics, chain.size_laws),
+        *(chain.rule, chain.decided),
+    )
     everything = (*report, chain.top, chain.swarm, chain.table, chain.steps, chain.results, chain.data)
     return [link for step in steps.get(path, everything) for link in step()]
 
@@ -197,6 +202,17 @@ class Chain:
 
         if self.lies.size_laws.exists():
             yield Link(self.lies.size_laws, "runs.parquet", _said(check))
+
+    def metrics(self) -> Iterator[Link]:
+        """metrics.json, from the rows whose digest it holds."""
+
+        def check() -> None:
+            told = ByMetric.read(self.lies.metrics)
+            if told.rows_sha256 != _rows(self.runs, told.metric):
+                raise ValueError("the rows of runs.parquet are others now")
+
+        if self.lies.metrics.exists():
+            yield Link(self.lies.metrics, "runs.parquet", _said(check))
 
     def top(self) -> Iterator[Link]:
         """top.json, of a ladder that has one, from the rows of all other runs."""

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from stepladder.decision.axis_fit import AxisFit
+from stepladder.decision.by_metric import ByMetric
 from stepladder.decision.comparison import Comparison
 from stepladder.decision.prediction import Prediction
 from stepladder.decision.run_options import NextRuns
@@ -29,7 +30,7 @@ from stepladder.report.sections.size_laws import optima_table as optima_table_of
 from stepladder.report.sections.swarm import swarm_sentences
 from stepladder.report.sections.top import top_sentence
 from stepladder.report.sections.tuning import batch_sentences, law_sentences, optima_table, rates_table
-from stepladder.report.sections.verdict import equivalence_table, trend_sentences
+from stepladder.report.sections.verdict import equivalence_table, metrics_table, trend_sentences
 
 
 def print_fit(fit: TableFit) -> None:
@@ -61,6 +62,15 @@ def print_size_laws(found: SizeLaws) -> None:
     """Every law, what follows from them, and which there are not."""
     tables = (laws_table_of(found), optima_table_of(found), forecasts_table(found), size_gains_table(found))
     show(*(one for one in tables if one is not None), *map(plain, reasons(found)), *map(warn, found.warnings))
+
+
+def print_metrics(found: ByMetric) -> None:
+    """Verdict and gain by every metric."""
+    shown = metrics_table(found)
+    if shown is None:
+        show(plain(f"These runs compare by {found.metric} alone."))
+    else:
+        show(shown)
 
 
 def print_predictions(rows: Sequence[Prediction], unit: str) -> None:

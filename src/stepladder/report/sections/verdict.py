@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 
+from stepladder.decision.by_metric import ByMetric, MetricVerdict
 from stepladder.decision.comparison import (
     Comparison,
     Equivalence,
@@ -51,6 +52,57 @@ def metric_sentence(comparison: Comparison) -> str:
     domain, chosen = domain_of(comparison.metric), metric(comparison.metric)
     of = f"held-out text of the domain {domain}" if domain else "held-out text, domains weighted as below"
     return f"Loss here is {comparison.metric}: {chosen.unit} of {of}. Laws, gains and verdicts are about it."
+
+
+def metrics_table(found: ByMetric | None, comparison: Comparison | None = None) -> Table | None:
+    """Verdict and gains by every metric, the deciding one first; None where there is no other."""
+    rows = _verdicts(found, comparison)
+    if found is None or not found.verdicts:
+        return None
+    pairs = dict.fromkeys((row.candidate, row.reference) for row in rows)
+    axes = [*dict.fromkeys(axis for row in rows for axis in row.gains)]
+    cells = [
+        [
+            " / ".join(pair) if row is mine[0] else "",
+            row.metric + (" (decides)" if row.metric == found.metric else ""),
+            *(eg(row.gains.get(axis)) for axis in axes),
+            row.verdict,
+        ]
+        for pair in pairs
+        for mine in [[row for row in rows if (row.candidate, row.reference) == pair]]
+        for row in mine
+    ]
+    return table(
+        ["<Candidate / reference", "<Metric", *(f"EG on {AXES[axis].title}" for axis in axes), "<Verdict"],
+        cells,
+        title="The same by other metrics",
+        note=f"EG at the candidate's largest rung. Other metrics: {found.draws} bootstrap draws, no looks "
+        "between rungs. bits_per_byte weighs domains as the target loss does; domain:<name>: bits per byte "
+        "of that one.",
+    )
+
+
+def metrics_sentence(found: ByMetric | None, comparison: Comparison) -> str:
+    """Where metrics disagree on what to do; empty where there is one metric."""
+    if found is None or not found.verdicts:
+        return ""
+    rows, told = _verdicts(found, comparison), []
+    for pair in dict.fromkeys((row.candidate, row.reference) for row in rows):
+        by_verdict: dict[str, list[str]] = {}
+        for row in rows:
+            if (row.candidate, row.reference) == pair:
+                by_verdict.setdefault(row.verdict, []).append(row.metric)
+        if len(by_verdict) > 1:
+            said = "; ".join(f"{verdict} by {_and(names)}" for verdict, names in by_verdict.items())
+            told.append(f"{pair[0]} against {pair[1]}: {said}.")
+    if not told:
+        return f"All metrics ({', '.join(dict.fromkeys(row.metric for row in rows))}) give the same verdicts."
+    return f"Metrics disagree. {' '.join(told)}"
+
+
+def _verdicts(found: ByMetric | None, comparison: Comparison | None) -> list[MetricVerdict]:
+    deciding = [] if comparison is None else [*MetricVerdict.of(comparison)]
+    return [*deciding, *(found.verdicts if found else ())]
 
 
 def findings(comparison: Comparison) -> list[str]:
