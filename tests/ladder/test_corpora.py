@@ -89,6 +89,8 @@ def test_a_tokenizer_of_its_own_makes_shards_and_a_vocabulary(edit: Edit) -> Non
     )
     climb = Climb.open(str(edit(*changes)))
     found = {run.data.corpus: (run.model.vocab_size, run.data.prepared) for run in climb.runs.values()}
+    assert all(run.data.scored_whole for run in climb.runs.values())
+    assert not any(run.data.scored_whole for run in climb_of(edit).runs.values())
     assert found == {"natural": (256, None), "bpe": (400, "bpe"), "bpe_prose": (400, "bpe")}
     asked = {name: json.loads(text) for name, text in climb.corpora.items()}
     assert asked["bpe"]["tokenizer"]["kind"] == "bpe" and "held_out" not in asked["bpe"]

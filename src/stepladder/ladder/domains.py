@@ -88,8 +88,7 @@ def tokens_of_no_tokenizer(ladder: Ladder) -> Iterator[tuple[Location, str]]:
 
 def losses_that_do_not_compare(ladder: Ladder) -> Iterator[tuple[Location, str]]:
     """A metric per token where tokenizers differ, and what to say of it."""
-    tokenizers = {ladder.data_of(name).tokenizer.model_dump_json() for name in ladder.corpora or (None,)}
-    if len(tokenizers) > 1 and not metric(ladder.analysis.metric).per_byte:
+    if ladder.tokenizers_differ and not metric(ladder.analysis.metric).per_byte:
         told = (
             f"{ladder.analysis.metric} is per token, and corpora have different tokenizers, whose tokens "
             "are not of one length: use bits_per_byte or domain:<name>"

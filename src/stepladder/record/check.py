@@ -119,7 +119,7 @@ NOTHING_KNOWN: Shards = MappingProxyType({})
 
 def check_same_data(results: Mapping[Path, Result], shards: Shards = NOTHING_KNOWN) -> None:
     """All runs on a corpus read the same shards, those of its manifest where that is known, and all runs of a
-    ladder are scored on the same text.
+    ladder are scored on the same text, in the same tokens where the shards are the same.
 
     Raises:
         WrongResult: naming the first result of other data.
@@ -135,8 +135,17 @@ def check_same_data(results: Mapping[Path, Result], shards: Shards = NOTHING_KNO
         if None not in (result.training_tokens, lengths) and result.training_tokens != lengths:
             raise _wrong(path, "training_tokens", result.training_tokens, f"{first} says {lengths}")
         scored = next(iter(results))
-        if result.validation != results[scored].validation:
-            raise _wrong(path, "validation", result.validation, f"{scored} says {results[scored].validation}")
+        if _text_of(result) != _text_of(results[scored]):
+            told = f"{scored} says {results[scored].validation}"
+            raise _wrong(path, "validation", result.validation, told)
+        if result.validation != results[first].validation:
+            told = f"{first} says {results[first].validation}"
+            raise _wrong(path, "validation", result.validation, told)
+
+
+def _text_of(result: Result) -> dict[str, tuple[int, int]]:
+    """Bytes and documents that a run was scored on, by domain: what they are in any tokens."""
+    return {domain: (text.bytes, text.documents) for domain, text in (result.validation or {}).items()}
 
 
 def _place(result: Result) -> str:

@@ -183,6 +183,11 @@ class Ladder(Settings):
         """The section `data:` as it is for a corpus."""
         return self.data if corpus is None else self.corpora[corpus].of(self.data)
 
+    @property
+    def tokenizers_differ(self) -> bool:
+        """Whether some corpus cuts text into other tokens than another."""
+        return len({self.data_of(name).tokenizer.model_dump_json() for name in self.corpora}) > 1
+
     def scored_apart(self, corpus: str | None) -> bool:
         """Whether the held-out text of `data:` is another than a corpus's own would be."""
         mine = self.data_of(corpus)

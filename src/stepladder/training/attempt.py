@@ -155,5 +155,13 @@ def check_data(spec: RunSpec, manifest: Manifest, path: Path, max_epochs: Limit)
             f"{path}: no domain {missing[0]!r}, which {spec.id} mixes in; there are: "
             f"{', '.join(manifest.domains)}: name the manifest of the run's own ladder"
         )
+    for domain in spec.data.domain_weights if spec.data.scored_whole else ():
+        held_out, most = manifest.domains[domain]["validation"].tokens, spec.data.max_validation_tokens
+        if held_out > most:
+            raise DataError(
+                f"{spec.id}: domain {domain} has {held_out:,} held-out tokens of this tokenizer, and "
+                f"data.max_validation_tokens is {most:,}: others would be scored on more text. Raise it to "
+                f"{held_out} or more, or hold out less (data.validation_fraction)"
+            )
     if why := too_often(passes(spec, manifest.training_tokens), max_epochs):
         raise DataError(f"{spec.id}: {why}")
