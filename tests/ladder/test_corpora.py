@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -47,26 +48,15 @@ def test_variants_are_named_by_their_corpus(edit: Edit) -> None:
 def test_corpora_of_the_same_shards_share_them(edit: Edit) -> None:
     climb = climb_of(edit)
     prepared = {run.data.corpus: run.data.prepared for run in climb.runs.values()}
-    assert prepared == {"natural": None, "prose": None, "clean": "clean", "web": "2web", "2web": "2web"}
-    assert list(climb.corpora) == [None, "clean", "2web"]
+    assert prepared == {"natural": None, "prose": None, "clean": "clean", "web": "web", "2web": "web"}
+    assert list(climb.corpora) == [None, "clean", "web"]
     manifests = {run.data.corpus: climb.manifest(run.id) for run in climb.runs.values()}
     assert manifests["prose"] == manifests["natural"] == "results/tiny/data/manifest.json"
-    assert manifests["2web"] == manifests["web"] == "results/tiny/corpora/2web/manifest.json"
+    assert manifests["2web"] == manifests["web"] == "results/tiny/corpora/web/manifest.json"
     told = {name: json.loads(text) for name, text in climb.corpora.items()}
     assert told["clean"]["degenerate"] == "drop" and told["clean"]["held_out_degenerate"] == "count"
     assert "held_out" not in told[None]
-    assert told["2web"]["held_out"] == {"kind": "python_stdlib"}
-
-
-def test_the_order_of_corpora_says_nothing(edit: Edit) -> None:
-    lines = CORPORA.splitlines(keepends=True)
-    one = climb_of(edit)
-    for places in ((5, 4, 3, 2, 1), (3, 1, 5, 2, 4)):
-        other = climb_of(edit, lines[0] + "".join(lines[place] for place in places))
-        assert list(other.corpora) != list(one.corpora) and other.corpora == one.corpora
-        assert {run.id: run.sha256 for run in other.runs.values()} == {
-            run.id: run.sha256 for run in one.runs.values()
-        }
+    assert told["web"]["held_out"] == {"kind": "python_stdlib"}
 
 
 def test_all_are_scored_on_the_same_text(edit: Edit) -> None:
@@ -89,8 +79,9 @@ def test_a_tokenizer_of_its_own_makes_shards_and_a_vocabulary(edit: Edit) -> Non
     )
     climb = Climb.open(str(edit(*changes)))
     found = {run.data.corpus: (run.model.vocab_size, run.data.prepared) for run in climb.runs.values()}
-    assert all(run.data.scored_whole for run in climb.runs.values())
-    assert not any(run.data.scored_whole for run in climb_of(edit).runs.values())
+    of_any = SimpleNamespace(run=next(iter(climb.runs)))
+    assert climb.resources()["held_out"](of_any) == "whole"
+    assert climb_of(edit).resources()["held_out"](of_any) == ""
     assert found == {"natural": (256, None), "bpe": (400, "bpe"), "bpe_prose": (400, "bpe")}
     asked = {name: json.loads(text) for name, text in climb.corpora.items()}
     assert asked["bpe"]["tokenizer"]["kind"] == "bpe" and "held_out" not in asked["bpe"]

@@ -70,7 +70,7 @@ def tiny_corpus(folder: Path) -> Path:
         ({"vocab_size": 512}, r"tokens of a vocabulary of 256, and .* is of 512"),
         ({"domains": {"web": 0.5, "prose": 0.5}}, r"no domain 'prose', .* there are: code, web"),
         (
-            {"data": {"scored_whole": True, "max_validation_tokens": 10}},
+            {"data": {"max_validation_tokens": 10}, "whole": True},
             r"domain \w+ has [\d,]+ held-out tokens .* is 10: .*Raise it to \d+ or more",
         ),
     ],
@@ -83,5 +83,5 @@ def test_data_that_are_not_for_the_run_are_refused_before_it_begins(
     spec = spec.model_copy(update={"data": spec.data.model_copy(update=changes)})
     limit = how.get("max_epochs", 4.0)
     with pytest.raises(DataError, match=complaint):
-        train(spec, small_corpus, tmp_path / "run", device="cpu", max_epochs=limit)
+        train(spec, small_corpus, tmp_path / "run", device="cpu", max_epochs=limit, whole="whole" in how)
     assert not (tmp_path / "run").exists()

@@ -44,7 +44,7 @@ TRAIN = (
     f" --device {'cpu' if CLIMB.ladder.execution.accelerator == 'cpu' else 'cuda'}"
     " --threads {threads} --ranks {resources.tasks} --engine={resources.engine:q}"
     " --compile-cache {RESULTS:q}/compiled"
-    " --max-epochs {resources.max_epochs:q}"
+    " --max-epochs {resources.max_epochs:q} --held-out={resources.held_out:q}"
 )
 MACHINE = (
     ancient("results/machine.json")

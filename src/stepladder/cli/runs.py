@@ -71,6 +71,14 @@ def train(
             show_default="4",
         ),
     ] = "",
+    held_out: Annotated[
+        str,
+        typer.Option(
+            help="whole: refuse shards whose held-out text would be cut at the spec's max_validation_tokens, "
+            "as in a ladder of several tokenizers; '' to cut it.",
+            show_default="cut",
+        ),
+    ] = "",
     checkpoint_seconds: Annotated[
         str, typer.Option(hidden=True, help="Now in --engine, which says how to write it.")
     ] = "",
@@ -95,6 +103,7 @@ def train(
             "--checkpoint-seconds is an engine option: write --engine "
             f"'{{\"checkpoint_seconds\": {checkpoint_seconds}}}'"
         )
+    one_of("--held-out", held_out, ("", "whole"))
     one_of("--device", device.partition(":")[0], ("auto", "cpu", "cuda"))
     _named(out, "result.json")
     ready(out)
@@ -135,6 +144,7 @@ def train(
             compile_cache=compile_cache,
             fork=Path(fork) if fork else None,
             max_epochs=limit,
+            whole=held_out == "whole",
         )
 
 

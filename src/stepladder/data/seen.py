@@ -41,23 +41,24 @@ def with_seen(settings: str, shards: Path, files: bool) -> str:
         shards: folder of the shards. Where files have gone, what was there when they were made.
         files: whether to look at the source, too, and not at the tokenizer alone.
     """
-    request = Request.of_json(settings)
+    request, last = Request.of_json(settings), _last(shards)
     try:
-        found = Seen(
-            files=_of_files(request) if files else None,
-            tokenizer=_of_tokenizer(request.tokenizer),
-        )
-    except (DataError, OSError):
-        found = _last(shards, files)
+        of_files = _of_files(request) if files else None
+    except DataError:
+        of_files = last.files
+    try:
+        of_tokenizer = _of_tokenizer(request.tokenizer)
+    except OSError:
+        of_tokenizer = last.tokenizer
+    found = Seen(files=of_files, tokenizer=of_tokenizer)
     return json.dumps(json.loads(settings) | {"seen": found.fields}) if found.fields else settings
 
 
-def _last(shards: Path, files: bool) -> Seen:
+def _last(shards: Path) -> Seen:
     try:
-        found = Seen.read(shards / SEEN)
+        return Seen.read(shards / SEEN)
     except FileNotFoundError:
         return Seen()
-    return found if files else found.model_copy(update={"files": None})
 
 
 def _of_files(request: Request) -> str | None:

@@ -61,6 +61,8 @@ class ByMetric(Document):
     """Bootstrap draws."""
     verdicts: tuple[MetricVerdict, ...]
     """Every other metric with every pair, as if it decided."""
+    refused: dict[str, str]
+    """Metrics by which the runs cannot be judged, and why."""
 
 
 def metrics_of(runs: pd.DataFrame) -> list[str]:
@@ -84,20 +86,27 @@ def by_metric(runs: pd.DataFrame, config: AnalysisConfig) -> ByMetric:
         runs: as in runs.parquet, the target loss as its `loss`.
 
     Raises:
-        ValueError: see `compare`.
+        ValueError: the deciding metric's runs make no cells.
     """
     draws = min(DRAWS, config.bootstrap_draws)
     verdicts: list[MetricVerdict] = []
+    refused: dict[str, str] = {}
     for name in metrics_of(runs):
         if name == config.metric:
             continue
         asked = config.model_copy(update={"metric": name, "bootstrap_draws": draws, "leave_one_out": False})
-        table = on_metric(runs, name)
-        fits = {axis: fit(table, axis, asked, other_floors=False) for axis in asked.verdict.axes}
-        verdicts += MetricVerdict.of(compare(table, fits, asked))
+        if isinstance(config.floor, float):  # it is in the unit of the metric that decides
+            asked = asked.model_copy(update={"floor": "shared"})
+        try:
+            table = on_metric(runs, name)
+            fits = {axis: fit(table, axis, asked, other_floors=False) for axis in asked.verdict.axes}
+            verdicts += MetricVerdict.of(compare(table, fits, asked))
+        except ValueError as error:  # such as a profile whose lowest point is outside its sizes
+            refused[name] = str(error)
     return ByMetric(
         metric=config.metric,
         rows_sha256=make_cells(on_metric(runs, config.metric)).rows_sha256,
         draws=draws,
         verdicts=tuple(verdicts),
+        refused=refused,
     )

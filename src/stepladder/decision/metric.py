@@ -27,7 +27,7 @@ def on_metric(runs: pd.DataFrame, name: str) -> pd.DataFrame:
         hint = (
             f"of its kind there are: {there}"
             if there
-            else "of another table than a ladder's name the column itself, --columns loss=NAME"
+            else "metrics are those of a ladder's runs.parquet: for another table leave --metric out"
         )
         raise ValueError(f"metric {name}: the table of runs has no column {chosen.column}; {hint}")
     if chosen.per_byte:

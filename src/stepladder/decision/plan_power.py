@@ -23,6 +23,7 @@ from stepladder.laws.numbers import finite
 from stepladder.record.plan import Plan
 from stepladder.record.spec import RunSpec
 from stepladder.schema.analysis import AnalysisConfig
+from stepladder.schema.metric import metric
 
 MOST = 700.0
 """Logarithm that no factor is printed beyond."""
@@ -97,6 +98,8 @@ def plan_power(
     if reason or not pairs:
         return head
     truth, assumed = assume(cells, config, earlier)
+    if isinstance(config.floor, float) and assumed.law_unit != metric(config.metric).unit:
+        config = config.model_copy(update={"floor": "shared"})  # it says nothing of a law in another unit
     if same:
         told = _of_equal_losses(planned, EquivalenceSimulation(cells, truth.noise, config), pairs)
     else:

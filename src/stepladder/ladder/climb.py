@@ -367,7 +367,11 @@ class Climb:
         uses, so that what is printed for a laptop stays short."""
         used = {name for run in self._execution.values() for name in _resources(run)}
         found = {name: partial(self._resource, name) for name in sorted(used)}
-        return found | {"max_epochs": lambda wildcards: self.max_epochs(wildcards.run)}
+        whole = "whole" if self.ladder.tokenizers_differ else ""
+        return found | {
+            "max_epochs": lambda wildcards: self.max_epochs(wildcards.run),
+            "held_out": lambda wildcards: whole,
+        }
 
     def _resource(self, name: str, wildcards: Any) -> int | str:
         return _resources(self.execution(wildcards.run)).get(name, "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from stepladder.ladder.read import Location
-from stepladder.schema.data import Forbidden, SourceConfig, needs_text
+from stepladder.schema.data import Forbidden, SourceConfig, TokenSource, needs_text
 from stepladder.schema.domains import Synthetic
 from stepladder.schema.ladder import Ladder
 from stepladder.schema.metric import domain_of, metric
@@ -28,6 +28,7 @@ def domain_problems(ladder: Ladder) -> Iterator[tuple[Location, str]]:
     yield from unknown_domains(ladder)
     yield from forbidden_domains(ladder)
     yield from tokens_of_no_tokenizer(ladder)
+    yield from tokens_of_another_tokenizer(ladder)
     yield from losses_that_do_not_compare(ladder)
 
 
@@ -86,6 +87,17 @@ def tokens_of_no_tokenizer(ladder: Ladder) -> Iterator[tuple[Location, str]]:
                 break
 
 
+def tokens_of_another_tokenizer(ladder: Ladder) -> Iterator[tuple[Location, str]]:
+    """Corpora that would read, or be scored on, tokens of another tokenizer, and what to say of them."""
+    if isinstance(ladder.data.source, TokenSource):
+        for name in ladder.corpora:
+            if ladder.data_of(name).tokenizer != ladder.data.tokenizer:
+                told = (
+                    "data.source holds tokens of data.tokenizer: no other can read them or be scored on them"
+                )
+                yield ("corpora", name, "tokenizer"), told
+
+
 def losses_that_do_not_compare(ladder: Ladder) -> Iterator[tuple[Location, str]]:
     """A metric per token where tokenizers differ, and what to say of it."""
     if ladder.tokenizers_differ and not metric(ladder.analysis.metric).per_byte:
@@ -94,6 +106,12 @@ def losses_that_do_not_compare(ladder: Ladder) -> Iterator[tuple[Location, str]]
             "are not of one length: use bits_per_byte or domain:<name>"
         )
         yield ("analysis", "metric"), told
+    if ladder.tokenizers_differ and ladder.sweep:
+        told = (
+            "a sweep takes the noise of losses per token as one, and corpora have different tokenizers: "
+            "sweep each in a ladder of its own, and set the rates"
+        )
+        yield ("sweep",), told
 
 
 def _of_stages(

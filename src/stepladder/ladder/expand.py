@@ -113,7 +113,6 @@ def _text(ladder: Ladder, corpus: str | None) -> Text:
         ),
         corpus=corpus,
         prepared=ladder.prepared_as(corpus),
-        scored_whole=ladder.tokenizers_differ or None,
         held_out=scored.without_provenance().model_dump(mode="json") if ladder.scored_apart(corpus) else None,
     )
     return Text(spec, data.mixture, data.source.domain_names)

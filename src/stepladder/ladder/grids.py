@@ -128,11 +128,12 @@ def sizes_of(ladder: Ladder, rungs: Sequence[Rung], most: float, beyond: int) ->
 def _sizes(ladder: Ladder, rungs: Sequence[Rung], most: float, beyond: int) -> Iterator[Size]:
     baseline = ladder.kinds.get(ladder.analysis.baseline)
     name = baseline.architecture if baseline else next(iter(ladder.architectures))
+    corpus = baseline.corpus if baseline else None
     architecture, config = part_settings("architectures", name, ladder.architectures[name])
     larger = 0
     for rung in rungs or map(_of_depth, _depths()):
         try:
-            model = resolve_model(ladder, rung, architecture, config)
+            model = resolve_model(ladder, rung, architecture, config, corpus)
         except ValueError:
             if rungs:
                 raise

@@ -71,6 +71,7 @@ def top_digest(ladder: Ladder, others: Iterable[RunSpec]) -> str:
     parts = [design, ladder.shape.model_dump_json(), f"top.json {TopRung.VERSION}"]
     parts += [analysis.baseline, str(analysis.floor), str(analysis.seed), str(analysis.confidence)]
     parts += [str(analysis.bootstrap_draws)]
+    parts += [analysis.metric] if analysis.metric != "target_loss" else []
     parts += sorted(run.sha256 for run in others)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 

@@ -144,14 +144,11 @@ class DataSpec(Spec):
     """Name under which the shards lie; None for the ladder's own, in `data/`."""
     held_out: dict[str, Any] | None = None
     """Source of the held-out text, where it is another than that of training."""
-    scored_whole: bool | None = None
-    """Whether all held-out text must be scored: where tokenizers differ, so many tokens end at other places.
-    None where that does not matter."""
 
     @model_serializer(mode="wrap")
     def _without_default(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """What has no corpora and attends across documents is the run that it was before there were any."""
-        found = without_none(fields(self), "corpus", "prepared", "held_out", "scored_whole")
+        found = without_none(fields(self), "corpus", "prepared", "held_out")
         if found["document_attention"] == "across":
             del found["document_attention"]
         return found

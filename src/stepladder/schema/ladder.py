@@ -195,14 +195,8 @@ class Ladder(Settings):
         return (own, mine.degenerate) != (ours, self.data.degenerate)
 
     def prepared_as(self, corpus: str | None) -> str | None:
-        """Under which name a corpus's shards lie: of those with the same ones the first in the alphabet; None
-        for those of the baseline, which lie in `data/`. The order in the file says nothing."""
-        if corpus is None:
-            return None
-        asked = {name: self.data_of(name).preparation for name in self.corpora}
-        # by the end of its name: part of a ladder, such as its sweep, may not hold the baseline
-        named = [name for name in self.corpora if self.analysis.baseline.endswith(f"-{name}")]
-        first = max(named, key=len, default=next(iter(self.corpora)))
-        if asked[corpus] == asked[first]:
-            return None
-        return min(name for name in self.corpora if asked[name] == asked[corpus])
+        """Under which name a corpus's shards lie: that of the first corpus with the same ones; None for those
+        of the first of all, which lie in `data/`."""
+        mine = self.data_of(corpus).preparation
+        same = [name for name in self.corpora or (None,) if self.data_of(name).preparation == mine]
+        return None if same[0] == next(iter(self.corpora), None) else same[0]

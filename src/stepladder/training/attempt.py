@@ -131,11 +131,13 @@ def _same_document(spec: RunSpec, manifest: Path) -> SameDocument | None:
     return same_document(manifest, longest, tokens_by_domain(spec))
 
 
-def check_data(spec: RunSpec, manifest: Manifest, path: Path, max_epochs: Limit) -> None:
+def check_data(spec: RunSpec, manifest: Manifest, path: Path, max_epochs: Limit, whole: bool = False) -> None:
     """Refuse data that a run cannot be trained or scored on, before it costs anything.
 
     Args:
         path: of the manifest, for messages.
+        whole: whether all held-out text must be scored: where tokenizers differ, so many tokens end at other
+            places of it.
 
     Raises:
         DataError: they are of another vocabulary, lack a domain, or would be read more often than allowed.
@@ -155,7 +157,7 @@ def check_data(spec: RunSpec, manifest: Manifest, path: Path, max_epochs: Limit)
             f"{path}: no domain {missing[0]!r}, which {spec.id} mixes in; there are: "
             f"{', '.join(manifest.domains)}: name the manifest of the run's own ladder"
         )
-    for domain in spec.data.domain_weights if spec.data.scored_whole else ():
+    for domain in spec.data.domain_weights if whole else ():
         held_out, most = manifest.domains[domain]["validation"].tokens, spec.data.max_validation_tokens
         if held_out > most:
             raise DataError(

@@ -64,6 +64,7 @@ def train(
     fork: Path | None = None,
     log_seconds: float = 5.0,
     max_epochs: Limit = math.inf,
+    whole: bool = False,
 ) -> Path:
     """Train, evaluate and write result.json; goes on from the newest complete checkpoint.
 
@@ -81,6 +82,7 @@ def train(
         fork: result.json of the segment of a trunk that this run goes on from.
         log_seconds: time between progress lines; step records are flushed as often.
         max_epochs: passes over the training text above which the run is refused.
+        whole: whether it is refused where held-out text would be cut.
 
     Returns:
         Path of result.json.
@@ -100,7 +102,7 @@ def train(
     world = World.from_environment()
     check_shares(spec, world)
     own = device_of(world, pick_device(device))
-    check_data(spec, parse(manifest), manifest, max_epochs)
+    check_data(spec, parse(manifest), manifest, max_epochs, whole)
     checked = verify_once(manifest)  # before ranks meet: those of the quicker machine would not wait an hour
     alone = sole_training(run_dir) if world.rank == 0 else nullcontext()
     with alone, join(world, own) as ranks:

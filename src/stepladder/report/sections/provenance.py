@@ -92,6 +92,7 @@ def _manifest_rows(manifest: Manifest) -> list[list[str]]:
         for split, shard in splits.items()
         if shard.documents
     ]
+    rows.insert(0, ["Tokenizer", f"{manifest.tokenizer['kind']}, {fmt.whole(manifest.vocab_size)} ids"])
     if manifest.degenerate is not None:
         rows.append(["Degenerate documents", _degenerate(manifest.degenerate)])
     if manifest.without_text is not None:

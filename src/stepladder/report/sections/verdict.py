@@ -83,10 +83,13 @@ def metrics_table(found: ByMetric | None, comparison: Comparison | None = None) 
 
 
 def metrics_sentence(found: ByMetric | None, comparison: Comparison) -> str:
-    """Where metrics disagree on what to do; empty where there is one metric."""
-    if found is None or not found.verdicts:
+    """Where metrics disagree on what to do; empty where there is one metric. Pairs that a gate decided have
+    fewer rungs by the others, and are left out."""
+    if found is None or not (found.verdicts or found.refused):
         return ""
-    rows, told = _verdicts(found, comparison), []
+    gated = {(pair.candidate, pair.reference) for pair in comparison.comparisons if pair.gate}
+    rows = [row for row in _verdicts(found, comparison) if (row.candidate, row.reference) not in gated]
+    told = []
     for pair in dict.fromkeys((row.candidate, row.reference) for row in rows):
         by_verdict: dict[str, list[str]] = {}
         for row in rows:
@@ -95,9 +98,12 @@ def metrics_sentence(found: ByMetric | None, comparison: Comparison) -> str:
         if len(by_verdict) > 1:
             said = "; ".join(f"{verdict} by {_and(names)}" for verdict, names in by_verdict.items())
             told.append(f"{pair[0]} against {pair[1]}: {said}.")
-    if not told:
-        return f"All metrics ({', '.join(dict.fromkeys(row.metric for row in rows))}) give the same verdicts."
-    return f"Metrics disagree. {' '.join(told)}"
+    names = dict.fromkeys(row.metric for row in rows)
+    said = f"Metrics disagree. {' '.join(told)}" if told else ""
+    if not told and rows:
+        said = f"All metrics ({', '.join(names)}) give the same verdicts."
+    unknown = [f"By {name} nothing is known: {why}." for name, why in found.refused.items()]
+    return " ".join([said, *unknown]).strip()
 
 
 def _verdicts(found: ByMetric | None, comparison: Comparison | None) -> list[MetricVerdict]:
