@@ -140,3 +140,24 @@ def test_one_metric_has_no_table(runs: pd.DataFrame) -> None:
     one = runs.drop(columns=["validation_prose_bytes", "validation_prose_tokens"])
     found = by_metric(one, CONFIG)
     assert found.verdicts == () and metrics_table(found) is None
+
+
+def test_a_metric_that_cannot_be_judged_stops_nothing(runs: pd.DataFrame) -> None:
+    """Nor does a floor that is pinned in another metric's unit."""
+    config = CONFIG.model_copy(update={"floor": 0.4, "metric": "bits_per_byte"})
+    unscored = runs.assign(bits_per_byte_prose=np.where(runs["rung"] == "d2", np.nan, 1.0))
+    found = by_metric(unscored, config)
+    assert set(found.refused) == {"domain:prose"} and "must be positive" in found.refused["domain:prose"]
+    gains = {row.metric: row.gains["flops"].gain for row in found.verdicts}
+    assert gains["target_loss"] == pytest.approx(gain(runs, "target_loss"), rel=0.2)
+    fits = {axis: fit(on_metric(runs, "bits_per_byte"), axis, config) for axis in config.verdict.axes}
+    deciding = compare(on_metric(runs, "bits_per_byte"), fits, config)
+    assert "By domain:prose nothing is known: loss must be positive" in metrics_sentence(found, deciding)
+
+
+def test_what_a_gate_decided_is_no_disagreement(runs: pd.DataFrame) -> None:
+    found = by_metric(runs, CONFIG)
+    deciding = compare(runs, {axis: fit(runs, axis, CONFIG) for axis in CONFIG.verdict.axes}, CONFIG)
+    (pair,) = deciding.comparisons
+    gated = deciding.model_copy(update={"comparisons": (pair.model_copy(update={"gate": "d4"}),)})
+    assert "disagree" in metrics_sentence(found, deciding) and metrics_sentence(found, gated) == ""

@@ -97,6 +97,41 @@ def test_a_tokenizer_of_its_own_makes_shards_and_a_vocabulary(edit: Edit) -> Non
         Climb.open(str(edit(changes[0], (changes[1][0], elsewhere))))
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            (
+                (
+                    "source: {kind: python_stdlib}",
+                    "source: {kind: megatron, domains: {code: [/a.bin], prose: [/b.bin]}}",
+                ),
+            ),
+            "corpora.bpe.tokenizer.*holds tokens of data.tokenizer",
+        ),
+        (
+            (
+                (
+                    "recipes:",
+                    "sweep: {rungs: [d2], learning_rate_factors: [0.5, 1, 2], apply: none}\nrecipes:",
+                ),
+            ),
+            "sweep: .*different tokenizers: sweep each in a ladder of its own",
+        ),
+    ],
+)
+def test_tokenizers_that_differ_go_with_less(
+    edit: Edit, changes: tuple[tuple[str, str], ...], said: str
+) -> None:
+    other = "{kind: pretrained, path: /t.json, vocab_size: 400}"
+    corpora = f"corpora: {{natural: {{}}, bpe: {{tokenizer: {other}}}}}\n"
+    decided = "metric: bits_per_byte\n  baseline: dense-baseline-natural"
+    axis = (("architectures:", f"{corpora}architectures:"), ("baseline: dense-baseline", decided))
+    Climb.open(str(edit(*axis)))
+    with pytest.raises(LadderError, match=said):
+        Climb.open(str(edit(*axis, *changes)))
+
+
 def test_an_axis_of_one_corpus_only_adds_its_name(edit: Edit) -> None:
     named = climb_of(edit, "corpora: {natural: {}}\n")
     plain = Climb.open(str(edit()))

@@ -142,3 +142,17 @@ def test_a_sweep_of_a_design_says_its_budget(edit) -> None:
 def test_errors_of_a_design_name_its_place(edit) -> None:
     with pytest.raises(LadderError, match=r"design: flops \[2e13flops, 1e13flops\]: write each budget once"):
         load_ladder(edit((RUNGS, ""), ("budgets: [1]", "design: {kind: isoflop, flops: [2e13, 1e13]}")))
+
+
+def test_sizes_are_priced_with_the_baselines_tokens(climb) -> None:
+    """Whether its tokenizer is that of `data:` or of its corpus."""
+    bpe = "{kind: bpe, vocab_size: 16384}"
+    corpora = f"corpora: {{bytes: {{}}, bpe: {{tokenizer: {bpe}}}}}\n"
+    one = climb(("tokenizer: {kind: byte}", f"tokenizer: {bpe}"))
+    other = climb(
+        ("recipes:", f"{corpora}recipes:"),
+        ("baseline: dense-baseline", "metric: bits_per_byte\n  baseline: dense-baseline-bpe"),
+    )
+    for budget in ("1e13flops", "1e14flops"):
+        rungs = [{run.rung for run in c.runs.values() if run.budget == budget} for c in (one, other)]
+        assert rungs[0] == rungs[1]

@@ -76,6 +76,7 @@ def test_the_digest_follows_what_the_choice_rests_on(climb: Climb, edit) -> None
     assert digest(("value: 1e-2", "value: 2e-2")) != climb.top_digest
     assert digest(("flops: 1e14", "flops: 2e14")) != climb.top_digest
     assert digest(("A question?", "Another?")) == climb.top_digest
+    assert digest(("baseline: dense", "metric: bits_per_byte\n  baseline: dense")) != climb.top_digest
 
 
 def test_the_plan_prices_it_and_says_what_is_not_known(climb: Climb) -> None:
