@@ -31,7 +31,7 @@ def test_every_link_of_a_climbed_ladder_holds(smoke):
     links = walk(smoke / "report.pdf")
     assert [link.problem for link in links] == [""] * len(links)
     assert [link.file.name for link in links][:3] == ["report.pdf", "comparison.json", "flops.json"]
-    assert links[-1].file.name == "manifest.json" and len(links) == 5 + 1 + 2 + 16 + 1
+    assert links[-1].file.name == "manifest.json" and len(links) == 5 + 1 + 1 + 2 + 16 + 1
     assert len(walk(smoke / "fits/tokens.json")) == 1 + 1 + 16 + 1
     run = next((smoke / "runs").rglob("result.json"))
     assert [link.file.name for link in walk(run)] == ["result.json", "manifest.json"]

@@ -96,6 +96,7 @@ def test_every_command_is_quoted(clone):
         "collect",
         "fit",
         "compare",
+        "metrics",
         "report",
         "preregister",
     }
