@@ -13,11 +13,13 @@ from stepladder.cli.files import ready, write_json
 from stepladder.cli.words import (
     AlsoJson,
     AnyUnits,
+    Baseline,
     Columns,
     Folder,
     LadderName,
     MetricChoice,
     Out,
+    Rates,
     Settings,
     Table,
     TargetFlops,
@@ -51,9 +53,7 @@ def compare(
             show_default="none",
         ),
     ] = None,
-    baseline: Annotated[
-        str, typer.Option(help="Variant to compare with.", show_default="that of --settings")
-    ] = "",
+    baseline: Baseline = "",
     candidate: Annotated[
         list[str] | None,
         typer.Option(help="Variant to judge. May be given several times.", show_default="all"),
@@ -85,13 +85,7 @@ def compare(
             show_default="none",
         ),
     ] = "",
-    rates: Annotated[
-        str,
-        typer.Option(
-            help="What a sweep of this ladder found, learning_rates.json, as for `fit`; '' for none.",
-            show_default="none",
-        ),
-    ] = "",
+    rates: Rates = "",
     gate: Annotated[
         list[Path] | None,
         typer.Option(
@@ -130,7 +124,9 @@ def compare(
     config = tuned(stated, rates)
     records = [GateRecord.read(path) for path in gate or ()]
     judging = left_over(config, records)
-    table, missing = on_metric(read_runs(runs, columns, any_units), config.metric), ""
+    missing = ""
+    with naming(runs):
+        table = on_metric(read_runs(runs, columns, any_units), config.metric)
     chosen = {*(candidate or ()), config.baseline}
     if candidate and (unknown := chosen - set(table["variant"])):
         there = ", ".join(dict.fromkeys(table["variant"]))
@@ -168,17 +164,9 @@ def compare(
 def metrics(
     runs: Table,
     out: Out,
-    baseline: Annotated[
-        str, typer.Option(help="Variant to compare with.", show_default="that of --settings")
-    ] = "",
+    baseline: Baseline = "",
     settings: Settings = "{}",
-    rates: Annotated[
-        str,
-        typer.Option(
-            help="What a sweep of this ladder found, learning_rates.json, as for `fit`; '' for none.",
-            show_default="none",
-        ),
-    ] = "",
+    rates: Rates = "",
 ) -> None:
     """Verdicts by every metric that a ladder's runs were scored by, beside the one that decides.
 
@@ -235,8 +223,8 @@ def next_runs(
     config = analysis(settings, baseline=baseline)
     ready(out)
     found = _read_fit(fit, settings_object(settings))
-    table = on_metric(read_runs(runs, columns, any_units), found.made_from.metric)
     with naming(runs):
+        table = on_metric(read_runs(runs, columns, any_units), found.made_from.metric)
         result = rank_runs(table, found, candidate, baseline, config, hours, target)
     if out:
         write_json(out, result.model_dump(mode="json"))

@@ -23,6 +23,7 @@ from stepladder.cli.law_options import (
 from stepladder.cli.words import (
     AlsoJson,
     AnyUnits,
+    Baseline,
     Columns,
     MetricChoice,
     Out,
@@ -123,9 +124,7 @@ def fit(
 def size_laws(
     runs: Table,
     out: Out,
-    baseline: Annotated[
-        str, typer.Option(help="Variant to compare with.", show_default="that of --settings")
-    ] = "",
+    baseline: Baseline = "",
     metric: MetricChoice = None,
     settings: Settings = "{}",
     columns: Columns = "",
@@ -210,7 +209,8 @@ def _fit_ladder(path: Path, columns: str, any_units: bool, given: Given) -> Axis
     unnamed = {} if "baseline" in settings_object(given.get("settings", "{}")) else {"baseline": ""}
     config = analysis(given.get("settings", "{}"), **unnamed, **as_settings(given))
     config = tuned(config, given.get("rates", ""))
-    runs = on_metric(read_runs(path, columns, any_units), config.metric)
+    with naming(path):
+        runs = on_metric(read_runs(path, columns, any_units), config.metric)
     (axis, *_), said = axes_there(runs, path, ["flops"])
     if said and "axis" not in given:
         typer.echo(f"stepladder: {said}", err=True)

@@ -57,6 +57,16 @@ Settings = Annotated[
 Table = Annotated[
     Path, typer.Argument(help="CSV, TSV or Parquet, one row per run; a ladder's runs.parquet, say.")
 ]
+Baseline = Annotated[str, typer.Option(help="Variant to compare with.", show_default="that of --settings")]
+
+Rates = Annotated[
+    str,
+    typer.Option(
+        help="What a sweep of this ladder found, learning_rates.json, as for `fit`; '' for none.",
+        show_default="none",
+    ),
+]
+
 MetricChoice = Annotated[
     str | None,
     typer.Option(

@@ -21,7 +21,7 @@ from stepladder.schema.analysis import AnalysisConfig, Axis, MisfitPrior, Stated
 from stepladder.schema.metric import Metric, MetricName, metric
 
 Floor = Literal["shared", "free"] | float
-"""Floor E of the variants: one for all, one each, or the value (nats/token) that it is pinned at."""
+"""Floor E of the variants: one for all, one each, or the value, in the metric's unit, it is pinned at."""
 
 T = TypeVar("T")
 
@@ -30,9 +30,9 @@ class PerParameter(Part, Generic[T]):
     """Something of each parameter of L(C) = E + A (C / unit)^-alpha."""
 
     E: T
-    """What is said of the floor, nats/token."""
+    """What is said of the floor, in the metric's unit."""
     A: T
-    """What is said of the loss above the floor at the cost `unit`, nats/token."""
+    """What is said of the loss above the floor at the cost `unit`, in the metric's unit."""
     alpha: T
     """What is said of the exponent, which has no unit."""
 
@@ -55,9 +55,9 @@ class FittedCell(Part):
     n: int
     """Seeds."""
     loss: float
-    """Mean over its seeds, in logs, nats/token."""
+    """Mean over its seeds, in logs, in the metric's unit."""
     predicted: float
-    """The law's loss at that cost, nats/token."""
+    """The law's loss at that cost, in the metric's unit."""
     residual: float
     """Log of loss over predicted."""
     excess: float
@@ -71,7 +71,7 @@ class Curve(Part):
     cost: tuple[float, ...]
     """In the axis' unit, ascending."""
     loss: tuple[float, ...]
-    """Nats/token."""
+    """In the metric's unit."""
     low: tuple[float, ...] | None = None
     """Ends of the pointwise interval; null without a noise estimate."""
     high: tuple[float, ...] | None = None
@@ -111,7 +111,7 @@ class CellPrediction(Part):
     n: int
     """Seeds whose mean is predicted."""
     predicted: float
-    """Nats/token."""
+    """In the metric's unit."""
     interval: Interval | None
     """The seed noise of the cell's runs included; null without a noise estimate."""
 
@@ -120,7 +120,7 @@ class HeldOutPrediction(CellPrediction):
     """A prediction beside what came."""
 
     observed: float
-    """Nats/token."""
+    """In the metric's unit."""
     relative_error: float
     """Observed over predicted, less 1."""
     cost_ratio: float | None

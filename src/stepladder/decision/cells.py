@@ -60,7 +60,7 @@ class Cells:
 
     @cached_property
     def log_loss(self) -> Array:
-        """(M,) log of the loss, in nats/token."""
+        """(M,) log of the loss."""
         return self.table["log_loss"].to_numpy(dtype=float)
 
     @cached_property

@@ -24,7 +24,7 @@ class VariantNoise(Part):
     """Seed noise of one variant, pooled within rungs."""
 
     sd_loss: float | None
-    """Standard deviation of a run's loss, nats/token; null without a repeated seed."""
+    """Standard deviation of a run's loss, in the metric's unit; null without a repeated seed."""
     dof: int
     """Degrees of freedom."""
     runs: int
