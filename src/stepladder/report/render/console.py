@@ -30,7 +30,7 @@ from stepladder.report.sections.size_laws import optima_table as optima_table_of
 from stepladder.report.sections.swarm import swarm_sentences
 from stepladder.report.sections.top import top_sentence
 from stepladder.report.sections.tuning import batch_sentences, law_sentences, optima_table, rates_table
-from stepladder.report.sections.verdict import equivalence_table, metrics_table, trend_sentences
+from stepladder.report.sections.verdict import equivalence_table, metrics_table, trend_sentences, unjudged
 
 
 def print_fit(fit: TableFit) -> None:
@@ -66,11 +66,8 @@ def print_size_laws(found: SizeLaws) -> None:
 
 def print_metrics(found: ByMetric) -> None:
     """Verdict and gain by every metric."""
-    shown = metrics_table(found)
-    if shown is None:
-        show(plain(f"These runs compare by {found.metric} alone."))
-    else:
-        show(shown)
+    shown = metrics_table(found) or plain(f"These runs compare by {found.metric} alone.")
+    show(shown, *map(warn, unjudged(found)))
 
 
 def print_predictions(rows: Sequence[Prediction], unit: str) -> None:

@@ -66,6 +66,7 @@ def metrics_table(found: ByMetric | None, comparison: Comparison | None = None) 
             " / ".join(pair) if row is mine[0] else "",
             row.metric + (" (decides)" if row.metric == found.metric else ""),
             *(eg(row.gains.get(axis)) for axis in axes),
+            next((f"{gain.n} + {gain.n_reference}" for gain in row.gains.values() if gain), fmt.MISSING),
             row.verdict,
         ]
         for pair in pairs
@@ -73,12 +74,18 @@ def metrics_table(found: ByMetric | None, comparison: Comparison | None = None) 
         for row in mine
     ]
     return table(
-        ["<Candidate / reference", "<Metric", *(f"EG on {AXES[axis].title}" for axis in axes), "<Verdict"],
+        [
+            "<Candidate / reference",
+            "<Metric",
+            *(f"EG on {AXES[axis].title}" for axis in axes),
+            "n",
+            "<Verdict",
+        ],
         cells,
         title="The same by other metrics",
-        note=f"EG at the candidate's largest rung. Other metrics: {found.draws} bootstrap draws, no looks "
-        "between rungs. bits_per_byte weighs domains as the target loss does; domain:<name>: bits per byte "
-        "of that one.",
+        note="EG at the candidate's largest rung, with its interval; n: runs of candidate + reference. Other "
+        f"metrics: {found.draws} bootstrap draws, no looks between rungs. bits_per_byte weighs domains as the "
+        "target loss does; domain:<name>: bits per byte of that one.",
     )
 
 
@@ -102,8 +109,12 @@ def metrics_sentence(found: ByMetric | None, comparison: Comparison) -> str:
     said = f"Metrics disagree. {' '.join(told)}" if told else ""
     if not told and rows:
         said = f"All metrics ({', '.join(names)}) give the same verdicts."
-    unknown = [f"By {name} nothing is known: {why}." for name, why in found.refused.items()]
-    return " ".join([said, *unknown]).strip()
+    return " ".join([said, *unjudged(found)]).strip()
+
+
+def unjudged(found: ByMetric) -> list[str]:
+    """By which metrics nothing is known, a sentence each."""
+    return [f"By {name} nothing is known: {why}." for name, why in found.refused.items()]
 
 
 def _verdicts(found: ByMetric | None, comparison: Comparison | None) -> list[MetricVerdict]:
