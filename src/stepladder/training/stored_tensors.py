@@ -119,11 +119,14 @@ def _check_key(key: object) -> None:
         raise BrokenCheckpoint(f"a key of it is a {type(key).__name__}, which no checkpoint of ours has")
 
 
-def read_tensors(path: Path, tensors: dict[str, Tensor], group: ProcessGroup | None = None) -> None:
+def read_tensors(
+    path: Path, tensors: dict[str, Tensor], group: ProcessGroup | None = None, *, some: bool = False
+) -> None:
     """Read a checkpoint into tensors of the same names and shapes, in whatever way they are sharded now.
 
     Args:
         group: process group of all ranks, which all raise if one does; None for a single rank.
+        some: whether the checkpoint may hold others besides, such as moments, which are not read.
 
     Raises:
         BrokenCheckpoint: it does not hold these tensors; some of them may have been written to.
@@ -132,7 +135,7 @@ def read_tensors(path: Path, tensors: dict[str, Tensor], group: ProcessGroup | N
 
     problem, metadata = None, dcp.Metadata({}, storage_data={})
     try:
-        metadata = read_description(path, tensors)
+        metadata = read_description(path, tensors, some)
     except (OSError, BrokenCheckpoint) as error:
         problem = f"{path}: {error}"  # with an empty description loading fails, which the other ranks learn
 
@@ -149,8 +152,11 @@ def read_tensors(path: Path, tensors: dict[str, Tensor], group: ProcessGroup | N
         raise BrokenCheckpoint(problem or f"{path}: {reason(error)}") from error
 
 
-def read_description(path: Path, tensors: Mapping[str, Tensor]) -> Metadata:
+def read_description(path: Path, tensors: Mapping[str, Tensor], some: bool = False) -> Metadata:
     """What the checkpoint's `.metadata` says of these tensors.
+
+    Args:
+        some: whether it may tell of others besides.
 
     Raises:
         OSError: it cannot be read.
@@ -160,7 +166,7 @@ def read_description(path: Path, tensors: Mapping[str, Tensor]) -> Metadata:
     with (path / METADATA).open("rb") as file:
         try:
             found: Metadata = _Description(file).load()
-            check_description(found, tensors, files)
+            check_description(found, tensors, files, some)
         except BrokenCheckpoint as error:
             raise BrokenCheckpoint(f"{METADATA} is not used: {error}") from None
         # A damaged pickle raises whatever its classes raise, and its objects may have any attributes.
@@ -169,7 +175,9 @@ def read_description(path: Path, tensors: Mapping[str, Tensor]) -> Metadata:
     return found
 
 
-def check_description(found: object, tensors: Mapping[str, Tensor], files: set[str]) -> None:
+def check_description(
+    found: object, tensors: Mapping[str, Tensor], files: set[str], some: bool = False
+) -> None:
     """Refuse a description that is not of these tensors, or leads to other files.
 
     Raises:
@@ -181,7 +189,8 @@ def check_description(found: object, tensors: Mapping[str, Tensor], files: set[s
     if not isinstance(found, Metadata):
         raise BrokenCheckpoint("it describes no tensors")
     described = found.state_dict_metadata
-    if differing := sorted(map(str, described.keys() ^ tensors.keys())):
+    others = tensors.keys() - described.keys() if some else described.keys() ^ tensors.keys()
+    if differing := sorted(map(str, others)):
         raise BrokenCheckpoint(f"it has other tensors than the run: {', '.join(differing[:5])}")
     for name, tensor in tensors.items():
         entry = described[name]
