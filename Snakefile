@@ -54,6 +54,8 @@ wildcard_constraints:
     shards="data|corpora/[^/]+",
     part="(both|train|validation)-[^/.]+",
     axis="|".join(AXES),
+    task=r"\w+",
+    rung="[^/]+",
 
 
 # What is promoted is decided by the rule that stood before the first result: here it is written down.
@@ -78,6 +80,7 @@ if CLIMB.sweep:
 
 
 include: "workflow/rules/gates.smk"
+include: "workflow/rules/evaluate.smk"
 
 
 if CLIMB.topped:

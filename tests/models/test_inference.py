@@ -59,11 +59,13 @@ def test_pieces_are_read_as_the_whole(architecture: str, n_kv_heads: int, qk_nor
     model = model_of(architecture, n_kv_heads, qk_norm)
     draw = torch.Generator().manual_seed(2)
     firsts, seconds = [7, 1, 12], [9, 12, 3]
-    texts = [
-        torch.randint(50, (a + b,), generator=draw) for a, b in zip(firsts, seconds, strict=True)
-    ]
-    one = torch.nn.utils.rnn.pad_sequence([t[:n] for t, n in zip(texts, firsts, strict=True)], batch_first=True)
-    two = torch.nn.utils.rnn.pad_sequence([t[n:] for t, n in zip(texts, firsts, strict=True)], batch_first=True)
+    texts = [torch.randint(50, (a + b,), generator=draw) for a, b in zip(firsts, seconds, strict=True)]
+    one = torch.nn.utils.rnn.pad_sequence(
+        [t[:n] for t, n in zip(texts, firsts, strict=True)], batch_first=True
+    )
+    two = torch.nn.utils.rnn.pad_sequence(
+        [t[n:] for t, n in zip(texts, firsts, strict=True)], batch_first=True
+    )
     x_one, cache = read(model, one, torch.tensor(firsts))
     x_two, cache = read(model, two, torch.tensor(seconds), cache)
     for row, (text, n, m) in enumerate(zip(texts, firsts, seconds, strict=True)):

@@ -7,6 +7,7 @@ rule collect:
     input:
         results=lambda _: results_left(),
         gates=lambda _: gate_files(),
+        evaluations=EVALUATED,
         plan=f"{RESULTS}/plan.json",
     output:
         runs=f"{RESULTS}/runs.parquet",
@@ -14,8 +15,13 @@ rule collect:
     localrule: True
     params:
         gates=gate_options,
+        evaluations=lambda wildcards, input: " ".join(
+            f"--evaluations {shlex.quote(path)}" for path in input.evaluations
+        ),
+        suites=CLIMB.suites,
     shell:
         "stepladder collect {input.plan:q} --runs {output.runs:q} --steps {output.steps:q} {params.gates}"
+        " {params.evaluations} --suites {params.suites:q}"
 
 
 rule fit:

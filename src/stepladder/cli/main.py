@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import typer
 
-from stepladder.cli import decision, export, ladder, laws, look, prepare, runs
+from stepladder.cli import decision, evaluate, export, ladder, laws, look, prepare, runs
 from stepladder.cli.errors import Commands
 
 app = typer.Typer(
@@ -32,6 +32,10 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "train": runs.train,
         "export-data": export.export_data,
     },
+    "Score": {
+        "evaluate": evaluate.evaluate,
+        "sample": evaluate.sample,
+    },
     "Look": {
         "status": look.status,
         "report": look.report,
@@ -49,6 +53,8 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
     "Used by the workflow": {
         "power": ladder.power,
         "data": prepare.data,
+        "task": evaluate.task,
+        "evaluate-rung": evaluate.evaluate_rung,
         "calibrate": runs.calibrate,
         "coordinates": runs.coordinates,
         "collect": runs.collect,

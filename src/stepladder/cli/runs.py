@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from stepladder.cli.errors import Misuse, naming
-from stepladder.cli.files import read_object, ready, write_json
+from stepladder.cli.files import json_argument, read_object, ready, write_json
 from stepladder.cli.words import LadderName, Out, one_of
 from stepladder.documents.files import written_below
 
@@ -193,6 +193,16 @@ def collect(
             show_default="none",
         ),
     ] = None,
+    evaluations: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="How the runs of a rung did on tasks, evaluations/RUNG.json. May be given several times.",
+            show_default="none",
+        ),
+    ] = None,
+    suites: Annotated[
+        str, typer.Option(help='Tasks over which means are told, as JSON: \'{"code": ["calls", "lines"]}\'.')
+    ] = "{}",
 ) -> None:
     """Gather the results of all planned runs into two tables. Those of a sweep stay out: `tune` has them.
 
@@ -202,6 +212,7 @@ def collect(
     Example: stepladder collect results/smoke/plan.json --runs runs.parquet --steps steps.parquet
     """
     from stepladder.data.manifest import fingerprints
+    from stepladder.record.evaluation import RungEvaluations
     from stepladder.record.gates import GateRecord
     from stepladder.record.paths import LadderFolder
     from stepladder.record.plan import Plan
@@ -212,7 +223,9 @@ def collect(
     ladder = LadderFolder(plan.parent)
     shards = fingerprints(ladder)
     gates = [GateRecord.read(path) for path in gate or ()]
-    runs_table, steps_table = collect_results(ladder, Plan.read(plan), shards, gates)
+    scores = [RungEvaluations.read(path) for path in evaluations or ()]
+    means = json_argument("--suites", suites, '{"code": ["calls", "lines"]}')
+    runs_table, steps_table = collect_results(ladder, Plan.read(plan), shards, gates, scores, means)
     write_table(runs_table, runs)
     write_table(steps_table, steps)
 

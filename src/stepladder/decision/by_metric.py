@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import ClassVar
 
@@ -12,10 +13,10 @@ from stepladder.decision.compare import compare
 from stepladder.decision.comparison import Comparison, Outcome
 from stepladder.decision.efficiency import LargestGain
 from stepladder.decision.fit import fit
-from stepladder.decision.metric import SCORED, on_metric
+from stepladder.decision.metric import SCORED, SUITE_SCORED, TASK_SCORED, on_metric
 from stepladder.documents.document import Document, Part
 from stepladder.schema.analysis import AnalysisConfig, Axis
-from stepladder.schema.metric import DOMAIN, MetricName
+from stepladder.schema.metric import DOMAIN, MACRO, TASK, MetricName
 
 DRAWS = 400
 """Bootstrap draws, at most: what decides has as many as the ladder asks for, this is a look around."""
@@ -71,12 +72,19 @@ def metrics_of(runs: pd.DataFrame) -> list[str]:
     Losses per token compare where all runs have the same tokens; with one domain and the same tokens all
     metrics are one, times a constant.
     """
-    domains = [found[1] for name in map(str, runs) if (found := SCORED.fullmatch(name))]
+    domains = _named(SCORED, runs)
     same = all(runs[f"validation_{domain}_tokens"].nunique() <= 1 for domain in domains)
     per_token = ["target_loss"] if same else []
+    of_tasks = [f"{TASK}{task}" for task in _named(TASK_SCORED, runs)]
+    of_tasks += [f"{MACRO}{suite}" for suite in _named(SUITE_SCORED, runs)]
     if len(domains) <= 1:
-        return per_token or ["bits_per_byte"]
-    return [*per_token, "bits_per_byte", *(f"{DOMAIN}{domain}" for domain in domains)]
+        return [*(per_token or ["bits_per_byte"]), *of_tasks]
+    return [*per_token, "bits_per_byte", *(f"{DOMAIN}{domain}" for domain in domains), *of_tasks]
+
+
+def _named(column: re.Pattern[str], runs: pd.DataFrame) -> list[str]:
+    """What the columns of a kind are named after, in their order."""
+    return [found[1] for name in map(str, runs) if (found := column.fullmatch(name))]
 
 
 def by_metric(runs: pd.DataFrame, config: AnalysisConfig) -> ByMetric:

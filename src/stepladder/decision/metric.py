@@ -11,6 +11,10 @@ from stepladder.schema.metric import Metric, metric
 SCORED = re.compile(r"validation_(\w+)_bytes")
 """Columns of the table of runs that say how much text of a domain was scored."""
 
+TASK_SCORED = re.compile(r"task_(\w+)_bits_per_byte")
+SUITE_SCORED = re.compile(r"macro_(\w+)_bits_per_byte")
+"""Columns of the table of runs that say what right answers of a task, or of a suite, cost."""
+
 
 def on_metric(runs: pd.DataFrame, name: str) -> pd.DataFrame:
     """The table of runs with the metric as its `loss`.
@@ -23,7 +27,7 @@ def on_metric(runs: pd.DataFrame, name: str) -> pd.DataFrame:
     """
     chosen = metric(name)
     if chosen.column not in runs:
-        there = ", ".join(name for name in map(str, runs) if name.startswith("bits_per_byte"))
+        there = ", ".join(name for name in map(str, runs) if "bits_per_byte" in name and "error" not in name)
         hint = (
             f"of its kind there are: {there}"
             if there
@@ -32,6 +36,11 @@ def on_metric(runs: pd.DataFrame, name: str) -> pd.DataFrame:
         raise ValueError(f"metric {name}: the table of runs has no column {chosen.column}; {hint}")
     if chosen.per_byte:
         _check_same_text(runs, chosen)
+    if runs[chosen.column].isna().any():
+        lacking = runs.loc[runs[chosen.column].isna(), "id"].iloc[0]
+        raise ValueError(
+            f"metric {name}: {lacking} has none (column {chosen.column}): score it with the others"
+        )
     return runs if chosen.column == "loss" else runs.assign(loss=runs[chosen.column])
 
 

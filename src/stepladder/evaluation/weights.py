@@ -80,7 +80,9 @@ def read_spec(folder: RunFolder) -> RunSpec:
         FileNotFoundError: there is none.
     """
     if not folder.spec.is_file():
-        raise FileNotFoundError(f"{folder.path}: no run: it has no {folder.spec.name}; give a folder of runs/")
+        raise FileNotFoundError(
+            f"{folder.path}: no run: it has no {folder.spec.name}; give a folder of runs/"
+        )
     return RunSpec.from_json(folder.spec.read_text(encoding="utf-8"))
 
 
@@ -98,7 +100,9 @@ def find_checkpoint(folder: RunFolder, spec: RunSpec, step: int | None) -> Path:
     steps = ", ".join(f"{step_of(found):,}" for found in reversed(there))
     has = f"there are those of steps {steps}" if there else "it has none"
     last = f"the last step is {spec.recipe.steps:,}"
-    remedy = "name one of them with --step" if there else "train it again: snakemake, after removing its folder"
+    remedy = (
+        "name one of them with --step" if there else "train it again: snakemake, after removing its folder"
+    )
     raise FileNotFoundError(
         f"{folder.path}: no complete checkpoint of step {wanted:,} ({last}): {has}; {remedy}"
     )
@@ -119,7 +123,8 @@ def find_manifest(run: Path) -> Path:
             if parse(path).sha256 == data:
                 return path
     raise FileNotFoundError(
-        f"{run}: no manifest of the data that it was trained on ({data[:12]}) in the folders above it: name it "
+        f"{run}: no manifest of the data that it was trained on ({data[:12]}) in the folders above it: name "
+        f"it "
         "with --manifest"
     )
 

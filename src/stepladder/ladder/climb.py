@@ -10,6 +10,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+from stepladder.ladder.evaluation import task_files, task_settings
 from stepladder.ladder.expand import expand
 from stepladder.ladder.hyperparameters import mixed
 from stepladder.ladder.load import error_at, find_ladder, load_ladder
@@ -32,7 +33,11 @@ from stepladder.ladder.sweep import (
 from stepladder.ladder.top import at_depth, check_top, read_depth, top_digest
 from stepladder.ladder.trunk import Trunks, find_trunks, prefix
 from stepladder.record.cost import training_flops
-from stepladder.record.fingerprint import analysis_fingerprint, preparation_fingerprint
+from stepladder.record.fingerprint import (
+    analysis_fingerprint,
+    evaluation_fingerprint,
+    preparation_fingerprint,
+)
 from stepladder.record.gates import GateRecord, runs_left
 from stepladder.record.paths import LadderFolder
 from stepladder.record.plan import Plan
@@ -279,6 +284,29 @@ class Climb:
         return _json(ranges.EPOCHS.most if run in self.swarm else self.ladder.data.max_epochs)
 
     @cached_property
+    def tasks(self) -> dict[str, str]:
+        """Everything that determines a task's items but the text they are from, as JSON, by label."""
+        return {name: task_settings(name, raw) for name, raw in self.ladder.evaluation.tasks.items()}
+
+    def task_files(self, name: str) -> list[str]:
+        """Files that a task is made from.
+
+        Raises:
+            LadderError: one is not there.
+        """
+        return task_files(name, self.ladder.evaluation.tasks[name])
+
+    @cached_property
+    def evaluation_code(self) -> str:
+        """Changes when the code that scores runs on tasks does."""
+        return evaluation_fingerprint()
+
+    @cached_property
+    def suites(self) -> str:
+        """Means over tasks, as JSON."""
+        return _json(self.ladder.evaluation.suites)
+
+    @cached_property
     def analysis(self) -> str:
         """The ladder's analysis section, defaults filled in, as canonical JSON."""
         return _json(self.ladder.analysis.model_dump(mode="json"))
@@ -298,6 +326,10 @@ class Climb:
         """The same ladder, climbed whole."""
         analysis = self.ladder.analysis.model_copy(update={"gates": ()})
         return replace(self, ladder=self.ladder.model_copy(update={"analysis": analysis}))
+
+    def gates_before(self, rung: str) -> list[str]:
+        """Gates that decide which runs of a rung there are."""
+        return [after for after, rungs in self.gates.items() if rung not in rungs]
 
     def runs_left(self, records: Collection[GateRecord], until: str | None = None) -> list[str]:
         """Runs of the ladder proper that gates leave.
@@ -372,6 +404,19 @@ class Climb:
             "max_epochs": lambda wildcards: self.max_epochs(wildcards.run),
             "held_out": lambda wildcards: whole,
         }
+
+    def evaluation_resources(self) -> dict[str, Callable[[Any], int | str]]:
+        """The same of jobs that score a rung's runs on tasks: one accelerator."""
+
+        def resource(name: str, wildcards: Any) -> int | str:
+            alone = {"accelerators_per_run": 1, "nodes_per_run": 1, "exclusive": False}
+            return _resources(self._execution[wildcards.rung].model_copy(update=alone)).get(name, "")
+
+        used = {name for run in self._execution.values() for name in _resources(run)} - {
+            "engine",
+            "exclusive",
+        }
+        return {name: partial(resource, name) for name in sorted(used - {"nodes"})}
 
     def _resource(self, name: str, wildcards: Any) -> int | str:
         return _resources(self.execution(wildcards.run)).get(name, "")

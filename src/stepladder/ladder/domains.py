@@ -103,7 +103,7 @@ def losses_that_do_not_compare(ladder: Ladder) -> Iterator[tuple[Location, str]]
     if ladder.tokenizers_differ and not metric(ladder.analysis.metric).per_byte:
         told = (
             f"{ladder.analysis.metric} is per token, and corpora have different tokenizers, whose tokens "
-            "are not of one length: use bits_per_byte or domain:<name>"
+            "are not of one length: use bits_per_byte, domain:<name> or task:<name>"
         )
         yield ("analysis", "metric"), told
     if ladder.tokenizers_differ and ladder.sweep:

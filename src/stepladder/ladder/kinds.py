@@ -1,4 +1,4 @@
-"""Settings of architectures and recipes, each checked by its own file."""
+"""Settings of architectures, recipes and tasks, each checked by its own file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from stepladder.record.kinds import available, load
 
 
 def part_settings(kind: str, label: str, raw: dict[str, Any]) -> tuple[str, Any]:
-    """Validate one entry of `architectures` or `recipes` against its module's `Config`.
+    """Validate one entry of `architectures`, `recipes` or `evaluation.tasks` against its module's `Config`.
 
     Returns:
         The module's name and the validated settings.

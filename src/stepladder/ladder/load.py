@@ -19,6 +19,7 @@ from stepladder.documents.meaning import meanings
 from stepladder.ladder.arms import swarm_problems
 from stepladder.ladder.boundaries import boundary_problems
 from stepladder.ladder.domains import domain_problems
+from stepladder.ladder.evaluation import evaluation_problems
 from stepladder.ladder.grids import lay_out
 from stepladder.ladder.kinds import part_settings
 from stepladder.ladder.names import TAKEN, place, same_names
@@ -99,17 +100,22 @@ def _check_size(source: Source, ladder: Ladder) -> None:
 
 
 def _of_parts(source: Source, ladder: Ladder) -> list[str]:
-    """Problems of the settings of architectures and recipes, by their own `Config`."""
+    """Problems of the settings of architectures, recipes and tasks, by their own `Config`."""
     problems = []
-    for kind in ("architectures", "recipes"):
-        for label, settings in getattr(ladder, kind).items():
+    places: dict[str, tuple[Location, dict[str, dict[str, Any]]]] = {
+        "architectures": (("architectures",), ladder.architectures),
+        "recipes": (("recipes",), ladder.recipes),
+        "tasks": (("evaluation", "tasks"), ladder.evaluation.tasks),
+    }
+    for kind, (where, parts) in places.items():
+        for label, settings in parts.items():
             try:
                 part_settings(kind, label, settings)
             except ValidationError as error:
                 config = load(kind, settings.get("kind", label)).Config
-                problems.append(_report(source, config, error, prefix=(kind, label)))
+                problems.append(_report(source, config, error, prefix=(*where, label)))
             except ValueError as error:
-                problems.append(source.line((kind, label), str(error)))
+                problems.append(source.line((*where, label), str(error)))
     return problems
 
 
@@ -152,7 +158,7 @@ def _of_whole(source: Source, ladder: Ladder) -> list[str]:
         if name not in variants:
             where = ("optimizer", "learning_rate", "by_variant", name)
             complain(where, f"no such variant; this ladder has: {listed([*variants])}")
-    for where, message in domain_problems(ladder):
+    for where, message in (*domain_problems(ladder), *evaluation_problems(ladder)):
         complain(where, message)
     if ladder.analysis.baseline not in variants:
         where = ("analysis", "baseline")

@@ -60,11 +60,12 @@ def read(
     Raises:
         ValueError: a sequence becomes longer than the model's context.
     """
-    B, T = tokens_BT.shape
-    place_T = torch.arange(T, device=tokens_BT.device)
+    place_T = torch.arange(tokens_BT.shape[1], device=tokens_BT.device)
     first_B = torch.zeros_like(lengths_B) if before is None else before.next_B
     if int((first_B + lengths_B).max()) > len(model.turn_TP2):
-        raise ValueError(f"a sequence is longer than the model's context of {len(model.turn_TP2):,} positions")
+        raise ValueError(
+            f"a sequence is longer than the model's context of {len(model.turn_TP2):,} positions"
+        )
     position_BT = first_B[:, None] + place_T
     turn_NP2 = model.turn_TP2[position_BT.clamp(max=len(model.turn_TP2) - 1).flatten()]
     own_BT = torch.where(place_T < lengths_B[:, None], position_BT, -1)

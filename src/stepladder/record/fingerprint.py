@@ -83,6 +83,23 @@ PREPARATION = {
 }
 """Modules that determine what is in the shards, and why."""
 
+EVALUATION = {
+    "stepladder.evaluation.likelihood": "how likely answers are",
+    "stepladder.evaluation.requests": "which tokens are read, and which are scored",
+    "stepladder.evaluation.score": "from likelihoods to scores",
+    "stepladder.models.inference": "reading text in pieces",
+}
+"""Modules that determine how runs score on tasks, beside those that determined the runs themselves."""
+
+ITEMS = {
+    "stepladder.data.python_source": "what calls and docstrings are",
+    "stepladder.data.rows": "which rows a file has",
+    "stepladder.evaluation.contamination": "which items were in the training text",
+    "stepladder.evaluation.task_set": "what is written down",
+    "stepladder.record.items": "which items can be scored",
+}
+"""Modules that determine the items of every task, beside the file of its kind."""
+
 ANALYSIS = ("laws", "decision", "tuning")
 """Packages that determine laws, gains, verdicts and predicted rates: they are computed anew in seconds."""
 
@@ -98,6 +115,16 @@ def run_fingerprint(architecture: str, recipe: str) -> str:
 def run_modules(architecture: str, recipe: str) -> tuple[str, ...]:
     """Names of the modules that determine the numbers of such runs."""
     return (*NUMERICS, f"stepladder.architectures.{architecture}", f"stepladder.recipes.{recipe}")
+
+
+def evaluation_fingerprint() -> str:
+    """Fingerprint of the code that scores runs on tasks: 16 hex digits."""
+    return _known(tuple(EVALUATION))
+
+
+def items_fingerprint(kind: str) -> str:
+    """Fingerprint of the code that makes the items of tasks of one kind: 16 hex digits."""
+    return _known((*ITEMS, f"stepladder.tasks.{kind}"))
 
 
 def preparation_fingerprint() -> str:

@@ -1,8 +1,8 @@
-"""What an architecture file and a recipe file give to the ladder.
+"""What an architecture file, a recipe file and a task file give to the ladder.
 
-An architecture is one module in `stepladder.architectures`, a recipe one in `stepladder.recipes`;
-a ladder file names them and they are found by that name. Their top level must not import torch:
-ladder files are validated, and the workflow is parsed, without it.
+An architecture is one module in `stepladder.architectures`, a recipe one in `stepladder.recipes`, a
+task one in `stepladder.tasks`; a ladder file names them and they are found by that name. Their top level
+must not import torch: ladder files are validated, and the workflow is parsed, without it.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ class PhaseShape:
 
 
 def available(kind: str) -> list[str]:
-    """Names of all modules in `stepladder.<kind>` (`architectures` or `recipes`), sorted."""
+    """Names of all modules in `stepladder.<kind>` (`architectures`, `recipes` or `tasks`), sorted."""
     package = importlib.import_module(f"stepladder.{kind}")
     return sorted(module.name for module in pkgutil.iter_modules(package.__path__))
 
 
 @cache
 def load(kind: str, name: str) -> ModuleType:
-    """Import the module that implements architecture or recipe `name`.
+    """Import the module that implements architecture, recipe or task `name`.
 
     Raises:
         ValueError: there is no such module, and the message lists those that exist; or it imports a module of

@@ -45,6 +45,12 @@ class RunFolder:
         """What came of it; written last: see `stepladder.record.result`."""
         return self.path / "result.json"
 
+    def evaluation(self, task: str, step: int | None = None) -> Path:
+        """How its checkpoint after `step` steps, or that of its end, did on a task: see
+        `stepladder.record.evaluation`."""
+        name = task if step is None else f"{task}-step-{step:06d}"
+        return self.path / "evaluations" / f"{name}.json"
+
     @property
     def lock(self) -> Path:
         """Who trains here now; gone when nobody does: see `stepladder.documents.lock`."""
@@ -125,6 +131,19 @@ class LadderFolder:
     def metrics(self) -> Path:
         """Verdicts by the metrics that do not decide."""
         return self.path / "metrics.json"
+
+    def task(self, name: str) -> Path:
+        """What a task is made of; its items lie beside it."""
+        return self.path / "tasks" / f"{name}.json"
+
+    @property
+    def tasks(self) -> dict[str, Path]:
+        """All tasks that were made, by label."""
+        return {path.stem: path for path in sorted((self.path / "tasks").glob("*.json"))}
+
+    def evaluations(self, rung: str) -> Path:
+        """How the runs of a rung did on all tasks."""
+        return self.path / "evaluations" / f"{rung}.json"
 
     @property
     def rule(self) -> Path:

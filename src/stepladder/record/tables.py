@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import io
 import warnings
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,8 @@ from pyarrow import ArrowException
 from stepladder.documents.document import FIRST, DocumentError
 from stepladder.documents.files import write_atomically
 from stepladder.record.check import NOTHING_KNOWN, Shards, check_result, check_same_data, read_spec
+from stepladder.record.evaluated import NO_SUITES, scores_of
+from stepladder.record.evaluation import RungEvaluations
 from stepladder.record.events import DamagedLog, StepRecord, read_log, steps_of
 from stepladder.record.gates import GateRecord, runs_left
 from stepladder.record.paths import LadderFolder, RunFolder
@@ -71,12 +73,16 @@ def collect(
     plan: Plan,
     shards: Shards = NOTHING_KNOWN,
     gates: Collection[GateRecord] = (),
+    evaluations: Collection[RungEvaluations] = (),
+    suites: Mapping[str, Sequence[str]] = NO_SUITES,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """One row per run of the ladder proper, and one row per logged step of these.
 
     Args:
         shards: the fingerprints of those whose manifests are there.
         gates: what was decided between rungs; the runs that were spared have no rows.
+        evaluations: how runs did on tasks; none of a ladder without.
+        suites: tasks over which means are told, by label.
 
     Raises:
         FileNotFoundError: a result or a log is missing.
@@ -88,7 +94,11 @@ def collect(
     found = {ladder.run(run.id).result: Finished.read(ladder.run(run.id), run) for run in planned}
     check_same_data({path: run.result for path, run in found.items()}, shards)
     flops = {run.id: run.flops for run in planned}
-    rows = [run.result.row() | {"planned_flops": flops[run.result.id]} for run in found.values()]
+    scored = scores_of({run.result.id: run.result for run in found.values()}, evaluations, suites)
+    rows = [
+        run.result.row() | {"planned_flops": flops[run.result.id]} | scored.get(run.result.id, {})
+        for run in found.values()
+    ]
     names = {path: {name: getattr(run.result, name) for name in RUN_COLUMNS} for path, run in found.items()}
     steps = [names[path] | step for path, run in found.items() for step in run.steps]
     return pd.DataFrame(rows), pd.DataFrame(steps)

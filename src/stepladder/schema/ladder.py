@@ -18,6 +18,7 @@ from stepladder.schema.budget import LEAST_SIZES, Budgets, Flops
 from stepladder.schema.corpora import Corpus
 from stepladder.schema.data import Data
 from stepladder.schema.design import TOP, ComputeOptimalTop, Design, Isoflop
+from stepladder.schema.evaluation import Evaluation
 from stepladder.schema.execution import Execution, RunExecution
 from stepladder.schema.optimizer import OptimizerSettings
 from stepladder.schema.plan import PlanSettings
@@ -110,6 +111,7 @@ class Ladder(Settings):
     shape: Shape
     optimizer: OptimizerSettings
     data: Data
+    evaluation: Evaluation = Evaluation()
     execution: Execution = Execution()
     plan: PlanSettings
     analysis: AnalysisConfig

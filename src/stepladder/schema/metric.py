@@ -7,8 +7,8 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import AfterValidator
 
-DOMAIN = "domain:"
-"""How the metric of one domain begins."""
+DOMAIN, TASK, MACRO = "domain:", "task:", "macro:"
+"""How the metrics of one domain, one task and one suite of tasks begin."""
 
 Unit = Literal["nats/token", "bits/byte"]
 
@@ -48,17 +48,33 @@ def domain_of(name: str) -> str | None:
     return name.removeprefix(DOMAIN) if name.startswith(DOMAIN) else None
 
 
+def task_of(name: str) -> str | None:
+    """The task that a metric is about; None if it is about none."""
+    return name.removeprefix(TASK) if name.startswith(TASK) else None
+
+
+def macro_of(name: str) -> str | None:
+    """The suite of tasks that a metric is the mean of; None if it is not."""
+    return name.removeprefix(MACRO) if name.startswith(MACRO) else None
+
+
 def metric(name: str) -> Metric:
     """The metric of a name that `MetricName` lets through."""
-    domain = domain_of(name)
-    return METRICS[name] if domain is None else Metric(f"bits_per_byte_{domain}", f"loss on {domain}", BITS)
+    if (domain := domain_of(name)) is not None:
+        return Metric(f"bits_per_byte_{domain}", f"loss on {domain}", BITS)
+    if (task := task_of(name)) is not None:
+        return Metric(f"task_{task}_bits_per_byte", f"loss on the answers of {task}", BITS)
+    if (suite := macro_of(name)) is not None:
+        return Metric(f"macro_{suite}_bits_per_byte", f"mean loss on the answers of {suite}", BITS)
+    return METRICS[name]
 
 
 def _known(name: str) -> str:
-    if name not in METRICS and not re.fullmatch(rf"{DOMAIN}\w+", name, re.ASCII):
-        raise ValueError(f"no metric {name!r}; there are {', '.join(METRICS)}, {DOMAIN}<name>")
+    if name not in METRICS and not re.fullmatch(rf"({DOMAIN}|{TASK}|{MACRO})\w+", name, re.ASCII):
+        listed = ", ".join([*METRICS, f"{DOMAIN}<name>", f"{TASK}<name>", f"{MACRO}<suite>"])
+        raise ValueError(f"no metric {name!r}; there are {listed}")
     return name
 
 
 MetricName = Annotated[str, AfterValidator(_known)]
-"""target_loss, bits_per_byte, or domain:<name>."""
+"""target_loss, bits_per_byte, domain:<name>, task:<name>, or macro:<suite>."""

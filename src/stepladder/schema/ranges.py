@@ -147,6 +147,12 @@ SIMILARITY = Range(0.5, 0.99)
 RUN_WORDS = Range(1, 100)
 EPOCHS = Range(1e-3, 10**4)
 
+# Evaluation
+MOST_TASKS = 256
+ITEMS = Range(1, 10**6)
+ITEM_BYTES = Range(1, 10**6)
+SHOTS = Range(0, 64)
+
 # Execution
 ACCELERATORS = Range(1, 10**6)
 NODES = Range(1, 10**5)

@@ -19,7 +19,7 @@ from stepladder.decision.efficiency import AxisGain, Gain
 from stepladder.display import numbers as fmt
 from stepladder.display.table import Table, table
 from stepladder.schema.analysis import AXES, Axis
-from stepladder.schema.metric import domain_of, metric
+from stepladder.schema.metric import domain_of, macro_of, metric, task_of
 
 OUTCOMES = {
     **{verdict: verdict for verdict in ("promote", "hold", "reject", "equivalent", "not equivalent")},
@@ -49,8 +49,13 @@ def metric_sentence(comparison: Comparison) -> str:
     """What "loss" stands for where it is not the target loss; empty where it is."""
     if comparison.metric == "target_loss":
         return ""
-    domain, chosen = domain_of(comparison.metric), metric(comparison.metric)
+    name = comparison.metric
+    domain, task, suite, chosen = domain_of(name), task_of(name), macro_of(name), metric(name)
     of = f"held-out text of the domain {domain}" if domain else "held-out text, domains weighted as below"
+    if task:
+        of = f"the right answers of the task {task}"
+    elif suite:
+        of = f"the right answers of tasks, their mean over the suite {suite}"
     return f"Loss here is {comparison.metric}: {chosen.unit} of {of}. Laws, gains and verdicts are about it."
 
 
@@ -85,7 +90,8 @@ def metrics_table(found: ByMetric | None, comparison: Comparison | None = None) 
         title="The same by other metrics",
         note="EG at the candidate's largest rung, with its interval; n: runs of candidate + reference. Other "
         f"metrics: {found.draws} bootstrap draws, no looks between rungs. bits_per_byte weighs domains as "
-        "the target loss does; domain:<name>: bits per byte of that one.",
+        "the target loss does; domain:<name>: bits per byte of that one; task:<name>: bits per byte of its right "
+        "answers; macro:<suite>: their mean over tasks.",
     )
 
 

@@ -1,0 +1,129 @@
+"""Likelihoods of answers: requests sorted into batches, each context read once for all its answers.
+
+Shapes: B contexts, R answers, T positions, D model width, N scored tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from stepladder.evaluation.requests import Ids, Request
+from stepladder.evaluation.weights import Weights
+from stepladder.models.inference import log_probabilities, read
+from stepladder.models.transformer import Transformer
+
+POSITIONS_PER_BATCH = {"cpu": 2**12, "cuda": 2**15}
+"""As in training: on a CPU enough to be bound by arithmetic, and small enough for a core's cache."""
+
+
+class Likelihood(NamedTuple):
+    """How likely a request's answer is."""
+
+    nats: float
+    """Log-probability of all its tokens; at most 0."""
+    likeliest: bool
+    """Whether each token of it is the likeliest where it stands."""
+
+
+class Prefix(NamedTuple):
+    """A context and the requests that go on from it, by their numbers."""
+
+    context: Ids
+    requests: list[int]
+
+
+def likelihoods(weights: Weights, requests: Sequence[Request]) -> list[Likelihood]:
+    """Score all requests, in their order."""
+    found: list[Likelihood | None] = [None] * len(requests)
+    for batch in batches(requests, POSITIONS_PER_BATCH[weights.device.type]):
+        alone = len(batch) == sum(len(prefix.requests) for prefix in batch)
+        score = _whole if alone else _branched
+        numbers = [number for prefix in batch for number in prefix.requests]
+        with weights.scoring():
+            told = score(weights.model, batch, requests, weights.device)
+        for number, one in zip(numbers, told, strict=True):
+            found[number] = one
+    return [one for one in found if one is not None]
+
+
+def batches(requests: Sequence[Request], positions: int) -> Iterator[list[Prefix]]:
+    """Contexts that are read together: of like lengths, those with one answer apart from others."""
+    prefixes: dict[tuple[int, bytes], Prefix] = {}
+    for number, request in enumerate(requests):
+        key = (request.item, request.context.tobytes())
+        prefixes.setdefault(key, Prefix(request.context, [])).requests.append(number)
+
+    def length(prefix: Prefix) -> tuple[bool, int, int]:
+        longest = max(len(requests[number].answer) for number in prefix.requests)
+        several = len(prefix.requests) > 1
+        return several, len(prefix.context) + (0 if several else longest), longest
+
+    batch: list[Prefix] = []
+    width, answers = 0, 0
+    for prefix in sorted(prefixes.values(), key=length, reverse=True):
+        several, own, longest = length(prefix)
+        same = not batch or several == (len(batch[0].requests) > 1)
+        width, answers = max(width, own), max(answers, longest * len(prefix.requests))
+        if batch and (not same or (len(batch) + 1) * max(width, answers) > positions):
+            yield batch
+            batch, width, answers = [], own, longest * len(prefix.requests)
+        batch.append(prefix)
+    if batch:
+        yield batch
+
+
+def _whole(
+    model: Transformer, batch: list[Prefix], requests: Sequence[Request], device: torch.device
+) -> list[Likelihood]:
+    """Contexts with one answer each: context and answer in one pass, as in training."""
+    own = [requests[prefix.requests[0]] for prefix in batch]
+    texts = [np.concatenate((request.context, request.answer)) for request in own]
+    tokens_BT = padded([text[:-1] for text in texts], device)
+    x_BTD, _ = model.trunk(F.embedding(tokens_BT, model.embedding))
+    rows = [
+        x_BTD[row, len(request.context) - 1 : len(text) - 1]
+        for row, (request, text) in enumerate(zip(own, texts, strict=True))
+    ]
+    return _told(model, torch.cat(rows), own)
+
+
+def _branched(
+    model: Transformer, batch: list[Prefix], requests: Sequence[Request], device: torch.device
+) -> list[Likelihood]:
+    """Contexts with several answers: each is read once, then its answers, which see it."""
+    contexts = [prefix.context for prefix in batch]
+    lengths_B = torch.tensor([len(context) for context in contexts], device=device)
+    x_BTD, cache = read(model, padded(contexts, device), lengths_B)
+    last_BD = x_BTD[torch.arange(len(batch), device=device), lengths_B - 1]
+    own = [requests[number] for prefix in batch for number in prefix.requests]
+    of_R = torch.tensor([b for b, prefix in enumerate(batch) for _ in prefix.requests], device=device)
+    firsts = last_BD[of_R]
+    lengths = [len(request.answer) - 1 for request in own]  # the last token predicts nothing
+    if not max(lengths):
+        return _told(model, firsts, own)
+    tokens_RT = padded([request.answer[:-1] for request in own], device)
+    y_RTD, _ = read(model, tokens_RT, torch.tensor(lengths, device=device), cache.rows(of_R))
+    rows = [torch.cat((firsts[r : r + 1], y_RTD[r, :length])) for r, length in enumerate(lengths)]
+    return _told(model, torch.cat(rows), own)
+
+
+def _told(model: Transformer, x_ND: Tensor, own: list[Request]) -> list[Likelihood]:
+    target_N = torch.from_numpy(np.concatenate([request.answer for request in own])).to(x_ND.device)
+    nats_N, likeliest_N = (t.cpu() for t in log_probabilities(model, x_ND, target_N))
+    lengths = [len(request.answer) for request in own]
+    parts = zip(nats_N.double().split(lengths), likeliest_N.split(lengths), strict=True)
+    return [Likelihood(float(nats.sum()), bool(likeliest.all())) for nats, likeliest in parts]
+
+
+def padded(rows: list[Ids], device: torch.device) -> Tensor:
+    """Rows of ids as one tensor (B, T), filled with 0 at their right ends."""
+    tokens = np.zeros((len(rows), max(map(len, rows))), np.int64)
+    for row, ids in zip(tokens, rows, strict=True):
+        row[: len(ids)] = ids
+    return torch.from_numpy(tokens).to(device)

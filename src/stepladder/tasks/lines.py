@@ -1,0 +1,58 @@
+"""Order the lines: three lines of code as they stand, among the same lines in other orders.
+
+Made from held-out Python: nothing is downloaded.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from itertools import islice, permutations
+
+from stepladder.data.python_source import python_documents
+from stepladder.record.items import Documents, Item
+from stepladder.schema.evaluation import Continued
+
+FORMAT = (
+    "the code in front of three lines, then these in their order; the wrong choices are other orders of them"
+)
+
+LINES, CHOICES = 3, 4
+SHORTEST = 6
+"""Bytes of a line, its indentation left out."""
+LONGEST = 80
+"""Bytes of all three, their indentation included."""
+APART = 8
+"""Lines from the beginning of one item to that of the next in the same file, at least."""
+
+
+class Config(Continued):
+    """Settings under `evaluation: tasks: lines:`."""
+
+
+def items(config: Config, held_out: Documents) -> Iterator[Item]:
+    """At most so many items, spread over the files."""
+    draw = random.Random(config.seed)
+    found = [
+        item for place, text in python_documents(held_out()) for item in _of_file(place, text, config, draw)
+    ]
+    draw.shuffle(found)
+    yield from islice(found, config.items)
+
+
+def _of_file(place: str, text: str, config: Config, draw: random.Random) -> Iterator[Item]:
+    lines = text.split("\n")
+    first = 1
+    while first + LINES <= len(lines):
+        own = lines[first : first + LINES]
+        block = "\n".join(own)
+        short = any(len(line.strip()) < SHORTEST for line in own)
+        if short or len(set(own)) < LINES or len(block.encode()) > LONGEST:
+            first += 1
+            continue
+        others = ["\n".join(order) for order in permutations(own) if order != tuple(own)]
+        choices = [block, *draw.sample(others, CHOICES - 1)]
+        draw.shuffle(choices)
+        context = ("\n".join(lines[:first]) + "\n").encode()[-config.context_bytes :].decode(errors="ignore")
+        yield Item(f"{place}:{first + 1}", context, tuple(choices), choices.index(block))
+        first += APART
