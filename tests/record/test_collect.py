@@ -41,7 +41,7 @@ def test_runs_and_steps_keep_what_is_missing_missing(ladder):
     edit(folder.run(plan.runs[0].id).result, lambda fields: fields.update(mfu=None))
     log = folder.run(plan.runs[0].id).events
     log.write_text(log.read_text().replace('"loss": 5.0,', '"loss": null,'))
-    runs, steps = collect(folder, plan)
+    runs, steps, _ = collect(folder, plan)
     write_table(runs, folder.runs_table)
     first, second, _ = (row for _, row in read_table(folder.runs_table).iterrows())
     assert first["seed"] == spec["seed"] and first["loss_code"] == 2.0
@@ -191,7 +191,7 @@ def test_scores_on_other_text_are_refused(ladder):
 @pytest.mark.parametrize("field", ["loss", "accelerator_seconds"])
 def test_a_table_of_runs_that_somebody_changed_is_refused(ladder, field):
     folder, plan = ladder
-    runs, _ = collect(folder, plan)
+    runs, *_ = collect(folder, plan)
     write_table(runs, folder.runs_table)
     assert list(read_table(folder.runs_table)["loss"]) == list(runs["loss"])
     pd.read_parquet(folder.runs_table).assign(**{field: 1.0}).to_parquet(folder.runs_table)

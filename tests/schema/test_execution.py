@@ -15,6 +15,7 @@ OPTIONS = st.fixed_dictionaries(
         "micro_batch_sequences": st.integers(0, 2**24),
         "checkpoint_seconds": st.floats(1e-3, 1e7),
         "keep_checkpoints": st.integers(1, 100),
+        "keep": st.lists(st.sampled_from(["phases", "log-spaced", "end"]), max_size=3).map(tuple),
         "max_skipped_steps": st.integers(0, 100),
     },
 )

@@ -4,6 +4,7 @@ import json
 import math
 import shlex
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -30,6 +31,16 @@ def test_everything_is_there(climbed):
     assert runs.mfu_median.between(0, 1, inclusive="neither").all(), "low where other work shares the cores"
     comparison = json.loads((climbed.results / "comparison.json").read_text())
     assert comparison
+
+
+def test_runs_are_scored_on_tasks(climbed):
+    runs = pd.read_parquet(climbed.results / "runs.parquet")
+    for task in ("calls", "docstrings"):
+        assert (runs[f"task_{task}_items"] == 50).all()
+        assert runs[f"task_{task}_bits_per_byte"].between(1, 8).all(), "better than guessing bytes"
+        assert runs[f"task_{task}_accuracy"].between(0, 1).all()
+    mean = (runs.task_calls_bits_per_byte + runs.task_docstrings_bits_per_byte) / 2
+    assert np.allclose(runs.macro_python_bits_per_byte, mean)
 
 
 def test_recipes_are_matched_in_flops(climbed):
@@ -62,7 +73,7 @@ def test_a_comment_replans_nothing(climbed, ladder):
 def test_one_rungs_rate_replans_that_rung_and_its_dependants(climbed, ladder):
     ladder.write_text(ladder.read_text().replace("{depth: 3}", "{depth: 3, set: {learning_rate: 0.001}}"))
     expected = [f"{variant}/d3/0.25x/seed0" for variant in VARIANTS]
-    assert climbed.planned() == sorted(expected + DEPENDANTS)
+    assert climbed.planned() == sorted([*expected, "evaluate", *DEPENDANTS])
 
 
 def test_where_runs_execute_retrains_nothing_and_reaches_them(climbed, ladder):
@@ -81,7 +92,7 @@ def test_where_runs_execute_retrains_nothing_and_reaches_them(climbed, ladder):
 def test_a_new_seed_replans_only_its_runs(climbed, ladder):
     ladder.write_text(ladder.read_text().replace("{depth: 3}", "{depth: 3, seeds: [0, 1]}"))
     expected = [f"{variant}/d3/0.25x/seed1" for variant in VARIANTS]
-    assert climbed.planned() == sorted(expected + DEPENDANTS)
+    assert climbed.planned() == sorted([*expected, "evaluate", *DEPENDANTS])
 
 
 def test_thresholds_replan_the_analysis_only(climbed, ladder):
@@ -113,7 +124,7 @@ def test_one_run_alone_can_be_planned_again(climbed):
 
 
 def test_one_run_with_its_dependants_can_be_planned_again(climbed):
-    expected = ["all", "collect", "compare", "dense-tst/d2/0.25x/seed0", *["fit"] * 3, "metrics", "report"]
+    expected = ["dense-tst/d2/0.25x/seed0", "evaluate", *set(DEPENDANTS) - {"fit", "price"}, *["fit"] * 3]
     assert climbed.planned("--forcerun", ONE) == sorted(expected)
 
 

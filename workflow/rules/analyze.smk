@@ -12,6 +12,7 @@ rule collect:
     output:
         runs=f"{RESULTS}/runs.parquet",
         steps=f"{RESULTS}/steps.parquet",
+        looks=f"{RESULTS}/looks.parquet",
     localrule: True
     params:
         gates=gate_options,
@@ -20,7 +21,8 @@ rule collect:
         ),
         suites=CLIMB.suites,
     shell:
-        "stepladder collect {input.plan:q} --runs {output.runs:q} --steps {output.steps:q} {params.gates}"
+        "stepladder collect {input.plan:q} --runs {output.runs:q} --steps {output.steps:q}"
+        " --looks {output.looks:q} {params.gates}"
         " {params.evaluations} --suites {params.suites:q}"
 
 

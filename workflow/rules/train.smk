@@ -45,6 +45,7 @@ TRAIN = (
     " --threads {threads} --ranks {resources.tasks} --engine={resources.engine:q}"
     " --compile-cache {RESULTS:q}/compiled"
     " --max-epochs {resources.max_epochs:q} --held-out={resources.held_out:q}"
+    " --curve={resources.curve:q}"
 )
 MACHINE = (
     ancient("results/machine.json")

@@ -96,12 +96,12 @@ def evaluate(
     """
     one_of("--device", device.partition(":")[0], ("auto", "cpu", "cuda"))
     from stepladder.display.terminal import show, working
-    from stepladder.record.paths import LadderFolder
+    from stepladder.evaluation.weights import find_ladder
     from stepladder.report.sections.tasks import scores_table
     from stepladder.training.device import pick_device
     from stepladder.training.process import configure_process
 
-    found = tasks or [path for above in run.resolve().parents for path in LadderFolder(above).tasks.values()]
+    found = tasks or [*find_ladder(run)[0].tasks.values()]
     if not found:
         raise Misuse(
             f"{run}: its ladder has no tasks: list some under evaluation.tasks in the ladder file and run "

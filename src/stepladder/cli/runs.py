@@ -79,6 +79,14 @@ def train(
             show_default="cut",
         ),
     ] = "",
+    curve: Annotated[
+        str,
+        typer.Option(
+            help="How often to look at held-out loss on the way, as JSON: "
+            '\'{"looks": 12, "tokens": 65536, "max_share": 0.02}\'.',
+            show_default="never",
+        ),
+    ] = "",
     checkpoint_seconds: Annotated[
         str, typer.Option(hidden=True, help="Now in --engine, which says how to write it.")
     ] = "",
@@ -93,6 +101,7 @@ def train(
 
     Example: stepladder train spec.json --manifest data/manifest.json --out run/result.json
     """
+    from stepladder.record.curve import Curve
     from stepladder.record.fingerprint import run_fingerprint
     from stepladder.record.spec import RunSpec
     from stepladder.schema.data import MAX_EPOCHS, read_max_epochs
@@ -109,6 +118,8 @@ def train(
     ready(out)
     with naming("--engine"):
         options = EngineOptions.from_text(engine)
+    with naming("--curve"):
+        looks = Curve.of_json(curve)
     with naming("--max-epochs"):
         limit = read_max_epochs(max_epochs) if max_epochs else MAX_EPOCHS
     given = spec.lstrip().startswith("{")
@@ -143,6 +154,7 @@ def train(
             options=options,
             compile_cache=compile_cache,
             fork=Path(fork) if fork else None,
+            curve=looks,
             max_epochs=limit,
             whole=held_out == "whole",
         )
@@ -185,6 +197,9 @@ def collect(
     plan: Annotated[Path, typer.Argument(help="plan.json; results are looked for in runs/ beside it.")],
     runs: Annotated[Path, typer.Option(help="Parquet to write: one row per run.")],
     steps: Annotated[Path, typer.Option(help="Parquet to write: one row per logged step.")],
+    looks: Annotated[
+        Path, typer.Option(help="Parquet to write: one row per look at held-out loss along a run.")
+    ],
     gate: Annotated[
         list[Path] | None,
         typer.Option(
@@ -204,12 +219,13 @@ def collect(
         str, typer.Option(help='Tasks over which means are told, as JSON: \'{"code": ["calls", "lines"]}\'.')
     ] = "{}",
 ) -> None:
-    """Gather the results of all planned runs into two tables. Those of a sweep stay out: `tune` has them.
+    """Gather the results of all planned runs into three tables. Those of a sweep stay out: `tune` has them.
 
-    Reads PLAN, and spec.json, result.json and events.jsonl of every run in it; writes RUNS and STEPS. A
-    result that these, or the data's manifest, disagree with is an error that names the field.
+    Reads PLAN, and spec.json, result.json and events.jsonl of every run in it; writes RUNS, STEPS and
+    LOOKS. A result that these, or the data's manifest, disagree with is an error that names the field.
 
     Example: stepladder collect results/smoke/plan.json --runs runs.parquet --steps steps.parquet
+    --looks looks.parquet
     """
     from stepladder.data.manifest import fingerprints
     from stepladder.record.evaluation import RungEvaluations
@@ -219,15 +235,16 @@ def collect(
     from stepladder.record.tables import collect as collect_results
     from stepladder.record.tables import write_table
 
-    ready(runs, steps)
+    ready(runs, steps, looks)
     ladder = LadderFolder(plan.parent)
     shards = fingerprints(ladder)
     gates = [GateRecord.read(path) for path in gate or ()]
     scores = [RungEvaluations.read(path) for path in evaluations or ()]
     means = json_argument("--suites", suites, '{"code": ["calls", "lines"]}')
-    runs_table, steps_table = collect_results(ladder, Plan.read(plan), shards, gates, scores, means)
-    write_table(runs_table, runs)
-    write_table(steps_table, steps)
+    tables = collect_results(ladder, Plan.read(plan), shards, gates, scores, means)
+    write_table(tables.runs, runs)
+    write_table(tables.steps, steps)
+    write_table(tables.looks, looks)
 
 
 def _named(path: Path, name: str) -> None:

@@ -112,6 +112,15 @@ def find_manifest(run: Path) -> Path:
     """The manifest of the shards that a run was trained on, in the ladder's folder above it.
 
     Raises:
+        FileNotFoundError: see `find_ladder`.
+    """
+    return find_ladder(run)[1]
+
+
+def find_ladder(run: Path) -> tuple[LadderFolder, Path]:
+    """The ladder's folder above a run, and the manifest there of the shards that it was trained on.
+
+    Raises:
         FileNotFoundError: there is none of this run's data.
     """
     checkpoint = next(iter(complete_newest_first(RunFolder(run).checkpoints)), None)
@@ -121,7 +130,7 @@ def find_manifest(run: Path) -> Path:
     for parent in run.resolve().parents:
         for path in LadderFolder(parent).manifests.values():
             if parse(path).sha256 == data:
-                return path
+                return LadderFolder(parent), path
     raise FileNotFoundError(
         f"{run}: no manifest of the data that it was trained on ({data[:12]}) in the folders above it: name "
         f"it "

@@ -33,6 +33,7 @@ from stepladder.ladder.sweep import (
 from stepladder.ladder.top import at_depth, check_top, read_depth, top_digest
 from stepladder.ladder.trunk import Trunks, find_trunks, prefix
 from stepladder.record.cost import training_flops
+from stepladder.record.curve import Curve
 from stepladder.record.fingerprint import (
     analysis_fingerprint,
     evaluation_fingerprint,
@@ -297,6 +298,12 @@ class Climb:
         return task_files(name, self.ladder.evaluation.tasks[name])
 
     @cached_property
+    def curve(self) -> str:
+        """How often training looks at held-out loss, as JSON; empty: never."""
+        asked = self.ladder.evaluation
+        return Curve(asked.during, asked.during_tokens, asked.max_share).to_json()
+
+    @cached_property
     def evaluation_code(self) -> str:
         """Changes when the code that scores runs on tasks does."""
         return evaluation_fingerprint()
@@ -403,6 +410,7 @@ class Climb:
         return found | {
             "max_epochs": lambda wildcards: self.max_epochs(wildcards.run),
             "held_out": lambda wildcards: whole,
+            "curve": lambda wildcards: self.curve,
         }
 
     def evaluation_resources(self) -> dict[str, Callable[[Any], int | str]]:

@@ -10,6 +10,7 @@ from stepladder import __version__
 from stepladder.ladder.boundaries import boundary_notes
 from stepladder.ladder.hyperparameters import mixed
 from stepladder.ladder.mixture import in_words
+from stepladder.record.checkpoints import kept_steps
 from stepladder.record.cost import FLOPS_FORMULA, parameters, training_flops
 from stepladder.record.passes import tokens_by_domain
 from stepladder.record.plan import Assumptions, Plan, PlannedRun, Totals
@@ -197,13 +198,18 @@ def _row(
         seconds=seconds,
         accelerator_hours=hours,
         price=None if price is None else hours * price,
-        disk_bytes=execution.keep_checkpoints * CHECKPOINT_BYTES_PER_PARAMETER * count.total,
+        disk_bytes=_checkpoints(run, execution) * CHECKPOINT_BYTES_PER_PARAMETER * count.total,
         trunk=job.trunk,
         sweep=job.sweep,
         swarm=job.swarm,
         mixed=job.mixed,
         **({} if job.topped else _followed(job, o)),
     )
+
+
+def _checkpoints(run: RunSpec, execution: Execution) -> int:
+    """How many lie on disk when a run has ended, at most."""
+    return execution.keep_checkpoints + len(kept_steps(run, execution.keep)) - 1
 
 
 def _followed(job: JobCost, o: OptimizerSettings) -> dict[str, float | None]:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Collection
 from datetime import datetime
+from itertools import accumulate
 from pathlib import Path
 from typing import Annotated, NotRequired
 
@@ -18,6 +20,7 @@ from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError, w
 from typing_extensions import TypedDict
 
 from stepladder.record.result import Seconds
+from stepladder.record.spec import RunSpec
 
 STATE, MANIFEST = "state.json", "manifest.json"
 _NAME = re.compile(r"step-([0-9]{6,15})")
@@ -100,6 +103,23 @@ def step_of(checkpoint: Path) -> int:
     if not found or checkpoint_path(Path(), int(found[1])).name != checkpoint.name:
         raise ValueError(f"{checkpoint}: not the name of a checkpoint")
     return int(found[1])
+
+
+LOG_SPACED = 10
+"""Checkpoints that `keep: [log-spaced]` spreads over a run, its end included."""
+
+
+def kept_steps(spec: RunSpec, keep: Collection[str]) -> frozenset[int]:
+    """Steps whose checkpoints stay, as `execution.keep` says."""
+    steps = spec.recipe.steps
+    found = {steps}
+    if "phases" in keep:
+        found |= set(accumulate(phase.steps for phase in spec.recipe.phases))
+    if "log-spaced" in keep:
+        first = max(1, steps // 100)
+        ratio = (steps / first) ** (1 / (LOG_SPACED - 1))
+        found |= {min(steps, round(first * ratio**number)) for number in range(LOG_SPACED)}
+    return frozenset(found)
 
 
 def read_state(checkpoint: Path) -> CheckpointState:

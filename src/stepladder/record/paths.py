@@ -161,6 +161,11 @@ class LadderFolder:
         return self.path / "steps.parquet"
 
     @property
+    def looks_table(self) -> Path:
+        """One row per look at held-out loss along a run."""
+        return self.path / "looks.parquet"
+
+    @property
     def manifest(self) -> Path:
         """The token shards' manifest; in a ladder with corpora, of the baseline's."""
         return self.manifest_of(None)

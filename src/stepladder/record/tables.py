@@ -1,10 +1,11 @@
-"""The two tables of a ladder's runs. A missing number stays missing; nothing is grepped from logs.
+"""The three tables of a ladder's runs. A missing number stays missing; nothing is grepped from logs.
 
 They are written by `write_table` and read by `read_table`, with a version in their metadata.
 
 runs.parquet has one row per run: the fields of its result, nested names joined by `_` (`Result.row`), and
 `planned_flops`. steps.parquet has one row per logged step: `RUN_COLUMNS`, which say of which run it is, and
-the fields of `StepRecord`.
+the fields of `StepRecord`. looks.parquet has one row per look at held-out loss along a run: the same columns
+of the run, and the fields of `stepladder.record.curve.Look`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +26,7 @@ from pyarrow import ArrowException
 from stepladder.documents.document import FIRST, DocumentError
 from stepladder.documents.files import write_atomically
 from stepladder.record.check import NOTHING_KNOWN, Shards, check_result, check_same_data, read_spec
+from stepladder.record.curve import Look, looks_of
 from stepladder.record.evaluated import NO_SUITES, scores_of
 from stepladder.record.evaluation import RungEvaluations
 from stepladder.record.events import DamagedLog, StepRecord, read_log, steps_of
@@ -39,12 +42,28 @@ RUN_COLUMNS = ("id", "variant", "rung", "budget", "seed")
 """Columns of steps.parquet that say which run a step is of, as in runs.parquet."""
 
 
+LOOK_COLUMNS = [*RUN_COLUMNS, *(name for name in Look.__annotations__ if name != "losses")]
+"""Columns of looks.parquet, which has no rows where training never looked at held-out loss."""
+
+
+class Tables(NamedTuple):
+    """The tables of a ladder's runs."""
+
+    runs: pd.DataFrame
+    """One row per run."""
+    steps: pd.DataFrame
+    """One row per logged step."""
+    looks: pd.DataFrame
+    """One row per look at held-out loss."""
+
+
 @dataclass(frozen=True)
 class Finished:
     """A run that has a result which its spec, its plan and its log agree with."""
 
     result: Result
     steps: list[StepRecord]
+    looks: list[Look]
 
     @classmethod
     def read(cls, folder: RunFolder, planned: PlannedRun | None = None) -> Finished:
@@ -65,7 +84,7 @@ class Finished:
             warnings.warn(log.damage, DamagedLog, stacklevel=2)
         spec = read_spec(folder, planned)
         check_result(result, folder.result, spec, log.records, whole_log=log.damage is None)
-        return cls(result, steps_of(log.records))
+        return cls(result, steps_of(log.records), looks_of(log.records))
 
 
 def collect(
@@ -75,8 +94,8 @@ def collect(
     gates: Collection[GateRecord] = (),
     evaluations: Collection[RungEvaluations] = (),
     suites: Mapping[str, Sequence[str]] = NO_SUITES,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """One row per run of the ladder proper, and one row per logged step of these.
+) -> Tables:
+    """The tables of all runs of the ladder proper.
 
     Args:
         shards: the fingerprints of those whose manifests are there.
@@ -101,7 +120,13 @@ def collect(
     ]
     names = {path: {name: getattr(run.result, name) for name in RUN_COLUMNS} for path, run in found.items()}
     steps = [names[path] | step for path, run in found.items() for step in run.steps]
-    return pd.DataFrame(rows), pd.DataFrame(steps)
+    looks = [names[path] | seen(look) for path, run in found.items() for look in run.looks]
+    return Tables(pd.DataFrame(rows), pd.DataFrame(steps), pd.DataFrame(looks, columns=LOOK_COLUMNS))
+
+
+def seen(look: Look) -> dict[str, Any]:
+    """A row of looks.parquet: losses by domain are in the log alone."""
+    return {name: look.get(name) for name in Look.__annotations__ if name != "losses"}
 
 
 def read_runs(

@@ -24,7 +24,7 @@ TaskName = Annotated[str, Field(pattern=DOMAIN, max_length=64)]
 
 
 class Evaluation(Settings):
-    """Tasks, and means over several of them."""
+    """Tasks, means over several of them, and looks at the held-out loss of runs that train."""
 
     tasks: dict[TaskName, dict[str, Any]] = Field(default={}, max_length=ranges.MOST_TASKS)
     """Label to settings. The label names the file in `stepladder.tasks`, unless `kind:` does."""
@@ -32,6 +32,13 @@ class Evaluation(Settings):
     """Label to the tasks whose plain mean is the metric `macro:<label>`."""
     contamination: bool = True
     """Whether items are looked for in the training text, all of which is read for it once."""
+
+    during: Annotated[int, ranges.LOOKS] = 0
+    """Looks at held-out loss while a run trains, evenly spaced in the logarithm of steps."""
+    during_tokens: Annotated[int, ranges.HELD_OUT_TOKENS] = 65536
+    """First tokens of each domain's held-out text that a look scores: the same for all runs."""
+    max_share: Annotated[float, ranges.SHARE] = 0.02
+    """Of a run's FLOPs that its looks may take together; a run that is too short for all has fewer."""
 
 
 class Made(Settings):

@@ -25,6 +25,9 @@ class EngineOptions(Settings):
     """Longest time between two checkpoints: the most that a kill can cost."""
     keep_checkpoints: Annotated[int, ranges.KEEP_CHECKPOINTS] = 2
     """Newest complete checkpoints of a run that are kept: two, in case the newest is damaged."""
+    keep: tuple[Literal["phases", "log-spaced", "end"], ...] = ("end",)
+    """Checkpoints that stay beside these, to be scored later: of the end of each phase, at ten steps evenly
+    spaced in their logarithm, of the end of the run (which always stays)."""
     max_skipped_steps: Annotated[int, ranges.SKIPPED_STEPS] = 5
     """Steps whose loss or gradient is not finite that a run skips and logs before it gives up."""
 

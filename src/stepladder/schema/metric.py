@@ -7,7 +7,9 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import AfterValidator
 
-DOMAIN, TASK, MACRO = "domain:", "task:", "macro:"
+DOMAIN = "domain:"
+TASK = "task:"
+MACRO = "macro:"
 """How the metrics of one domain, one task and one suite of tasks begin."""
 
 Unit = Literal["nats/token", "bits/byte"]

@@ -149,6 +149,7 @@ EPOCHS = Range(1e-3, 10**4)
 
 # Evaluation
 MOST_TASKS = 256
+LOOKS = Range(0, 1000)
 ITEMS = Range(1, 10**6)
 ITEM_BYTES = Range(1, 10**6)
 SHOTS = Range(0, 64)

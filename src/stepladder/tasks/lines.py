@@ -20,7 +20,7 @@ FORMAT = (
 LINES, CHOICES = 3, 4
 SHORTEST = 6
 """Bytes of a line, its indentation left out."""
-LONGEST = 80
+LONGEST = 64
 """Bytes of all three, their indentation included."""
 APART = 8
 """Lines from the beginning of one item to that of the next in the same file, at least."""

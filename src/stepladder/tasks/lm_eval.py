@@ -215,4 +215,4 @@ def read_yaml(path: str) -> dict[str, Any]:
             raise ItemError(
                 f"{path}: {name} is a Python function, which is not called: prepare the data with it"
             )
-    return fields
+    return dict(fields)

@@ -12,6 +12,7 @@ from stepladder.data.document_lengths import same_document
 from stepladder.data.errors import DataError
 from stepladder.data.manifest import Manifest
 from stepladder.data.verification import Checked
+from stepladder.record.checkpoints import kept_steps
 from stepladder.record.folder import Taken, take_folder
 from stepladder.record.passes import Limit, passes, repeats, tokens_by_domain, too_often
 from stepladder.record.paths import RunFolder
@@ -110,6 +111,7 @@ def prepare(
         saver=Saver(
             RunFolder(run_dir).checkpoints,
             keep=options.keep_checkpoints,
+            kept=kept_steps(spec, options.keep),
             leads=ranks.leads,
             group=ranks.background,
         ),

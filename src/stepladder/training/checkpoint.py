@@ -69,14 +69,22 @@ class Saver:
     """Writes checkpoints in the background, one at a time; all ranks save the same steps."""
 
     def __init__(
-        self, folder: Path, *, keep: int, leads: bool = True, group: ProcessGroup | None = None
+        self,
+        folder: Path,
+        *,
+        keep: int,
+        kept: frozenset[int] = frozenset(),
+        leads: bool = True,
+        group: ProcessGroup | None = None,
     ) -> None:
         """Args:
         leads: whether this rank writes state and manifest.
         group: process group of all ranks, for nothing but checkpoints; None for a single rank.
         keep: newest complete checkpoints that are kept.
+        kept: steps whose checkpoints are kept besides.
         """
-        self._folder, self._leads, self._group, self._keep = folder, leads, group, keep
+        self._folder, self._leads, self._group = folder, leads, group
+        self._keep, self._kept = keep, kept
         self._thread = ThreadPoolExecutor(1, "checkpoint")
         self._pending: Future[Outcome] | None = None
         self._host: dict[str, Tensor] = {}
@@ -151,7 +159,8 @@ class Saver:
             if step_of(path) > step:  # found unusable at resume, or the run would have gone on from it
                 remove(path)
         for old in newest_first(self._folder)[self._keep :]:
-            remove(old)
+            if step_of(old) not in self._kept:
+                remove(old)
 
 
 def verify(path: Path) -> Checkpoint:

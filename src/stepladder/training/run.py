@@ -21,7 +21,8 @@ import psutil
 
 from stepladder.data.manifest import parse
 from stepladder.data.verification import verify_once
-from stepladder.record.checkpoints import checkpoint_path
+from stepladder.record.checkpoints import checkpoint_path, kept_steps
+from stepladder.record.curve import Curve
 from stepladder.record.events import read_log, restarts, steps_of
 from stepladder.record.folder import holds_result, sole_training
 from stepladder.record.pace import told_steps
@@ -38,6 +39,7 @@ from stepladder.training.engine import settle_micro_batch
 from stepladder.training.evaluate import DomainLoss, evaluate
 from stepladder.training.health import slow_warning
 from stepladder.training.lineage import trace
+from stepladder.training.looks import Looks
 from stepladder.training.meter import Meter
 from stepladder.training.prefetch import Prefetch
 from stepladder.training.process import configure_process
@@ -46,6 +48,8 @@ from stepladder.training.progress import Progress, begin, checkpoint_state
 from stepladder.training.result import make_result
 from stepladder.training.step import take_step
 from stepladder.training.stop import EXIT_STOPPED, StopSignal, tell_progress, was_restarted
+
+NO_LOOKS = Curve(0, 0, 0.0)
 
 NOTHING, FLUSH, SAVE = 0, 1, 2
 """What can be due between two steps; ranks do what the most pressed one needs."""
@@ -62,6 +66,7 @@ def train(
     options: EngineOptions | None = None,
     compile_cache: Path | None = None,
     fork: Path | None = None,
+    curve: Curve = NO_LOOKS,
     log_seconds: float = 5.0,
     max_epochs: Limit = math.inf,
     whole: bool = False,
@@ -80,6 +85,7 @@ def train(
         options: of the engine; the defaults if None.
         compile_cache: folder where compiled code is kept between runs.
         fork: result.json of the segment of a trunk that this run goes on from.
+        curve: how often to look at held-out loss on the way.
         log_seconds: time between progress lines; step records are flushed as often.
         max_epochs: passes over the training text above which the run is refused.
         whole: whether it is refused where held-out text would be cut.
@@ -121,12 +127,14 @@ def train(
         progress = begin(attempt, fork, began)
         settle_micro_batch(attempt.trainer, attempt.options, attempt.corpus)
         progress.account.add("startup", time.time() - began)
-        take_steps(attempt, progress, stop, log_seconds)
+        take_steps(attempt, progress, stop, log_seconds, Looks(attempt, curve, manifest))
         losses = None if spec.budget == TRUNK else evaluate_domains(attempt, progress)
         return finish(attempt, progress, losses)
 
 
-def take_steps(attempt: Attempt, progress: Progress, stop: StopSignal, log_seconds: float) -> None:
+def take_steps(
+    attempt: Attempt, progress: Progress, stop: StopSignal, log_seconds: float, looks: Looks
+) -> None:
     """All remaining steps, with checkpoints on the clock, at phase switches and at the end.
 
     Raises:
@@ -134,7 +142,7 @@ def take_steps(attempt: Attempt, progress: Progress, stop: StopSignal, log_secon
     """
     spec, ranks, account = attempt.spec, attempt.ranks, progress.account
     saved = logged = time.monotonic()
-    first = progress.step
+    first, kept = progress.step, kept_steps(spec, attempt.options.keep)
     batches = Prefetch(attempt.corpus, spec, attempt.device, ranks.world, first)
     meter = Meter(
         attempt.trainer,
@@ -149,7 +157,7 @@ def take_steps(attempt: Attempt, progress: Progress, stop: StopSignal, log_secon
         now = time.monotonic()
         due = FLUSH if now - logged > log_seconds else NOTHING
         late = now - saved > attempt.options.checkpoint_seconds
-        if stop.number or late or (place.first and place.step > first):
+        if stop.number or late or (place.step > first and (place.first or place.step in kept)):
             due = SAVE
         due = ranks.largest(due)
         if due == SAVE:
@@ -165,6 +173,11 @@ def take_steps(attempt: Attempt, progress: Progress, stop: StopSignal, log_secon
             attempt.journal.write("phase", step=place.step, phase=place.phase.name)
         take_step(attempt.trainer, batches, meter, place)
         progress.step = place.step + 1
+        if progress.step in looks.steps:
+            meter.flush()
+            with progress.account.timed("evaluation"):
+                looks.look(place)
+            meter.restart()
     if first < spec.recipe.steps:
         save(attempt, progress, meter, stop)
 

@@ -90,8 +90,8 @@ def metrics_table(found: ByMetric | None, comparison: Comparison | None = None) 
         title="The same by other metrics",
         note="EG at the candidate's largest rung, with its interval; n: runs of candidate + reference. Other "
         f"metrics: {found.draws} bootstrap draws, no looks between rungs. bits_per_byte weighs domains as "
-        "the target loss does; domain:<name>: bits per byte of that one; task:<name>: bits per byte of its right "
-        "answers; macro:<suite>: their mean over tasks.",
+        "the target loss does; domain:<name>: bits per byte of that one; task:<name>: bits per byte of its "
+        "right answers; macro:<suite>: their mean over tasks.",
     )
 
 
