@@ -221,7 +221,7 @@ def test_a_damaged_line_of_a_log_costs_that_line_and_a_warning(ladder):
     lines = log.read_text().splitlines(keepends=True)
     log.write_text("".join([lines[0], '{"ev\n', *lines[2:]]))
     with pytest.warns(DamagedLog, match=r"events.jsonl: not a record, left out: line 2"):
-        _, steps = collect(folder, plan)
+        _, steps, _ = collect(folder, plan)
     assert len(steps) == 1 + 4 + 2
 
 
