@@ -17,6 +17,8 @@ from typing import Any, get_args, get_origin, get_type_hints
 from pydantic import BaseModel
 
 from stepladder.documents.meaning import meanings
+from stepladder.record.curve import Look
+from stepladder.record.evaluation import Evaluation, Task
 from stepladder.record.events import StepRecord
 from stepladder.record.result import Result
 
@@ -54,7 +56,13 @@ def columns_of(record: Any) -> Iterator[Field]:
 
 def tables() -> dict[str, list[Field]]:
     """The tables of docs/results.md by the name that stands in the comments around them."""
-    return {"result.json": [*fields_of(Result)], "steps.parquet": [*columns_of(StepRecord)]}
+    return {
+        "result.json": [*fields_of(Result)],
+        "steps.parquet": [*columns_of(StepRecord)],
+        "looks.parquet": [*columns_of(Look)],
+        "task.json": [*fields_of(Task)],
+        "evaluation.json": [*fields_of(Evaluation)],
+    }
 
 
 def page(text: str) -> str:

@@ -11,6 +11,7 @@ from stepladder.display.numbers import level
 from stepladder.record.plan import Plan
 from stepladder.report.figures.coordinates import coordinates_figure
 from stepladder.report.figures.laws import gain_figure, loss_figure
+from stepladder.report.figures.looks import looks_figure
 from stepladder.report.figures.profiles import profiles_figure
 from stepladder.report.figures.running import mfu_figure, time_figure, training_figure
 from stepladder.report.figures.style import save_svg, variant_styles
@@ -29,6 +30,7 @@ from stepladder.report.sections.plan import trunk_sentence
 from stepladder.report.sections.rules import rules_table
 from stepladder.report.sections.size_laws import size_laws_context
 from stepladder.report.sections.swarm import swarm_context
+from stepladder.report.sections.tasks import tasks_context
 from stepladder.report.sections.top import predictions_table, top_sentence, written_before
 from stepladder.report.sections.tuning import off_optimum, sweep_context
 from stepladder.schema.ladder import Ladder
@@ -71,6 +73,9 @@ def draw(results: Results, ladder: Ladder) -> dict[str, Figure | None]:
         "mfu": mfu_figure(runs, rungs, styles),
         "time": time_figure(runs, rungs, variants),
     }
+    if not results.looks.empty:
+        looks = results.looks[results.looks["id"].isin(runs["id"])]
+        figures["looks"] = looks_figure(looks, rungs, styles)
     if results.size_laws is not None:
         figures["profiles"] = profiles_figure(runs, results.size_laws, styles)
     if results.swarm is not None:
@@ -134,6 +139,7 @@ def report_context(
         "gate_sentences": gate_sentences(comparison.gates),
         "rule": evidence.rule_sentence(comparison),
         "rule_changes": evidence.rule_changes_table(comparison),
+        "tasks": tasks_context(runs, results.tasks, results.rungs),
         "losses": ledger.losses_table(runs),
         "costs": ledger.costs_table(runs, plan),
         "provenance": provenance.provenance_table(runs, results.manifests, ladder, plan),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -18,10 +18,11 @@ from stepladder.decision.metric import on_metric
 from stepladder.decision.size_laws import SizeLaws
 from stepladder.documents.document import DocumentError
 from stepladder.record.coordinates import CoordinateCheck
+from stepladder.record.evaluation import Task
 from stepladder.record.learning_rates import Tuning
 from stepladder.record.paths import LadderFolder
 from stepladder.record.swarm import SwarmOutcome
-from stepladder.record.tables import read_table
+from stepladder.record.tables import LOOK_COLUMNS, read_table
 from stepladder.record.top import TopRung
 from stepladder.schema.analysis import AXES, Axis
 from stepladder.schema.design import MixtureSwarm
@@ -44,6 +45,8 @@ STEP_NAMES = ("id", "variant", "rung", "phase")
 STEP_NUMBERS = ("seed", "step", "flops")
 """Columns of the two tables that the report cannot do without."""
 
+NO_LOOKS = pd.DataFrame(columns=LOOK_COLUMNS)
+
 
 @dataclass(frozen=True)
 class Results:
@@ -55,6 +58,10 @@ class Results:
     comparison: Comparison
     manifests: dict[str | None, Manifest]
     """By the name under which shards lie; None: `data/`."""
+    looks: pd.DataFrame = field(default_factory=lambda: NO_LOOKS)
+    """Held-out loss along the runs; empty where training never looked."""
+    tasks: dict[str, Task] = field(default_factory=dict)
+    """What runs were scored on, by label."""
     metrics: ByMetric | None = None
     """metrics.json: other metrics than the one that decides."""
     tuning: Tuning | None = None
@@ -93,6 +100,8 @@ class Results:
             fits=fits,
             comparison=comparison,
             manifests={name: parse(p) for name, p in (lies.manifests or {None: lies.manifest}).items()},
+            looks=read_table(lies.looks_table) if lies.looks_table.exists() else NO_LOOKS,
+            tasks={name: Task.read(path) for name, path in lies.tasks.items()},
             metrics=metrics,
             tuning=Tuning.read(lies.learning_rates) if ladder and ladder.sweep else None,
             size_laws=size_laws,

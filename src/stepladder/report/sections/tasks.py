@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
+import pandas as pd
+
+from stepladder.decision.metric import TASK_SCORED
+from stepladder.display import numbers as fmt
 from stepladder.display.table import Table, table
-from stepladder.record.evaluation import Evaluation
+from stepladder.record.evaluation import Evaluation, Task
 
 NOTE = (
     "± one standard error over items. Bits per byte are of the right answers, lower is better; margin is by "
@@ -50,3 +55,83 @@ def with_error(value: float | None, error: float | None, digits: int) -> str:
     if value is None:
         return "—"
     return f"{value:.{digits}f}" + ("" if error is None else f" ± {error:.{digits}f}")
+
+
+def tasks_context(runs: pd.DataFrame, tasks: Mapping[str, Task], rungs: list[str]) -> dict[str, Any] | None:
+    """What the report says of tasks; None of a ladder without."""
+    names = [found[1] for name in map(str, runs) if (found := TASK_SCORED.fullmatch(name))]
+    if not names:
+        return None
+    return {
+        "sets": sets_table(tasks),
+        "formats": [f"{name}: {task.format}." for name, task in tasks.items() if name in names],
+        "scores": variants_table(runs, names, rungs),
+    }
+
+
+def sets_table(tasks: Mapping[str, Task]) -> Table:
+    """What each task is: items, chance, and how many were found in the training text."""
+    rows = [
+        [
+            name,
+            task.kind,
+            fmt.whole(task.items),
+            f"{task.chance:.3f}" if task.several_choices else fmt.MISSING,
+            *_searched(task),
+        ]
+        for name, task in tasks.items()
+    ]
+    columns = ["<Task", "<Kind", "Items", "Chance", "In the training text", "Too short to tell", "Read"]
+    return table(
+        columns,
+        rows,
+        note="Found: 13 words on end of an item's context and right answer occur in the training text. Items "
+        "with fewer words cannot be told. Of several corpora the most.",
+    )
+
+
+def _searched(task: Task) -> tuple[str, str, str]:
+    if not task.searched:
+        return ("not looked for", fmt.MISSING, fmt.MISSING)
+    places = task.searched.values()
+    return (
+        fmt.whole(max(place.found for place in places)),
+        fmt.whole(max(place.too_short for place in places)),
+        fmt.bytes_(max(place.training_bytes for place in places)),
+    )
+
+
+def variants_table(runs: pd.DataFrame, names: list[str], rungs: list[str]) -> Table:
+    """Bits per byte and accuracy of each variant at the smallest and the largest rung: means over seeds."""
+    shown = list(dict.fromkeys([rungs[0], rungs[-1]]))
+    rows = []
+    for variant in dict.fromkeys(runs["variant"]):
+        for rung in shown:
+            own = runs[(runs["variant"] == variant) & (runs["rung"] == rung)]
+            if len(own):
+                cells = [cell for name in names for cell in _means(own, name)]
+                rows.append([variant if rung == shown[0] else "", rung, str(len(own)), *cells])
+    return table(
+        [
+            "<Variant",
+            "<Rung",
+            "n",
+            *(title for name in names for title in (f"{name}, bits/byte", "accuracy")),
+        ],
+        rows,
+        note="Means over n runs, ± one standard deviation over them (none for n = 1). Bits per byte are of "
+        "the right answers: lower is better.",
+    )
+
+
+def _means(runs: pd.DataFrame, task: str) -> tuple[str, str]:
+    bits, accuracy = runs[f"task_{task}_bits_per_byte"], runs[f"task_{task}_accuracy"]
+    return (
+        _spread(bits, 3),
+        fmt.MISSING if accuracy.isna().all() else _spread(accuracy, 3),
+    )
+
+
+def _spread(values: pd.Series, digits: int) -> str:
+    mean = f"{values.mean():.{digits}f}"
+    return mean if len(values) < 2 else f"{mean} ± {values.std(ddof=1):.{digits}f}"
