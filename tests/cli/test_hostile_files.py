@@ -21,6 +21,7 @@ from stepladder.cli import app
 from stepladder.cli.main import COMMANDS
 from stepladder.record.fingerprint import run_fingerprint
 from stepladder.schema.accelerators import accelerators
+from stepladder.training.run import train as train_run
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -94,6 +95,11 @@ def clone(tmp_path_factory, make_run, small_corpus) -> Path:
     (folder / "sized.yaml").write_text(sized + "\ndesign: {kind: compute_optimal_top, flops: 1e13}\n")
     (folder / "mixed.yaml").write_text((REPOSITORY / "configs/ladders/laptop-swarm.yaml").read_text())
     shutil.copytree(small_corpus.parent, folder / "data")
+    (folder / "words.jsonl").write_text('{"text": "the last word"}\n')
+    train_run(spec, folder / "data" / "manifest.json", folder / "trained", device="cpu")
+    words = '{"kind": "lambada", "path": "%s"}' % (folder / "words.jsonl")
+    made = ("task", "own", words, folder / "data" / "manifest.json", "--out", folder / "own.json")
+    assert stepladder(*made).exit_code == 0
     return folder
 
 
@@ -131,6 +137,36 @@ ROLES = {
         f"runs/{RUN}/result.json",
         ("collect", "good.json", "--runs", "r.parquet", "--steps", "s.parquet"),
     ),
+    "collect, scores": (
+        "hostile.json",
+        (
+            *("collect", "good.json", "--runs", "r.parquet", "--steps", "s.parquet"),
+            *("--evaluations", "hostile.json"),
+        ),
+    ),
+    "task": (
+        "hostile.jsonl",
+        ("task", "t", '{"kind": "items", "path": "hostile.jsonl"}', "data/manifest.json", "--out", "t.json"),
+    ),
+    "task, the manifest": (
+        "hostile.json",
+        ("task", "t", '{"kind": "lambada", "path": "words.jsonl"}', "hostile.json", "--out", "t.json"),
+    ),
+    "task, a YAML": (
+        "hostile.yaml",
+        ("task", "t", '{"kind": "lm_eval", "path": "hostile.yaml"}', "data/manifest.json", "--out", "t.json"),
+    ),
+    "evaluate, the spec": ("x/spec.json", ("evaluate", "x", "--task", "words.json")),
+    "evaluate, a task": (
+        "hostile.json",
+        ("evaluate", "trained", "--task", "hostile.json", "--manifest", "data/manifest.json"),
+    ),
+    "evaluate, its items": (
+        "own.items.parquet",
+        ("evaluate", "trained", "--task", "own.json", "--manifest", "data/manifest.json"),
+    ),
+    "evaluate-rung": ("hostile.json", ("evaluate-rung", "hostile.json", "d1", "--out", "o.json")),
+    "sample": ("x/spec.json", ("sample", "x")),
     "report, the plan": (
         "results/x/plan.json",
         ("report", "smoke", "--results", "results/x", "--out", "report.pdf"),

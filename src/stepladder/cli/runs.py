@@ -198,8 +198,12 @@ def collect(
     runs: Annotated[Path, typer.Option(help="Parquet to write: one row per run.")],
     steps: Annotated[Path, typer.Option(help="Parquet to write: one row per logged step.")],
     looks: Annotated[
-        Path, typer.Option(help="Parquet to write: one row per look at held-out loss along a run.")
-    ],
+        Path | None,
+        typer.Option(
+            help="Parquet to write: one row per look at held-out loss along a run.",
+            show_default="not written",
+        ),
+    ] = None,
     gate: Annotated[
         list[Path] | None,
         typer.Option(
@@ -244,7 +248,8 @@ def collect(
     tables = collect_results(ladder, Plan.read(plan), shards, gates, scores, means)
     write_table(tables.runs, runs)
     write_table(tables.steps, steps)
-    write_table(tables.looks, looks)
+    if looks is not None:
+        write_table(tables.looks, looks)
 
 
 def _named(path: Path, name: str) -> None:

@@ -71,5 +71,5 @@ def choose(logits_V: Tensor, temperature: float, top_p: float, draw: torch.Gener
         return int(logits_V.argmax())
     probability_V, order_V = (logits_V / temperature).softmax(0).sort(descending=True)
     before_V = probability_V.cumsum(0) - probability_V
-    kept_V = torch.where(before_V < top_p, probability_V, 0)  # the likeliest always
+    kept_V = torch.where(before_V <= top_p, probability_V, 0)  # the likeliest always, before which there is 0
     return int(order_V[torch.multinomial(kept_V, 1, generator=draw)])

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pyarrow import ArrowException
 
 from stepladder.data.decode import documents
 from stepladder.data.manifest import Manifest, parse
@@ -44,9 +45,8 @@ def make_task(
     where = getattr(config, "path", f"task {name}")
     items = list(checked(module.items(config, lambda: held_out(parse(first), first)), where))
     if not items:
-        reason = (
-            "the file has none" if hasattr(config, "path") else f"the held-out text of {first} gives none"
-        )
+        stored = getattr(config, "path", None)
+        reason = f"{stored} has none" if stored else f"the held-out text of {first} gives none"
         raise ItemError(f"task {name}: no items: {reason}")
     shards = {parse(path).sha256: path for path in manifests if search}
     places = {data: look_for(items, parse(path), path) for data, path in shards.items()}
@@ -103,9 +103,14 @@ def read_task(path: Path) -> tuple[Task, list[Item], list[set[str]]]:
         DocumentError: a file is not what it was.
     """
     task = Task.read(path)
-    table = pd.read_parquet(path.with_suffix(ITEMS))
-    rows = table[[*Item._fields]].to_dict("records")
-    items = [Item(**(row | {"choices": tuple(row["choices"])})) for row in rows]
+    try:
+        table = pd.read_parquet(path.with_suffix(ITEMS))
+        rows = table[[*Item._fields]].to_dict("records")
+        items = [Item(**(row | {"choices": tuple(row["choices"])})) for row in rows]
+    # Arrow says of broken files that they cannot be read
+    except (ArrowException, ValueError, KeyError, TypeError, OSError) as error:
+        told = str(error).splitlines()[0]
+        raise DocumentError(f"{path.with_suffix(ITEMS)}: {told}: {Task.REMEDY}") from None
     if items_sha256(items) != task.items_sha256:
         raise DocumentError(f"{path.with_suffix(ITEMS)}: its items are not those of {path}: {Task.REMEDY}")
     return task, items, [set(found) for found in table["found_in"]]

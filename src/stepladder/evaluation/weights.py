@@ -14,6 +14,7 @@ from stepladder.data.manifest import Manifest, parse
 from stepladder.data.tokenization import Tokenizer
 from stepladder.models import float8
 from stepladder.models.transformer import Transformer
+from stepladder.record.check import read_spec
 from stepladder.record.checkpoints import checkpoint_path, complete_newest_first, read_state, step_of
 from stepladder.record.paths import LadderFolder, RunFolder
 from stepladder.record.spec import RunSpec
@@ -56,8 +57,9 @@ def read_weights(run: Path, step: int | None = None, device: torch.device | None
         step: of the checkpoint; None for the run's last.
 
     Raises:
-        FileNotFoundError: there is no run, or no such checkpoint; the message lists those that are there.
-        ValueError: the checkpoint is damaged, or of another spec than the run's.
+        FileNotFoundError: there is no such checkpoint; the message lists those that are there.
+        ValueError: the folder holds no spec, so that it is no run's; or the checkpoint is damaged, or of
+        another spec than the run's.
     """
     folder, device = RunFolder(run), device or torch.device("cpu")
     spec = read_spec(folder)
@@ -71,19 +73,6 @@ def read_weights(run: Path, step: int | None = None, device: torch.device | None
     model = Transformer(spec.model, spec.seed).requires_grad_(False).to(device)
     read_tensors(path, {PREFIX + name: own for name, own in model.state_dict().items()}, some=True)
     return Weights(spec, model.eval(), path, state["step"], device)
-
-
-def read_spec(folder: RunFolder) -> RunSpec:
-    """What the run in a folder is.
-
-    Raises:
-        FileNotFoundError: there is none.
-    """
-    if not folder.spec.is_file():
-        raise FileNotFoundError(
-            f"{folder.path}: no run: it has no {folder.spec.name}; give a folder of runs/"
-        )
-    return RunSpec.from_json(folder.spec.read_text(encoding="utf-8"))
 
 
 def find_checkpoint(folder: RunFolder, spec: RunSpec, step: int | None) -> Path:

@@ -80,7 +80,7 @@ def read_spec(folder: RunFolder, planned: PlannedRun | None = None) -> RunSpec:
         spec = RunSpec.from_json(folder.spec.read_text(encoding="utf-8"))
     except (OSError, ValidationError, UnicodeDecodeError) as error:
         raise _wrong(
-            folder.spec, "the file", _first_line(error), "a spec is there beside every result"
+            folder.spec, "the file", _first_line(error), "a spec is there in the folder of every run"
         ) from None
     if planned is not None:
         told = {"id": planned.id, "sha256": planned.spec_sha256 or spec.sha256}

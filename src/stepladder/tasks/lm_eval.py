@@ -204,6 +204,8 @@ def read_yaml(path: str) -> dict[str, Any]:
     Loader.add_constructor("!function", function)
     try:
         fields: Any = yaml.load(file.read_text(encoding="utf-8"), Loader)  # a SafeLoader
+    except UnicodeDecodeError as error:
+        raise ItemError(f"{path}: no UTF-8: {error.reason} at byte {error.start}") from None
     except yaml.YAMLError as error:
         raise ItemError(f"{path}: no YAML: {str(error).splitlines()[0]}") from None
     if not isinstance(fields, dict):
