@@ -161,3 +161,29 @@ def test_what_a_gate_decided_is_no_disagreement(runs: pd.DataFrame) -> None:
     (pair,) = deciding.comparisons
     gated = deciding.model_copy(update={"comparisons": (pair.model_copy(update={"gate": "d4"}),)})
     assert "disagree" in metrics_sentence(found, deciding) and metrics_sentence(found, gated) == ""
+
+
+@pytest.fixture(scope="module")
+def scored(runs: pd.DataFrame) -> pd.DataFrame:
+    """The same runs with a task on which the candidate is worse, and a suite."""
+    candidate = runs["variant"] == "dense-tst"
+    bits = runs["bits_per_byte"] * np.where(candidate, 1.05, 1.0)
+    errors = {"task_calls_bits_per_byte_error": 0.1, "task_calls_accuracy": 0.3}
+    return runs.assign(task_calls_bits_per_byte=bits, macro_all_bits_per_byte=bits, **errors)
+
+
+def test_tasks_and_suites_are_metrics(scored: pd.DataFrame) -> None:
+    assert metrics_of(scored)[-2:] == ["task:calls", "macro:all"]
+    assert gain(scored, "task:calls") == pytest.approx(gain(scored, "macro:all"))
+    assert gain(scored, "task:calls") < 0.8
+
+
+def test_a_run_without_scores_is_named(scored: pd.DataFrame) -> None:
+    part = scored.assign(task_calls_bits_per_byte=scored["task_calls_bits_per_byte"].where(scored.index != 3))
+    with pytest.raises(ValueError, match=f"metric task:calls: {scored['id'][3]} has none"):
+        on_metric(part, "task:calls")
+
+
+def test_a_task_that_is_not_there_is_refused_with_those_that_are(scored: pd.DataFrame) -> None:
+    with pytest.raises(ValueError, match=r"no column task_lines_bits_per_byte; .*task_calls_bits_per_byte"):
+        on_metric(scored, "task:lines")

@@ -52,6 +52,30 @@ BROKEN = {
         ("  baseline: {}\n  tst: {bag_size: 4, superposed_fraction: 0.25}", "  {}"),
         ["recipes", "at least 1"],
     ),
+    "a task of no kind": (
+        ("plan:", "evaluation: {tasks: {callz: {}}}\nplan:"),
+        ["evaluation.tasks.callz", "no task 'callz'", "`kind: ...`", "hellaswag"],
+    ),
+    "a task without its file": (
+        ("plan:", "evaluation: {tasks: {hellaswag: {}}}\nplan:"),
+        ["evaluation.tasks.hellaswag.path", "required key 'path' is missing"],
+    ),
+    "a setting of another task": (
+        ("plan:", "evaluation: {tasks: {calls: {shots: 2}}}\nplan:"),
+        ["evaluation.tasks.calls.shots", "unknown key 'shots'", "context_bytes"],
+    ),
+    "a suite of tasks that are not there": (
+        ("plan:", "evaluation: {tasks: {calls: {}}, suites: {all: [calls, lines]}}\nplan:"),
+        ["evaluation.suites.all[1]", "no task 'lines'; there are: calls"],
+    ),
+    "a metric of a task that is not there": (
+        ("analysis:", "analysis:\n  metric: task:calls"),
+        ["analysis.metric", "no task 'calls' in evaluation.tasks; there are: none"],
+    ),
+    "a metric of a suite that is not there": (
+        ("analysis:", "analysis:\n  metric: macro:all"),
+        ["analysis.metric", "no suite 'all' in evaluation.suites; there are: none"],
+    ),
     "duplicate rung": (("{depth: 3}", "{depth: 2}"), ["line 5", "rungs[1]", "second rung 'd2'"]),
     "duplicate seed": (("seeds: [0, 1]", "seeds: [1, 1]"), ["seeds", "twice"]),
     "duplicate key": (

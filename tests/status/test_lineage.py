@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from stepladder.decision.rule_record import RuleRecord
+from stepladder.record.evaluation import RungEvaluations
 from stepladder.record.tables import write_table
 from stepladder.status.lineage import ladder_of, report_digest, walk
 
@@ -31,7 +32,7 @@ def test_every_link_of_a_climbed_ladder_holds(smoke):
     links = walk(smoke / "report.pdf")
     assert [link.problem for link in links] == [""] * len(links)
     assert [link.file.name for link in links][:3] == ["report.pdf", "comparison.json", "flops.json"]
-    assert links[-1].file.name == "manifest.json" and len(links) == 5 + 1 + 1 + 2 + 16 + 1
+    assert links[-1].file.name == "manifest.json" and len(links) == 5 + 1 + 1 + 3 + 16 + 1
     assert len(walk(smoke / "fits/tokens.json")) == 1 + 1 + 16 + 1
     run = next((smoke / "runs").rglob("result.json"))
     assert [link.file.name for link in walk(run)] == ["result.json", "manifest.json"]
@@ -58,6 +59,16 @@ def test_steps_and_the_rule_are_links(smoke):
     assert "the rule on record is another now" in found["comparison.json"]
     write_table(steps.assign(id="a/b/c"), smoke / "steps.parquet")
     assert "a/b/c is no run" in broken(smoke / "steps.parquet")["steps.parquet"]
+
+
+def test_scores_are_links(smoke):
+    path = smoke / "evaluations" / "d2.json"
+    rung = RungEvaluations.read(path)
+    one = rung.evaluations[0]
+    other = one.model_copy(update={"scores": one.scores.model_copy(update={"bits_per_byte": 1.0})})
+    rung.model_copy(update={"evaluations": (other, *rung.evaluations[1:])}).write(path)
+    found = broken(smoke / "report.pdf")
+    assert f"{one.run}: task_{one.task}_bits_per_byte = " in found["runs.parquet"]
 
 
 def flip(path: Path) -> None:

@@ -25,6 +25,7 @@ from stepladder.decision.rule_record import RuleRecord
 from stepladder.decision.size_laws import SizeLaws
 from stepladder.display.table import Table, table
 from stepladder.documents.document import DocumentError
+from stepladder.record.evaluation import RungEvaluations
 from stepladder.record.gates import GateRecord, ended, runs_left
 from stepladder.record.paths import LadderFolder, RunFolder
 from stepladder.record.plan import Plan, PlannedRun
@@ -81,7 +82,7 @@ def walk(path: Path) -> list[Link]:
         folder.swarm: (chain.swarm, chain.data),
         folder.metrics: (chain.metrics, chain.table, chain.results, chain.data),
         folder.size_laws: (chain.size_laws, chain.table, chain.results, chain.data),
-        folder.runs_table: (chain.table, chain.results, chain.data),
+        folder.runs_table: (chain.table, chain.scores, chain.results, chain.data),
         folder.steps_table: (chain.steps, chain.table, chain.results, chain.data),
         folder.plan: (chain.results, chain.data),
     }
@@ -89,7 +90,8 @@ def walk(path: Path) -> list[Link]:
         *(chain.report, chain.comparison, chain.fits, chain.metrics, chain.size_laws),
         *(chain.rule, chain.decided),
     )
-    everything = (*report, chain.top, chain.swarm, chain.table, chain.steps, chain.results, chain.data)
+    rows = (chain.table, chain.scores, chain.steps, chain.results)
+    everything = (*report, chain.top, chain.swarm, *rows, chain.data)
     return [link for step in steps.get(path, everything) for link in step()]
 
 
@@ -250,6 +252,21 @@ class Chain:
                     )
 
         yield Link(self.lies.runs_table, "results", _said(check))
+
+    def scores(self) -> Iterator[Link]:
+        """Columns of tasks in runs.parquet, from the scores of the runs of each rung."""
+        files = sorted((self.lies.path / "evaluations").glob("*.json"))
+
+        def check() -> None:
+            rows = {str(row["id"]): row for row in self.runs.to_dict("records")}
+            for one in (one for path in files for one in RungEvaluations.read(path).evaluations):
+                row, now = rows.get(one.run, {}), one.row()
+                if changed := [name for name in now if name in row and _differs(row[name], now[name])]:
+                    said = f"{changed[0]} = {row[changed[0]]}, its scores say otherwise"
+                    raise ValueError(f"{one.run}: {said}")
+
+        if files:
+            yield Link(self.lies.runs_table, "scores on tasks", _said(check))
 
     def steps(self) -> Iterator[Link]:
         """steps.parquet, as it was written, from the logs of the runs in runs.parquet."""
