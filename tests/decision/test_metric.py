@@ -85,7 +85,7 @@ def test_other_text_does_not_compare(runs: pd.DataFrame) -> None:
     assert len(on_metric(cut, "domain:code")) == len(cut), "its own text is the same"
 
 
-@pytest.mark.parametrize("name", ["loss", "domain:", "domain:a b", "accuracy", "task:x"])
+@pytest.mark.parametrize("name", ["loss", "domain:", "domain:a b", "accuracy", "task:", "macro:a-b"])
 def test_names_that_are_none(name: str) -> None:
     with pytest.raises(ValueError, match=r"no metric .*there are target_loss, bits_per_byte, domain:<name>"):
         AnalysisConfig(baseline="a", metric=name)
@@ -147,12 +147,15 @@ def test_a_metric_that_cannot_be_judged_stops_nothing(runs: pd.DataFrame) -> Non
     config = CONFIG.model_copy(update={"floor": 0.4, "metric": "bits_per_byte"})
     unscored = runs.assign(bits_per_byte_prose=np.where(runs["rung"] == "d2", np.nan, 1.0))
     found = by_metric(unscored, config)
-    assert set(found.refused) == {"domain:prose"} and "must be positive" in found.refused["domain:prose"]
+    assert set(found.refused) == {"domain:prose"} and "d2/1x/seed0 has none" in found.refused["domain:prose"]
     gains = {row.metric: row.gains["flops"].gain for row in found.verdicts}
     assert gains["target_loss"] == pytest.approx(gain(runs, "target_loss"), rel=0.2)
     fits = {axis: fit(on_metric(runs, "bits_per_byte"), axis, config) for axis in config.verdict.axes}
     deciding = compare(on_metric(runs, "bits_per_byte"), fits, config)
-    assert "By domain:prose nothing is known: loss must be positive" in metrics_sentence(found, deciding)
+    assert (
+        "By domain:prose nothing is known: metric domain:prose: dense-baseline/d2/1x/seed0 has none"
+        in metrics_sentence(found, deciding)
+    )
 
 
 def test_what_a_gate_decided_is_no_disagreement(runs: pd.DataFrame) -> None:
