@@ -13,7 +13,7 @@ import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional as F
 from typer.testing import CliRunner
@@ -23,6 +23,7 @@ from stepladder.data import manifest as manifests
 from stepladder.data.decode import tokenizer_of
 from stepladder.data.prepare import prepare
 from stepladder.evaluation.hugging_face.classes import NoSuchClass, published
+from stepladder.evaluation.hugging_face.reading import read_model
 from stepladder.evaluation.hugging_face.writing import export_run, write_model
 from stepladder.evaluation.weights import read_weights
 from stepladder.models.transformer import Transformer
@@ -367,3 +368,154 @@ def test_numbers_of_tokens(tokenizers):
     for ours, theirs, told in tokenizers.values():
         assert max(theirs.get_vocab().values()) < told.vocab_size
         assert np.flatnonzero(ours.known)[-1] >= told.end_of_document
+
+
+def theirs_of(folder: Path, zeros: tuple[str, ...]):
+    """A model of the config in a folder with weights of its own drawing; `zeros` are what runs lack."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    torch.manual_seed(3)
+    model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder))
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "norm" in name:
+                weight.uniform_(0.5, 1.5)
+            else:
+                weight.normal_(0, 0.0 if name.endswith(zeros) else 0.2)
+    return model.eval()
+
+
+@pytest.mark.parametrize("shape", [name for name in SHAPES if name != "moe, no norm, one of them"])
+@pytest.mark.parametrize("many_files", [False, True])
+def test_what_transformers_writes_enters(make_model, tmp_path, shape, many_files):
+    """With logits equal; however it spreads weights over files and whatever it leaves out of config.json."""
+    spec = spec_of(make_model, shape)
+    write_model(tmp_path, spec, filled(spec).state_dict(), END, "float32")
+    biased = spec.options.get("bias_rate", 0) > 0
+    theirs = theirs_of(tmp_path, ("shared_expert_gate.weight", *(() if biased else ("correction_bias",))))
+    folder = tmp_path / "theirs"
+    theirs.save_pretrained(folder, max_shard_size="10kB" if many_files else "1GB")
+    assert (folder / "model.safetensors.index.json").exists() == many_files
+    ours = Transformer(spec, seed=7).requires_grad_(False)
+    read_model(ours, spec, folder)
+    tokens_BT = torch.randint(0, VOCABULARY, (4, 24), generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        torch.testing.assert_close(logits(ours, tokens_BT), theirs(tokens_BT).logits, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_what_left_comes_back_bit_for_bit(make_model, model_of, tmp_path, shape):
+    model, spec = model_of(shape), spec_of(make_model, shape)
+    write_model(tmp_path, spec, model.state_dict(), END, "float32")
+    ours = Transformer(spec, seed=7).requires_grad_(False)
+    read_model(ours, spec, tmp_path)
+    for name, weight in model.state_dict().items():
+        assert torch.equal(ours.state_dict()[name], weight), name
+
+
+@pytest.fixture
+def entering(make_model, tmp_path) -> tuple[ModelSpec, Path]:
+    """A folder whose weights fit a model of this shape."""
+    spec = spec_of(make_model, "dense")
+    write_model(tmp_path, spec, filled(spec).state_dict(), END, "float32")
+    return spec, tmp_path
+
+
+def enter(spec: ModelSpec, folder: Path) -> None:
+    read_model(Transformer(spec, seed=7).requires_grad_(False), spec, folder)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"hidden_size": 64}, r"hidden_size = 64, but a run of this shape has 32: set d_model in the ladder"),
+        ({"num_hidden_layers": 4}, "num_hidden_layers = 4, .* has 3: set n_layers"),
+        ({"num_key_value_heads": None}, "num_key_value_heads = 4, .* has 2: set n_kv_heads"),
+        ({"head_dim": "8"}, "head_dim = '8', .* has 8: set d_head"),
+        ({"vocab_size": 61}, "vocab_size = 61, .* has 60: set vocab_size"),
+        ({"tie_word_embeddings": True}, "tie_word_embeddings = True, .* has False: set tied_embeddings"),
+        (
+            {"rope_parameters": {"rope_theta": 5.0, "rope_type": "default"}},
+            "rope_theta = 5.0, .* set rope_theta",
+        ),
+        (
+            {"rope_parameters": {"rope_theta": 1e4, "rope_type": "llama3"}},
+            "rope_type = 'llama3', .* no setting",
+        ),
+        ({"rope_parameters": None, "rope_scaling": {"type": "linear"}}, "rope_type = 'linear'"),
+        ({"rope_parameters": None, "rope_theta": 9.0}, "rope_theta = 9.0"),
+        ({"rms_norm_eps": 1e-5}, "rms_norm_eps = 1e-05, .* has 1e-06: no setting changes that"),
+        ({"hidden_act": "gelu"}, "hidden_act = 'gelu', .* no setting changes that"),
+        ({"attention_bias": True}, "attention_bias = True, .* no setting changes that"),
+        (
+            {"use_sliding_window": True, "sliding_window": 8, "layer_types": None, "max_window_layers": 2},
+            r"windows = \[None, None, 8\], .* set window",
+        ),
+        (
+            {"model_type": "llama"},
+            "model_type = 'llama', but runs of this shape are qwen3: change architecture",
+        ),
+        ({"model_type": None}, "model_type = None"),
+    ],
+)
+def test_another_shape_is_refused(entering, changes, said):
+    """Field, value, and which setting it is."""
+    spec, folder = entering
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    with pytest.raises(ValueError, match=f"config.json: {said}"):
+        enter(spec, folder)
+
+
+def test_a_window_that_is_never_left_is_none(entering):
+    spec, folder = entering
+    path = folder / "config.json"
+    wide = {"use_sliding_window": True, "sliding_window": 24, "layer_types": ["sliding_attention"] * 3}
+    path.write_text(json.dumps(json.loads(path.read_text()) | wide))
+    enter(spec, folder)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "\x00", "[" * 100_000])
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors.index.json"])
+def test_broken_documents(entering, name, text):
+    spec, folder = entering
+    (folder / name).write_text(text)
+    with pytest.raises(ValueError, match=f"{name}: not a JSON object"):
+        enter(spec, folder)
+
+
+@pytest.mark.parametrize("files", [{"a": "../a.safetensors"}, {"a": 3}, [], {"a": "/etc/passwd"}])
+def test_an_index_names_files_beside_it(entering, files):
+    spec, folder = entering
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": files}))
+    with pytest.raises(ValueError, match=r"index.json: its weight_map is none of files beside it"):
+        enter(spec, folder)
+
+
+def test_broken_weights(entering):
+    """Missing, cut, with tensors too few, too many, of another shape or not finite."""
+    spec, folder = entering
+    path, norm = folder / "model.safetensors", "model.norm.weight"
+    whole = load_file(path)
+    with pytest.raises(ValueError, match=r"lacks model.norm.weight \(1 tensors\)"):
+        save_file({name: one for name, one in whole.items() if name != norm}, path)
+        enter(spec, folder)
+    with pytest.raises(ValueError, match=r"has besides further \(1 tensors\)"):
+        save_file(whole | {"further": torch.ones(1)}, path)
+        enter(spec, folder)
+    with pytest.raises(ValueError, match=r"safetensors: model.norm.weight has shape \(31,\), but .* \(32,\)"):
+        save_file(whole | {norm: torch.ones(31)}, path)
+        enter(spec, folder)
+    with pytest.raises(ValueError, match=r"safetensors: model.norm.weight is not finite"):
+        save_file(whole | {norm: torch.full((32,), torch.nan)}, path)
+        enter(spec, folder)
+    save_file(whole, path)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ValueError, match=r"model.safetensors: damaged"):
+        enter(spec, folder)
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match=r"model.safetensors: no such file"):
+        enter(spec, folder)
+    (folder / "config.json").unlink()
+    with pytest.raises(FileNotFoundError, match=r"config.json: no such file"):
+        enter(spec, folder)

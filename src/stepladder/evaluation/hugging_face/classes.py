@@ -107,7 +107,8 @@ def _moe(model: ModelSpec) -> Published:
     if alone and biased:
         raise NoSuchClass(
             "top_k 1 with bias_rate: the published class with a bias on softmax probabilities scales the "
-            "gates of a token to sum to 1, which a single one here is not; it can be exported with top_k 2 or more"
+            "gates of a token to sum to 1, and here a single one keeps its probability; it can be exported "
+            "with top_k 2 or more"
         )
     if model.qk_norm:
         return QWEN3_MOE
