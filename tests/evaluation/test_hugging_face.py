@@ -51,6 +51,13 @@ SHAPES: dict[str, tuple[str, str, dict, dict]] = {
     "moe, tied": ("Qwen3MoeForCausalLM", "moe", {}, {"tied_embeddings": True}),
     "moe, every second": ("Qwen3MoeForCausalLM", "moe", {"every": 2}, {}),
     "moe, one of them": ("Qwen3MoeForCausalLM", "moe", {"top_k": 1}, {}),
+    "moe, shared": ("Qwen3NextForCausalLM", "moe", {"n_shared_experts": 2}, {}),
+    "moe, one and shared": (
+        "Qwen3NextForCausalLM",
+        "moe",
+        {"top_k": 1, "n_shared_experts": 1, "every": 2},
+        {"n_kv_heads": 4},
+    ),
     "moe, no norm": ("MixtralForCausalLM", "moe", {}, NO_NORM),
     "moe, no norm, every second": ("Ernie4_5_MoeForCausalLM", "moe", {"every": 2}, NO_NORM),
     "moe, no norm, shared": ("Ernie4_5_MoeForCausalLM", "moe", {"n_shared_experts": 2}, NO_NORM),
@@ -145,8 +152,7 @@ def test_logits_and_generation_are_equal(make_model, model_of, tmp_path, shape):
 @pytest.mark.parametrize(
     ("architecture", "options", "changes", "said"),
     [
-        ("moe", {"n_shared_experts": 1}, {}, "n_shared_experts 1 with qk_norm: .* without qk_norm"),
-        ("moe", {"bias_rate": 0.001}, {}, "bias_rate 0.001 with qk_norm: .* without qk_norm"),
+        ("moe", {"bias_rate": 0.001}, {}, "bias_rate 0.001 with qk_norm: .* without one of the two"),
         ("moe", {"bias_rate": 0.001, "top_k": 1}, NO_NORM, "top_k 1 with bias_rate: .* top_k 2 or more"),
         ("sliding", {"window": 1}, {}, "window 1: .* window of 2 or more"),
     ],
@@ -340,10 +346,10 @@ def test_a_full_disk(run, tmp_path):
 
 
 def test_what_no_class_computes_names_the_spec(make_run, tmp_path):
-    spec = make_run("moe", options={"n_shared_experts": 1, "d_expert": 4})
+    spec = make_run("moe", options={"bias_rate": 0.001})
     (tmp_path / "spec.json").write_text(spec.to_json())
     said = refused(tmp_path, "--out", tmp_path / "out")
-    assert f"{tmp_path}/spec.json: n_shared_experts 1 with qk_norm: " in said
+    assert f"{tmp_path}/spec.json: bias_rate 0.001 with qk_norm: " in said
 
 
 def test_a_tokenizer_that_changed(make_run, shards, tmp_path):
@@ -397,6 +403,12 @@ def test_what_transformers_writes_enters(make_model, tmp_path, shape, many_files
     theirs.save_pretrained(folder, max_shard_size="10kB" if many_files else "1GB")
     assert (folder / "model.safetensors.index.json").exists() == many_files
     ours = Transformer(spec, seed=7).requires_grad_(False)
+    if published(spec).gated_attention:  # its gates are not those of an export, which are zeros
+        with pytest.raises(
+            ValueError, match=r"q_proj.weight is not zero where runs of this shape have nothing"
+        ):
+            read_model(ours, spec, folder)
+        return
     read_model(ours, spec, folder)
     tokens_BT = torch.randint(0, VOCABULARY, (4, 24), generator=torch.Generator().manual_seed(2))
     with torch.no_grad():

@@ -30,6 +30,12 @@ class Published:
     """What its config.json has besides `common`."""
     interleaved: bool = False
     """Whether it turns pairs (2i, 2i+1) of a head, as we do, or (i, i + C/2)."""
+    gated_attention: bool = False
+    """Whether a sigmoid of further rows of the queries' projection scales what attention gives."""
+    gated_shared: bool = False
+    """Whether a sigmoid scales what the shared expert gives."""
+    gains_above_one: bool = False
+    """Whether its norms multiply by 1 plus their gains."""
 
 
 def published(model: ModelSpec) -> Published:
@@ -97,12 +103,10 @@ def _moe(model: ModelSpec) -> Published:
     """Of the classes with a softmax over all experts; most others have a sigmoid for each."""
     options = model.options
     shared, biased, alone = options["n_shared_experts"] > 0, options["bias_rate"] > 0, options["top_k"] == 1
-    if model.qk_norm and (shared or biased):
-        what = "n_shared_experts" if shared else "bias_rate"
+    if model.qk_norm and biased:
         raise NoSuchClass(
-            f"{what} {options[what]} with qk_norm: the published classes that have both weigh experts by "
-            "sigmoids or put gates on attention, and none computes the same; it can be exported without "
-            "qk_norm, or with no shared experts and no bias_rate"
+            f"bias_rate {options['bias_rate']:g} with qk_norm: the published classes that have both weigh "
+            "experts by sigmoids, not by their softmax; it can be exported without one of the two"
         )
     if alone and biased:
         raise NoSuchClass(
@@ -111,7 +115,7 @@ def _moe(model: ModelSpec) -> Published:
             "with top_k 2 or more"
         )
     if model.qk_norm:
-        return QWEN3_MOE
+        return QWEN3_NEXT if shared else QWEN3_MOE
     if alone:
         return QWEN2_MOE
     return MIXTRAL if options["every"] == 1 and not shared and not biased else ERNIE
@@ -163,8 +167,20 @@ def _qwen2_moe(model: ModelSpec) -> dict[str, Any]:
     return {"qkv_bias": False, "layer_types": ["full_attention"] * model.n_layers} | shared | _routing(model)
 
 
+def _qwen3_next(model: ModelSpec) -> dict[str, Any]:
+    """All of its layers attend to everything, and whole heads are turned, which is not its default."""
+    turned = {"partial_rotary_factor": 1.0}
+    return (
+        {"attention_bias": False, "shared_expert_intermediate_size": shared_width(model)}
+        | {"layer_types": ["full_attention"] * model.n_layers}
+        | {"rope_parameters": common(model)["rope_parameters"] | turned}
+        | turned
+        | {name: value for name, value in _routing(model).items() if name != "use_sliding_window"}
+    )
+
+
 def shared_width(model: ModelSpec) -> int:
-    """Of Qwen2-MoE's shared expert, which is always there: where we have none, one of zeros."""
+    """Of the gated shared expert, which is always there: where we have none, one of zeros."""
     width: int = model.options["n_shared_experts"] * model.options["d_expert"]
     return max(1, width)
 
@@ -199,7 +215,16 @@ MINISTRAL = Published("ministral", "MinistralForCausalLM", _windows)
 QWEN3 = Published("qwen3", "Qwen3ForCausalLM", _qwen3)
 MIXTRAL = Published("mixtral", "MixtralForCausalLM", _mixtral)
 QWEN3_MOE = Published("qwen3_moe", "Qwen3MoeForCausalLM", _qwen3_moe)
-QWEN2_MOE = Published("qwen2_moe", "Qwen2MoeForCausalLM", _qwen2_moe)
+QWEN3_NEXT = Published(
+    "qwen3_next",
+    "Qwen3NextForCausalLM",
+    _qwen3_next,
+    gated_attention=True,
+    gated_shared=True,
+    gains_above_one=True,
+)
+"""The one with QK-norm, a softmax over experts, and a shared one."""
+QWEN2_MOE = Published("qwen2_moe", "Qwen2MoeForCausalLM", _qwen2_moe, gated_shared=True)
 """The one without QK-norm that leaves the gate of a single expert as it is."""
 ERNIE = Published("ernie4_5_moe", "Ernie4_5_MoeForCausalLM", _ernie, interleaved=True)
 """The one with a bias on softmax probabilities; also with shared experts or dense layers between."""

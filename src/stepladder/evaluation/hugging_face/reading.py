@@ -137,7 +137,10 @@ def computed(given: dict[str, Any], positions: int) -> dict[str, Any]:
     rope = rope if isinstance(rope, dict) else {"rope_type": rope}
     told["rope_theta"] = rope.get("rope_theta", told.get("rope_theta"))
     told["rope_type"] = rope.get("rope_type", rope.get("type", "default"))
-    told["partial_rotary_factor"] = rope.get("partial_rotary_factor", told.get("partial_rotary_factor", 1.0))
+    usual = 0.25 if told.get("model_type") == "qwen3_next" else 1.0
+    told["partial_rotary_factor"] = rope.get(
+        "partial_rotary_factor", told.get("partial_rotary_factor", usual)
+    )
     told["windows"] = _windows(told, positions)
     return {name: value for name, value in told.items() if name not in NOT_COMPUTED}
 
@@ -199,7 +202,7 @@ def _read(path: Path, wanted: Iterable[Part], own: dict[str, Tensor]) -> None:
 
 
 def _take(path: Path, part: Part, given: Tensor, own: dict[str, Tensor]) -> None:
-    shape = torch.Size(part.shape) if part.own is None else part.given(own[part.own]).shape
+    shape = part.given(own).shape
     if given.shape != shape:
         raise ValueError(
             f"{path}: {part.name} has shape {tuple(given.shape)}, but a run of this shape has "
@@ -207,14 +210,14 @@ def _take(path: Path, part: Part, given: Tensor, own: dict[str, Tensor]) -> None
         )
     if not given.isfinite().all():
         raise ValueError(f"{path}: {part.name} is not finite; get the folder again")
+    numbers, zeros = part.split(given.float())
+    if zeros.any():
+        raise ValueError(
+            f"{path}: {part.name} is not zero where runs of this shape have nothing; take another checkpoint"
+        )
     if part.own is not None:
         view = part.of(own[part.own])
-        view.copy_(given.view(view.shape) / part.factor)
-    elif given.any():
-        raise ValueError(
-            f"{path}: {part.name} is not zero, and runs of this shape have nothing like it; take another "
-            "checkpoint"
-        )
+        view.copy_(numbers.view(view.shape))
 
 
 def _open(path: Path, use: Callable[[Any], T]) -> T:

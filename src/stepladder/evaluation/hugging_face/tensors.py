@@ -9,12 +9,13 @@ Shapes: P pairs of a head.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 from stepladder.architectures.moe import is_moe_layer
-from stepladder.evaluation.hugging_face.classes import MIXTRAL, QWEN2_MOE, Published, published, shared_width
+from stepladder.evaluation.hugging_face.classes import MIXTRAL, Published, published, shared_width
 from stepladder.record.spec import ModelSpec
 
 
@@ -37,6 +38,10 @@ class Part:
     """Whether the class has a vector of ours as the only row of a matrix."""
     factor: float = 1.0
     """By which the class's numbers are larger; a power of two, so that nothing is rounded."""
+    further: float = 0.0
+    """What is added to them."""
+    zeros_after: int | None = None
+    """So many rows, and as many of zeros, and so on."""
 
     def of(self, own: Tensor) -> Tensor:
         """The view of our tensor whose numbers, in their order, are those of the class."""
@@ -47,11 +52,25 @@ class Part:
             part = part.unflatten(0, (-1, self.pairs, 2)).transpose(1, 2)
         return part.unsqueeze(0) if self.row else part
 
-    def given(self, own: Tensor) -> Tensor:
+    def given(self, own: dict[str, Tensor]) -> Tensor:
         """The class's tensor, of our numbers."""
-        part = self.of(own)
+        if self.own is None:
+            return torch.zeros(self.shape)
+        part = self.of(own[self.own])
         whole = part.flatten(0, 2) if self.pairs is not None else part
-        return whole.contiguous() if self.factor == 1 else whole * self.factor
+        if self.zeros_after is not None:
+            blocks = whole.unflatten(0, (-1, self.zeros_after))
+            whole = torch.cat((blocks, torch.zeros_like(blocks)), 1).flatten(0, 1)
+        return (whole * self.factor + self.further).contiguous()
+
+    def split(self, given: Tensor) -> tuple[Tensor, Tensor]:
+        """Of the class's tensor, our numbers; and those that must be zeros."""
+        if self.own is None:
+            return given[:0], given
+        if self.zeros_after is None:
+            return (given - self.further) / self.factor, given[:0]
+        ours, zeros = given.unflatten(0, (-1, 2, self.zeros_after)).unbind(1)
+        return ours.flatten(0, 1), zeros
 
 
 def parts(model: ModelSpec) -> Iterator[Part]:
@@ -61,6 +80,12 @@ def parts(model: ModelSpec) -> Iterator[Part]:
         NoSuchClass: see `published`.
     """
     chosen = published(model)
+    for part in _parts(model, chosen):
+        gain = part.own is not None and part.own.rpartition(".")[2] in ("gain", "gain_q", "gain_k")
+        yield replace(part, further=-1.0) if gain and chosen.gains_above_one else part
+
+
+def _parts(model: ModelSpec, chosen: Published) -> Iterator[Part]:
     yield Part("model.embed_tokens.weight", "embedding")
     for number in range(model.n_layers):
         name, own = f"model.layers.{number}", f"layers.{number}"
@@ -81,10 +106,11 @@ def _attention(model: ModelSpec, chosen: Published, name: str, own: str) -> Iter
     pairs = None if chosen.interleaved else model.d_head // 2
     queries, keys = model.n_heads * model.d_head, model.n_kv_heads * model.d_head
     qkv = f"{own}.qkv"
-    yield Part(f"{name}.q_proj.weight", qkv, rows=queries, pairs=pairs)
+    gates = model.d_head if chosen.gated_attention else None
+    yield Part(f"{name}.q_proj.weight", qkv, rows=queries, pairs=pairs, zeros_after=gates)
     yield Part(f"{name}.k_proj.weight", qkv, first=queries, rows=keys, pairs=pairs)
     yield Part(f"{name}.v_proj.weight", qkv, first=queries + keys, rows=keys)
-    yield Part(f"{name}.o_proj.weight", f"{own}.out")
+    yield Part(f"{name}.o_proj.weight", f"{own}.out", factor=2.0 if chosen.gated_attention else 1.0)
     if model.qk_norm:
         yield Part(f"{name}.q_norm.weight", f"{own}.gain_q", pairs=pairs)
         yield Part(f"{name}.k_norm.weight", f"{own}.gain_k", pairs=pairs)
@@ -114,7 +140,7 @@ def _experts(model: ModelSpec, chosen: Published, name: str, own: str) -> Iterat
     yield Part(f"{name}.gate.weight", f"{own}.router")
     for expert in range(n_experts):
         yield from _swiglu(f"{name}.experts.{expert}", own, width, expert=expert, names=names)
-    if chosen is QWEN2_MOE:
+    if chosen.gated_shared:
         yield from _gated_shared(model, name, own)
     elif model.options["n_shared_experts"]:
         shared = model.options["n_shared_experts"] * width
@@ -127,8 +153,7 @@ def _experts(model: ModelSpec, chosen: Published, name: str, own: str) -> Iterat
 
 
 def _gated_shared(model: ModelSpec, name: str, own: str) -> Iterator[Part]:
-    """Qwen2-MoE's shared expert counts by a sigmoid of its gate. A gate of zeros makes that 1/2, and what
-    comes out of the expert is twice as large."""
+    """A gate of zeros has the sigmoid 1/2, and what comes out of the expert is twice as large."""
     yield Part(f"{name}.shared_expert_gate.weight", shape=(1, model.d_model))
     width = shared_width(model)
     if model.options["n_shared_experts"]:

@@ -135,10 +135,7 @@ def tensors(model: ModelSpec, own: dict[str, Tensor]) -> dict[str, Tensor]:
     Args:
         own: ours, by name.
     """
-    return {
-        part.name: torch.zeros(part.shape) if part.own is None else part.given(own[part.own])
-        for part in parts(model)
-    }
+    return {part.name: part.given(own) for part in parts(model)}
 
 
 def about(run: Path, weights: Weights, told: Manifest) -> dict[str, Any]:
