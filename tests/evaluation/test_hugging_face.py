@@ -334,6 +334,8 @@ def test_refusals(run, shards, tmp_path, make_run):
     out = tmp_path / "out"
     (tmp_path / "there").mkdir()
     assert "there: is a folder" in refused(folder, "--out", tmp_path / "there")
+    (tmp_path / "file").touch()
+    assert "file: is there already; name a new folder" in refused(folder, "--out", tmp_path / "file")
     assert "--to gguf: there are hf" in refused(folder, "--out", out, "--to", "gguf", code=2)
     assert "--dtype fp4" in refused(folder, "--out", out, "--dtype", "fp4", code=2)
     assert f"{folder.parent} is no run" in refused(folder.parent, "--out", out)
@@ -353,7 +355,7 @@ def test_refusals(run, shards, tmp_path, make_run):
     state = longer / "checkpoints" / "step-000012" / "state.json"
     state.write_bytes(state.read_bytes() + b" ")
     assert f"{state} does not match its sha256" in refused(longer, "--out", out, "--manifest", run[2])
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["longer", "there"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "longer", "there"]
 
 
 def test_a_full_disk(run, tmp_path):

@@ -64,8 +64,7 @@ def new_folder(out: Path) -> Iterator[Path]:
     Raises:
         FileExistsError: `out` is there.
     """
-    if out.exists() or out.is_symlink():
-        raise FileExistsError(errno.EEXIST, "is there already; name a new folder, or remove it", str(out))
+    refuse_existing(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:
@@ -74,6 +73,16 @@ def new_folder(out: Path) -> Iterator[Path]:
         os.rename(folder, out)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def refuse_existing(out: Path) -> None:
+    """Before any work is done for it.
+
+    Raises:
+        FileExistsError: `out` is there.
+    """
+    if out.exists() or out.is_symlink():
+        raise FileExistsError(errno.EEXIST, "is there already; name a new folder, or remove it", str(out))
 
 
 def _umask() -> int:

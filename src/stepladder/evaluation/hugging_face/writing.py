@@ -14,7 +14,7 @@ from stepladder import __version__
 from stepladder.data import manifest as manifests
 from stepladder.data.decode import TOKENIZER
 from stepladder.data.manifest import Manifest
-from stepladder.documents.files import new_folder, written_below
+from stepladder.documents.files import new_folder, refuse_existing, written_below
 from stepladder.evaluation.hugging_face import tokenizer
 from stepladder.evaluation.hugging_face.classes import NoSuchClass, config, published
 from stepladder.evaluation.hugging_face.tensors import parts
@@ -50,6 +50,7 @@ def export_run(
         FileNotFoundError: there is no run, no such checkpoint, or no manifest.
         ValueError: a file is damaged or not of this run, or no published class computes the same.
     """
+    refuse_existing(out)
     spec = spec_of(run)
     try:
         name = published(spec.model).name
