@@ -171,6 +171,7 @@ ROLES = {
         "results/x/plan.json",
         ("report", "smoke", "--results", "results/x", "--out", "report.pdf"),
     ),
+    "export": ("hostile/spec.json", ("export", "hostile", "--out", "exported")),
     "export-data": ("hostile.json", ("export-data", "hostile.json", "--out", "exported")),
     "lineage": ("hostile.json", ("lineage", "hostile.json")),
     "lineage of a folder": ("x/result.json", ("lineage", "x")),
@@ -359,6 +360,7 @@ WRITERS = {
     "preregister": ("preregister", "smoke", "--results", "results/y", "--out"),
     "train": ("train", "spec.json", "--manifest", "data/manifest.json", "--out"),
     "data": ("data", json.dumps(DATA), "--out"),
+    "export": ("export", "no-run", "--out"),
     "export-data": ("export-data", "data/manifest.json", "--out"),
 }
 NAMED = {"train": "result.json", "data": "manifest.json"}
@@ -391,6 +393,7 @@ def full_disk() -> Iterator[None]:
 
 LATE = {
     "calibrate": "takes seconds to measure",
+    "export": "writes a new folder only: tests/evaluation/test_hugging_face.py",
     "export-data": "writes a new folder only",
     "collect": "needs results of a whole ladder: tests/record/test_collect.py",
     "report": "likewise: tests/report/test_report.py",

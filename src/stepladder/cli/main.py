@@ -30,6 +30,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "plan": ladder.plan,
         "design": ladder.design,
         "train": runs.train,
+        "export": export.export,
         "export-data": export.export_data,
     },
     "Score": {

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +11,7 @@ import numpy as np
 from stepladder.data.errors import DataError
 from stepladder.data.manifest import Manifest, Shard, verify
 from stepladder.data.megatron import CODES, DTYPES, write_index
+from stepladder.documents.files import new_folder
 
 ABOUT = "about.json"
 """What the tokens are: written last."""
@@ -40,9 +39,7 @@ def export(manifest: Path, out: Path) -> list[str]:
     told = verify(manifest)
     if out.exists():
         raise DataError(f"{out}: is there already: name a new folder, or remove it")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
+    with new_folder(out) as folder:
         prefixes = [
             _shard(manifest.parent, told, shard, folder)
             for splits in told.domains.values()
@@ -55,10 +52,6 @@ def export(manifest: Path, out: Path) -> list[str]:
             mode="json", include={"sha256", "description", "tokenizer", "vocab_size", "end_of_document"}
         )
         (folder / ABOUT).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
-        folder.chmod(0o777 & ~_umask())
-        os.rename(folder, out)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     return prefixes
 
 
@@ -72,9 +65,3 @@ def _shard(data: Path, told: Manifest, shard: Shard, folder: Path) -> str:
     starts = np.load(data / shard.document_file.name)["start"]
     write_index(folder / f"{prefix}.idx", told.dtype, starts, shard.tokens)
     return prefix
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -51,6 +54,41 @@ def written_below(folder: Path) -> Iterator[None]:
         if error.filename is None:
             error.filename = str(folder)
         raise
+
+
+@contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """A folder to write into, beside `out`, whose name it gets when the block ends; parents are made. What
+    fails leaves nothing behind.
+
+    Raises:
+        FileExistsError: `out` is there.
+    """
+    refuse_existing(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        yield folder
+        folder.chmod(0o777 & ~_umask())
+        os.rename(folder, out)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def refuse_existing(out: Path) -> None:
+    """Before any work is done for it.
+
+    Raises:
+        FileExistsError: `out` is there.
+    """
+    if out.exists() or out.is_symlink():
+        raise FileExistsError(errno.EEXIST, "is there already; name a new folder, or remove it", str(out))
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def sync_folder(folder: Path) -> None:

@@ -1,0 +1,1 @@
+"""Models as the Hugging Face library `transformers` has them: which of its classes, and under which names."""
