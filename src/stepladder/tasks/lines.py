@@ -54,5 +54,6 @@ def _of_file(place: str, text: str, config: Config, draw: random.Random) -> Iter
         choices = [block, *draw.sample(others, CHOICES - 1)]
         draw.shuffle(choices)
         context = ("\n".join(lines[:first]) + "\n").encode()[-config.context_bytes :].decode(errors="ignore")
-        yield Item(f"{place}:{first + 1}", context, tuple(choices), choices.index(block))
+        if context.strip():  # with nothing but white space in front there is nothing to go by
+            yield Item(f"{place}:{first + 1}", context, tuple(choices), choices.index(block))
         first += APART

@@ -18,7 +18,8 @@ from stepladder.documents.files import new_folder, refuse_existing, written_belo
 from stepladder.evaluation.hugging_face import tokenizer
 from stepladder.evaluation.hugging_face.classes import NoSuchClass, config, published
 from stepladder.evaluation.hugging_face.tensors import parts
-from stepladder.evaluation.weights import Weights, find_checkpoint, find_manifest, read_spec, read_weights
+from stepladder.evaluation.weights import Weights, find_checkpoint, find_manifest, read_weights
+from stepladder.record.check import read_spec
 from stepladder.record.checkpoints import read_state
 from stepladder.record.paths import RunFolder
 from stepladder.record.result import Result
