@@ -4,8 +4,8 @@
     python benchmarks/lm_eval_agreement.py RUN TASK.json [--limit 200] [--out lm_eval.json]
 
 RUN is a run's folder of a ladder that was climbed, TASK.json one of its tasks/. The run is exported as
-`stepladder export` does it, the task's items are written as JSON Lines with a YAML of that program, which then
-scores them with the exported model through `transformers`. Its log-likelihood of every answer is held against
+RUN is a run's folder of a ladder that was climbed, TASK.json one of its tasks/. The run is exported as `stepladder
+export` does it, the task's items are written as JSON Lines with a YAML of that program, which then
 ours, as are accuracies. That program brings some thirty packages: it is not part of the tests.
 """
 
