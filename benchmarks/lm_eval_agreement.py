@@ -3,10 +3,10 @@
     pip install lm-eval==0.4.13
     python benchmarks/lm_eval_agreement.py RUN TASK.json [--limit 200] [--out lm_eval.json]
 
-RUN is a run's folder of a ladder that was climbed, TASK.json one of its tasks/. The run is exported as
-RUN is a run's folder of a ladder that was climbed, TASK.json one of its tasks/. The run is exported as `stepladder
-export` does it, the task's items are written as JSON Lines with a YAML of that program, which then
-ours, as are accuracies. That program brings some thirty packages: it is not part of the tests.
+RUN is a run's folder of a ladder that was climbed, TASK.json one of its tasks. The run is exported as
+`stepladder export` does it; the task's items are written as JSON Lines with a YAML of that program, which
+scores them with the exported model through `transformers`. Its log-likelihood of every answer is held
+against ours, as are accuracies. That program brings some thirty packages: it is not part of the tests.
 """
 
 from __future__ import annotations
