@@ -183,7 +183,8 @@ def _resolve_run(
     multiple = positions / (TOKENS_PER_PARAMETER * n)
     label = budget_label(budget)
     sweep = "" if factor == 1 else f"lr{factor:g}/"
-    schedule = resolve_schedule(ladder.optimizer, scale, rate * factor, steps)
+    decays = getattr(recipe, "DECAYS", True)
+    schedule = resolve_schedule(ladder.optimizer, scale, rate * factor, steps, decays)
     return RunSpec(
         id=f"{variant.name}/{rung.label}/{label}/{sweep}seed{seed}",
         variant=variant.name,

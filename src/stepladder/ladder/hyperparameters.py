@@ -42,14 +42,19 @@ def resolve_parametrization(p: Parametrization | None, model: ModelSpec) -> Para
     return ParametrizationSpec(width=model.d_model / p.base_width, depth=depth)
 
 
-def resolve_schedule(o: OptimizerSettings, scale: Scale, learning_rate: float, steps: int) -> ScheduleSpec:
+def resolve_schedule(
+    o: OptimizerSettings, scale: Scale, learning_rate: float, steps: int, decays: bool = True
+) -> ScheduleSpec:
     """Warmup and decay of a run of `steps` steps.
+
+    Args:
+        decays: whether the recipe lets the rate fall at the end.
 
     Raises:
         ValueError: they do not fit into the run.
     """
     warmup, key = _warmup(o, scale, steps)
-    decay = round(o.decay_fraction * steps)
+    decay = round(o.decay_fraction * steps) if decays else 0
     if warmup + decay > steps:
         raise ValueError(
             f"warmup of {warmup} and decay of {decay} steps do not fit into {steps} steps: "

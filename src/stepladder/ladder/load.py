@@ -17,6 +17,7 @@ from pydantic_core import ErrorDetails
 
 from stepladder.documents.meaning import meanings
 from stepladder.ladder.arms import swarm_problems
+from stepladder.ladder.averaging import averaging_problems
 from stepladder.ladder.boundaries import boundary_problems
 from stepladder.ladder.domains import domain_problems
 from stepladder.ladder.evaluation import evaluation_problems
@@ -150,7 +151,7 @@ def _of_whole(source: Source, ladder: Ladder) -> list[str]:
         complain(("sweep",), "the design has budgets of its own: say which to sweep: budget: {flops: 1e18}")
     for message in (*_top_problems(ladder), *swarm_problems(ladder)):
         complain(("design",), message)
-    for where, message in boundary_problems(ladder):
+    for where, message in (*boundary_problems(ladder), *averaging_problems(ladder)):
         complain(where, message)
     for message in _seed_problems(ladder):
         complain(("rungs",), message)

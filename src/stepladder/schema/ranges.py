@@ -106,6 +106,8 @@ TIMESCALE = Range(1e-4, 1e4)
 STEPS = Range(1, 10**9)
 SEQUENCES = Range(1, 2**24)
 """Per step."""
+SNAPSHOTS = Range(1, 1024)
+"""Of weights that a mean is of."""
 BAG_SIZE = Range(1, 2**16)
 """Tokens of an input position, or predicted by one."""
 TOKENS = Range(1, 1e17)

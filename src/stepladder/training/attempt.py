@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from stepladder.data.batches import Corpus
 from stepladder.data.document_lengths import same_document
@@ -21,6 +22,7 @@ from stepladder.record.spec import RunSpec
 from stepladder.schema.execution import EngineOptions
 from stepladder.training import device as hardware
 from stepladder.training.accounting import Throughput
+from stepladder.training.averaging import Average
 from stepladder.training.checkpoint import Saver
 from stepladder.training.device import Hardware
 from stepladder.training.distributed import Ranks
@@ -47,12 +49,17 @@ class Attempt:
     same: SameDocument | None
     """How far documents of the training text reach, where attention stays within them."""
     trainer: Trainer
+    average: Average
     saver: Saver
     journal: Journal
     started: str
     """ISO 8601 in UTC."""
     warnings: tuple[str, ...]
     """What there is to say before it begins."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Every tensor that a checkpoint holds; the tensors themselves."""
+        return self.trainer.state() | self.average.state()
 
     @property
     def throughput(self) -> Throughput:
@@ -89,6 +96,14 @@ def prepare(
         warnings.append(f"the spec or the data changed: earlier files are in {taken.aside.name}/")
     if described.peak_flops_per_second is None:
         warnings.append(f"no peak FLOP/s, so no MFU: {described.source}")
+    trainer = Trainer(
+        spec,
+        device,
+        ranks,
+        compiled=choose_compilation(options, device, compile_cache),
+        sharding=choose_sharding(options.sharding, spec.model, ranks.world, device),
+        end_of_document=corpus.manifest.end_of_document,
+    )
     return Attempt(
         spec=spec,
         run_dir=run_dir,
@@ -100,14 +115,8 @@ def prepare(
         identity=identity,
         hardware=described,
         same=_same_document(spec, manifest),
-        trainer=Trainer(
-            spec,
-            device,
-            ranks,
-            compiled=choose_compilation(options, device, compile_cache),
-            sharding=choose_sharding(options.sharding, spec.model, ranks.world, device),
-            end_of_document=corpus.manifest.end_of_document,
-        ),
+        trainer=trainer,
+        average=Average(trainer),
         saver=Saver(
             RunFolder(run_dir).checkpoints,
             keep=options.keep_checkpoints,

@@ -158,9 +158,10 @@ def load_tensors(attempt: Attempt, checkpoint: Checkpoint) -> None:
     Raises:
         BrokenCheckpoint: on all ranks, if one could not read it.
     """
-    copies = {name: tensor.to("cpu", copy=True) for name, tensor in attempt.trainer.state().items()}
+    copies = {name: tensor.to("cpu", copy=True) for name, tensor in attempt.tensors().items()}
     read_tensors(checkpoint.path, copies, attempt.ranks.background)
     attempt.trainer.load_state(copies)
+    attempt.average.load_state(copies)
 
 
 def checkpoint_state(attempt: Attempt, progress: Progress) -> CheckpointState:

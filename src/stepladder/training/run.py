@@ -173,6 +173,7 @@ def take_steps(
             attempt.journal.write("phase", step=place.step, phase=place.phase.name)
         take_step(attempt.trainer, batches, meter, place)
         progress.step = place.step + 1
+        attempt.average.after(progress.step)
         if progress.step in looks.steps:
             meter.flush()
             with progress.account.timed("evaluation"):
@@ -192,7 +193,7 @@ def save(attempt: Attempt, progress: Progress, meter: Meter, stop: StopSignal) -
     saver = attempt.saver
     with progress.account.timed("checkpoint"):
         state = checkpoint_state(attempt, progress)
-        report_save(attempt, progress, saver.start(progress.step, attempt.trainer.state(), state))
+        report_save(attempt, progress, saver.start(progress.step, attempt.tensors(), state))
         number = attempt.ranks.largest(stop.number)
         if number:
             report_save(attempt, progress, saver.wait())
