@@ -166,7 +166,7 @@ def test_a_spec_that_is_none_is_named(text, ladder):
     folder, plan = ladder
     path = folder.run(plan.runs[0].id).spec
     path.unlink() if text is None else path.write_text(text)
-    with pytest.raises(ValueError, match=r"spec.json: the file = .*every result"):
+    with pytest.raises(ValueError, match=r"spec.json: the file = .*the folder of every run"):
         collect(folder, plan)
 
 
