@@ -19,11 +19,10 @@ rule collect:
         evaluations=lambda wildcards, input: " ".join(
             f"--evaluations {shlex.quote(path)}" for path in input.evaluations
         ),
-        suites=CLIMB.suites,
     shell:
         "stepladder collect {input.plan:q} --runs {output.runs:q} --steps {output.steps:q}"
         " --looks {output.looks:q} {params.gates}"
-        " {params.evaluations} --suites {params.suites:q}"
+        " {params.evaluations}"
 
 
 rule fit:
@@ -84,6 +83,9 @@ rule preregister:
                 run=explained(lambda: CLIMB.held_out_runs),
             )
         ],
+        evaluations=lambda _: evaluated(
+            CLIMB.ladder.ascending[: -CLIMB.ladder.analysis.holdout_rungs or None]
+        ),
         plan=f"{RESULTS}/plan.json",
     output:
         f"{RESULTS}/predictions.json",

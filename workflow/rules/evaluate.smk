@@ -47,13 +47,21 @@ rule evaluate:
     params:
         code=lambda _: CLIMB.evaluation_code,
         gates=gate_options,
+        suites=CLIMB.suites,
         tasks=lambda wildcards, input: " ".join(
             f"--task {shlex.quote(path)}" for path in input.tasks
         ),
     shell:
         "stepladder evaluate-rung {input.plan:q} {wildcards.rung:q} {params.tasks} {params.gates}"
+        " --suites {params.suites:q}"
         f" --device {'cpu' if CLIMB.ladder.execution.accelerator == 'cpu' else 'cuda'}"
         " --threads {threads} --out {output:q}"
+
+
+# What is decided before all have run waits for scores only if it goes by them.
+def evaluated(rungs):
+    found = expand(f"{RESULTS}/evaluations/{{rung}}.json", rung=rungs)
+    return found if CLIMB.decides_on_tasks else []
 
 
 EVALUATED = (

@@ -25,6 +25,7 @@ checkpoint gate:
     input:
         results=lambda wildcards: results_left(wildcards.after),
         gates=lambda wildcards: gate_files(wildcards.after),
+        evaluations=lambda wildcards: evaluated(CLIMB.gates[wildcards.after]),
         plan=f"{RESULTS}/plan.json",
     output:
         record=f"{RESULTS}/gates/{{after}}.json",

@@ -9,6 +9,7 @@ checkpoint top:
             not in expand(f"{RESULTS}/runs/{{run}}/result.json", run=CLIMB.topped)
         ],
         gates=lambda _: gate_files(),
+        evaluations=lambda _: evaluated(CLIMB.ladder.ascending[:-1]),
         plan=f"{RESULTS}/plan.json",
     output:
         top=CLIMB.top_record,

@@ -30,6 +30,7 @@ from stepladder.cli.words import (
     settings_object,
     tuned,
 )
+from stepladder.schema.metric import of_tasks
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -264,7 +265,8 @@ def preregister(ladder: LadderName, results: Folder, out: Out) -> None:
     ran = climb.runs_left([GateRecord.read(path) for path in map(folder.gate, climb.gates) if path.exists()])
     files = {run: folder.run(run).result for run in ran if run not in held}
     shards = fingerprints(folder)
-    done = on_metric(read_runs(folder, files, plan, shards), climb.ladder.analysis.metric)
+    metric = climb.ladder.analysis.metric
+    done = on_metric(read_runs(folder, files, plan, shards, of_tasks(metric)), metric)
     with naming(results):
         planned = planned_runs(plan, held)
         record = make_record(done, planned, climb.ladder.analysis, climb.analysis_code, files)
@@ -310,10 +312,11 @@ def gate(
     ran = [run for run in climb.runs_left(before, after) if climb.runs[run].variant not in over]
     shards = fingerprints(folder)
     planned = planned_table(plan, climb.runs)
+    metric = climb.ladder.analysis.metric
     with naming(results), working(f"looking after {after}"):
         record = look(
             Look(
-                done=on_metric(read_runs(folder, ran, plan, shards), climb.ladder.analysis.metric),
+                done=on_metric(read_runs(folder, ran, plan, shards, of_tasks(metric)), metric),
                 planned=planned[~planned["variant"].isin(over)],
                 rungs=tuple(climb.gates[after]),
                 config=tuned(climb.ladder.analysis, folder.learning_rates if climb.sweep else ""),
@@ -356,7 +359,7 @@ def top(ladder: LadderName, results: Folder, out: Out) -> None:
     gates = [GateRecord.read(path) for path in map(folder.gate, climb.gates) if path.exists()]
     ran = [run for run in climb.runs_left(gates) if run not in climb.topped]
     shards = fingerprints(folder)
-    read = read_runs(folder, ran, Plan.read(folder.plan), shards)
+    read = read_runs(folder, ran, Plan.read(folder.plan), shards, of_tasks(climb.ladder.analysis.metric))
     done = on_metric(read, climb.ladder.analysis.metric)
     with naming(results), working("sizing the top rung"):
         found = choose_top(done, sizes, flops, climb.ladder.analysis, climb.top_digest)

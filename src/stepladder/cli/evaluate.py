@@ -128,6 +128,9 @@ def evaluate_rung(
             show_default="none",
         ),
     ] = None,
+    suites: Annotated[
+        str, typer.Option(help='Tasks over which means are told, as JSON: \'{"code": ["calls", "lines"]}\'.')
+    ] = "{}",
     device: Device = "auto",
     threads: Threads = 1,
 ) -> None:
@@ -140,6 +143,7 @@ def evaluate_rung(
     results/laptop/evaluations/d3.json
     """
     one_of("--device", device.partition(":")[0], ("auto", "cpu", "cuda"))
+    means = json_argument("--suites", suites, '{"code": ["calls", "lines"]}')
     ready(out)
     from stepladder.record.gates import GateRecord, runs_left
     from stepladder.record.paths import LadderFolder
@@ -162,6 +166,7 @@ def evaluate_rung(
             rung,
             [ladder.run(run).path for run in own],
             tasks or [*ladder.tasks.values()],
+            means,
             pick_device(device),
             lambda told: typer.echo(told, err=True),
         )

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from stepladder.cli.errors import Misuse, naming
-from stepladder.cli.files import json_argument, read_object, ready, write_json
+from stepladder.cli.files import read_object, ready, write_json
 from stepladder.cli.words import LadderName, Out, one_of
 from stepladder.documents.files import written_below
 
@@ -219,9 +219,6 @@ def collect(
             show_default="none",
         ),
     ] = None,
-    suites: Annotated[
-        str, typer.Option(help='Tasks over which means are told, as JSON: \'{"code": ["calls", "lines"]}\'.')
-    ] = "{}",
 ) -> None:
     """Gather the results of all planned runs into three tables. Those of a sweep stay out: `tune` has them.
 
@@ -244,8 +241,7 @@ def collect(
     shards = fingerprints(ladder)
     gates = [GateRecord.read(path) for path in gate or ()]
     scores = [RungEvaluations.read(path) for path in evaluations or ()]
-    means = json_argument("--suites", suites, '{"code": ["calls", "lines"]}')
-    tables = collect_results(ladder, Plan.read(plan), shards, gates, scores, means)
+    tables = collect_results(ladder, Plan.read(plan), shards, gates, scores)
     write_table(tables.runs, runs)
     write_table(tables.steps, steps)
     if looks is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -47,15 +47,22 @@ def evaluate_run(
 
 
 def evaluate_rung(
-    rung: str, runs: Iterable[Path], tasks: Sequence[Path], device: torch.device, tell: Tell
+    rung: str,
+    runs: Iterable[Path],
+    tasks: Sequence[Path],
+    suites: Mapping[str, Sequence[str]],
+    device: torch.device,
+    tell: Tell,
 ) -> RungEvaluations:
     """Score all runs of a rung on all tasks.
 
     Args:
         runs: their folders.
+        suites: tasks over which means are told, by label.
         tell: what is told of each run that is done.
     """
     found: list[Evaluation] = []
+    means = {suite: tuple(names) for suite, names in suites.items()}
     for run in runs:
         new = evaluate_run(run, tasks, device)
         seconds = sum(one.seconds for one in new)
@@ -64,4 +71,4 @@ def evaluate_rung(
             f"{seconds:.1f} s"
         )
         found += new
-    return RungEvaluations(rung=rung, evaluations=tuple(found))
+    return RungEvaluations(rung=rung, suites=means, evaluations=tuple(found))

@@ -49,6 +49,7 @@ from stepladder.schema.data import MAX_EPOCHS, PART_BYTES
 from stepladder.schema.design import MixtureSwarm
 from stepladder.schema.execution import Execution
 from stepladder.schema.ladder import Ladder
+from stepladder.schema.metric import of_tasks
 
 __all__ = ["Climb", "LadderError"]
 
@@ -307,6 +308,11 @@ class Climb:
     def evaluation_code(self) -> str:
         """Changes when the code that scores runs on tasks does."""
         return evaluation_fingerprint()
+
+    @property
+    def decides_on_tasks(self) -> bool:
+        """Whether nothing can be decided before runs are scored on tasks."""
+        return of_tasks(self.ladder.analysis.metric)
 
     @cached_property
     def suites(self) -> str:

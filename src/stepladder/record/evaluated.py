@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from stepladder.documents.document import DocumentError
 from stepladder.record.evaluation import Evaluation, RungEvaluations
+from stepladder.record.paths import LadderFolder
 from stepladder.record.result import Result
-
-NO_SUITES: Mapping[str, Sequence[str]] = {}
 
 MEANS = ("bits_per_byte", "accuracy")
 """Measures of which a suite has a plain mean over its tasks."""
@@ -18,7 +17,6 @@ MEANS = ("bits_per_byte", "accuracy")
 def scores_of(
     results: Mapping[str, Result],
     evaluations: Collection[RungEvaluations],
-    suites: Mapping[str, Sequence[str]] = NO_SUITES,
 ) -> dict[str, dict[str, Any]]:
     """Columns of each run that was scored, by its id.
 
@@ -37,15 +35,21 @@ def scores_of(
     if evaluations:
         _check_alike(results, found)
     rows: dict[str, dict[str, Any]] = {}
+    suites = {suite: names for rung in evaluations for suite, names in rung.suites.items()}
     for run, tasks in found.items():
         rows[run] = {name: value for one in tasks.values() for name, value in one.row().items()}
         for suite, names in suites.items():
             for measure in MEANS:
-                values = [rows[run][f"task_{name}_{measure}"] for name in names]
+                values = [rows[run].get(f"task_{name}_{measure}") for name in names]
                 known = [value for value in values if value is not None]
                 whole = len(known) == len(names)
                 rows[run][f"macro_{suite}_{measure}"] = sum(known) / len(known) if whole else None
     return rows
+
+
+def read_scores(ladder: LadderFolder, rungs: Iterable[str]) -> list[RungEvaluations]:
+    """What is there of the scores of these rungs."""
+    return [RungEvaluations.read(path) for path in map(ladder.evaluations, rungs) if path.exists()]
 
 
 REMEDY = "run snakemake again, which scores it again"

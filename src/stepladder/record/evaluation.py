@@ -126,5 +126,7 @@ class RungEvaluations(Document):
 
     rung: str
     """which size"""
+    suites: dict[str, tuple[str, ...]]
+    """tasks over which means are told, by label"""
     evaluations: tuple[Evaluation, ...]
     """by run and task"""

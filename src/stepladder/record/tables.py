@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import io
 import warnings
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,7 +27,7 @@ from stepladder.documents.document import FIRST, DocumentError
 from stepladder.documents.files import write_atomically
 from stepladder.record.check import NOTHING_KNOWN, Shards, check_result, check_same_data, read_spec
 from stepladder.record.curve import Look, looks_of
-from stepladder.record.evaluated import NO_SUITES, scores_of
+from stepladder.record.evaluated import read_scores, scores_of
 from stepladder.record.evaluation import RungEvaluations
 from stepladder.record.events import DamagedLog, StepRecord, read_log, steps_of
 from stepladder.record.gates import GateRecord, runs_left
@@ -93,7 +93,6 @@ def collect(
     shards: Shards = NOTHING_KNOWN,
     gates: Collection[GateRecord] = (),
     evaluations: Collection[RungEvaluations] = (),
-    suites: Mapping[str, Sequence[str]] = NO_SUITES,
 ) -> Tables:
     """The tables of all runs of the ladder proper.
 
@@ -101,7 +100,6 @@ def collect(
         shards: the fingerprints of those whose manifests are there.
         gates: what was decided between rungs; the runs that were spared have no rows.
         evaluations: how runs did on tasks; none of a ladder without.
-        suites: tasks over which means are told, by label.
 
     Raises:
         FileNotFoundError: a result or a log is missing.
@@ -113,7 +111,7 @@ def collect(
     found = {ladder.run(run.id).result: Finished.read(ladder.run(run.id), run) for run in planned}
     check_same_data({path: run.result for path, run in found.items()}, shards)
     flops = {run.id: run.flops for run in planned}
-    scored = scores_of({run.result.id: run.result for run in found.values()}, evaluations, suites)
+    scored = scores_of({run.result.id: run.result for run in found.values()}, evaluations)
     rows = [
         run.result.row() | {"planned_flops": flops[run.result.id]} | scored.get(run.result.id, {})
         for run in found.values()
@@ -130,13 +128,24 @@ def seen(look: Look) -> dict[str, Any]:
 
 
 def read_runs(
-    ladder: LadderFolder, runs: Iterable[str], plan: Plan | None = None, shards: Shards = NOTHING_KNOWN
+    ladder: LadderFolder,
+    runs: Iterable[str],
+    plan: Plan | None = None,
+    shards: Shards = NOTHING_KNOWN,
+    scored: bool = False,
 ) -> pd.DataFrame:
-    """One row per run, for those who need no steps; see `collect`."""
+    """One row per run, for those who need no steps; see `collect`.
+
+    Args:
+        scored: whether to add how they did on tasks.
+    """
     planned = {run.id: run for run in plan.runs} if plan else {}
     found = {ladder.run(run).result: Finished.read(ladder.run(run), planned.get(run)).result for run in runs}
     check_same_data(found, shards)
-    return pd.DataFrame([result.row() for result in found.values()])
+    results = {result.id: result for result in found.values()}
+    rungs = dict.fromkeys(result.rung for result in found.values())
+    scores = scores_of(results, read_scores(ladder, rungs)) if scored else {}
+    return pd.DataFrame([result.row() | scores.get(name, {}) for name, result in results.items()])
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:

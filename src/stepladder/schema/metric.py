@@ -60,6 +60,11 @@ def macro_of(name: str) -> str | None:
     return name.removeprefix(MACRO) if name.startswith(MACRO) else None
 
 
+def of_tasks(name: str) -> bool:
+    """Whether a metric is known only when runs are scored on tasks."""
+    return task_of(name) is not None or macro_of(name) is not None
+
+
 def metric(name: str) -> Metric:
     """The metric of a name that `MetricName` lets through."""
     if (domain := domain_of(name)) is not None:
