@@ -154,10 +154,9 @@ def evaluate_rung(
     ladder = LadderFolder(plan.parent)
     proper = [run for run in Plan.read(plan).runs if run.proper]
     left = set(runs_left(proper, [GateRecord.read(path) for path in gate or ()]))
-    own = [run.id for run in proper if run.rung == rung and run.id in left]
-    if not own:
-        rungs = ", ".join(dict.fromkeys(run.rung for run in proper))
-        raise Misuse(f"{plan} has no runs of a rung {rung!r}; its rungs: {rungs}")
+    own = [run.id for run in proper if run.rung == rung and run.id in left]  # none, if gates spared all
+    if rung not in (rungs := dict.fromkeys(run.rung for run in proper)):
+        raise Misuse(f"{plan} has no runs of a rung {rung!r}; its rungs: {', '.join(rungs)}")
     configure_process(threads)
     from stepladder.evaluation.rung import evaluate_rung
 
