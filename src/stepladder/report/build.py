@@ -105,6 +105,7 @@ def report_context(
         "metrics": findings.metrics_table(results.metrics, comparison),
         "metrics_said": findings.metrics_sentence(results.metrics, comparison),
         "loss_unit": fit.metric.unit,
+        "loss_title": fit.metric.title[0].upper() + fit.metric.title[1:],
         "tokenizers_differ": len({str(m.tokenizer) for m in results.manifests.values()}) > 1,
         "stamp": str(finished)[:10] if finished else "",
         "confidence": level(comparison.confidence),
