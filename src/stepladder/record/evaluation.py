@@ -115,7 +115,8 @@ class Evaluation(Document):
 
     def row(self) -> dict[str, Any]:
         """Columns of runs.parquet."""
-        told = {name: getattr(self.scores, name) for name in Scores.model_fields} | {"chance": self.chance}
+        told = {name: getattr(self.scores, name) for name in Scores.model_fields}
+        told |= {"chance": self.chance, "cut_items": self.cut_items}
         return {f"task_{self.task}_{name}": value for name, value in told.items()}
 
 

@@ -63,31 +63,48 @@ def tasks_context(runs: pd.DataFrame, tasks: Mapping[str, Task], rungs: list[str
     if not names:
         return None
     return {
-        "sets": sets_table(tasks),
+        "sets": sets_table(tasks, runs),
         "formats": [f"{name}: {task.format}." for name, task in tasks.items() if name in names],
         "scores": variants_table(runs, names, rungs),
     }
 
 
-def sets_table(tasks: Mapping[str, Task]) -> Table:
-    """What each task is: items, chance, and how many were found in the training text."""
+def sets_table(tasks: Mapping[str, Task], runs: pd.DataFrame) -> Table:
+    """What each task is: items, chance, how many were cut, and how many were found in the training text."""
     rows = [
         [
             name,
             task.kind,
             fmt.whole(task.items),
             f"{task.chance:.3f}" if task.several_choices else fmt.MISSING,
+            _cut(runs, name),
             *_searched(task),
         ]
         for name, task in tasks.items()
     ]
-    columns = ["<Task", "<Kind", "Items", "Chance", "In the training text", "Too short to tell", "Read"]
+    columns = [
+        "<Task",
+        "<Kind",
+        "Items",
+        "Chance",
+        "Cut",
+        "In the training text",
+        "Too short to tell",
+        "Read",
+    ]
     return table(
         columns,
         rows,
-        note="Found: 13 words on end of an item's context and right answer occur in the training text. Items "
+        note="Cut: items whose beginning is left out, because they are longer than the model reads at once. "
+        "In the training text: 13 words on end of an item's context and right answer occur in the training text. Items "
         "with fewer words cannot be told. Of several corpora the most.",
     )
+
+
+def _cut(runs: pd.DataFrame, task: str) -> str:
+    """Items that were cut; of models that read more or less at once the most."""
+    column = f"task_{task}_cut_items"
+    return fmt.whole(float(runs[column].max())) if column in runs else fmt.MISSING
 
 
 def _searched(task: Task) -> tuple[str, str, str]:
