@@ -96,8 +96,8 @@ def sets_table(tasks: Mapping[str, Task], runs: pd.DataFrame) -> Table:
         columns,
         rows,
         note="Cut: items whose beginning is left out, because they are longer than the model reads at once. "
-        "In the training text: 13 words on end of an item's context and right answer occur in the training text. Items "
-        "with fewer words cannot be told. Of several corpora the most.",
+        "In the training text: so are 13 words on end of their context and right answer. Items with fewer words "
+        "cannot be told. Of several corpora the most.",
     )
 
 
