@@ -96,7 +96,7 @@ def sets_table(tasks: Mapping[str, Task], runs: pd.DataFrame) -> Table:
         columns,
         rows,
         note="Cut: items whose beginning is left out, because they are longer than the model reads at once. "
-        "In the training text: so are 13 words on end of their context and right answer. Items with fewer words "
+        "In the training text: 13 words on end of context and right answer are there. Items with fewer words "
         "cannot be told. Of several corpora the most.",
     )
 
