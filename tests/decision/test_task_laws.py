@@ -53,7 +53,7 @@ def test_the_largest_rung_is_foretold() -> None:
     for forecast in law.forecasts:
         assert forecast.place == "d5" and forecast.n == 2 and forecast.flops == FLOPS["d5"]
         for score in (forecast.bits, forecast.accuracy):
-            low, high = score.predicted.seeds
+            low, high = score.expected
             assert score.hit == (low <= score.measured <= high)
             assert score.predicted.value == pytest.approx(score.measured, rel=0.05)
             assert None not in (score.predicted.items, score.predicted.both)

@@ -88,11 +88,14 @@ class ScoreForecast(Part):
     """One score, predicted and measured."""
 
     predicted: TaskEstimate
-    """By the other rungs. Its interval of seeds holds the noise of the cell's own runs too."""
+    """By the laws of the other rungs."""
+    expected: Interval | None
+    """Where the mean of the cell's own runs should lie, with their noise, all runs having answered the same
+    items; null where no seed is repeated."""
     measured: float
     """Mean over the cell's runs."""
     hit: bool | None
-    """Whether it lies in the interval of seeds, all runs having answered the same items; null without one."""
+    """Whether it lies there."""
 
 
 class TaskForecast(Part):
@@ -258,6 +261,8 @@ def _scores(rows: pd.DataFrame, task: str, items: int, chance: float) -> tuple[S
     """Scores of one task, and the variants' names by number."""
     variants = [str(name) for name in sorted(rows["variant"].unique())]
     columns = {"flops": "flops", "parameters": "parameters_active_non_embedding", "tokens": "tokens"}
+    if (rows[columns["parameters"]] == rows["flops"]).all():  # which a table without sizes has in their place
+        del columns["parameters"]
     runs = Runs(
         np.asarray(rows["variant"].map({name: v for v, name in enumerate(variants)}), dtype=np.int64),
         _ranked(rows, ["rung", "budget"]),
@@ -344,19 +349,25 @@ def _second(found: TwoStep, scores: Scores, confidence: float) -> SecondStep:
 def _forecast(found: Foretold, rows: pd.DataFrame, confidence: float) -> TaskForecast:
     run = rows.iloc[found.cell]
     several = rows["budget"].nunique() > 1
+    bits, share = found.expected or (None, None)
     return TaskForecast(
         variant=found.variant,
         place=f"{run['rung']} {run['budget']}" if several else str(run["rung"]),
         flops=float(run["flops"]),
         n=found.n,
-        bits=_score(found.bits, found.measured_bits, confidence),
-        accuracy=_score(found.accuracy, found.measured_accuracy, confidence),
+        bits=_score(found.bits, bits, found.measured_bits, confidence),
+        accuracy=_score(found.accuracy, share, found.measured_accuracy, confidence),
     )
 
 
-def _score(values: dict[Kind | None, Array], measured: float, confidence: float) -> ScoreForecast:
-    predicted, hit = _estimate(values, confidence), None
-    if predicted.seeds is not None and None not in predicted.seeds:
-        low, high = predicted.seeds
-        hit = bool(low <= measured <= high)  # type: ignore[operator]
-    return ScoreForecast(predicted=predicted, measured=measured, hit=hit)
+def _score(
+    values: dict[Kind | None, Array], expected: Array | None, measured: float, confidence: float
+) -> ScoreForecast:
+    interval = percentile_interval(expected, confidence)
+    hit = None
+    if interval is not None:
+        low, high = interval
+        hit = (low is None or low <= measured) and (high is None or measured <= high)
+    return ScoreForecast(
+        predicted=_estimate(values, confidence), expected=interval, measured=measured, hit=hit
+    )

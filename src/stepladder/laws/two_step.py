@@ -216,14 +216,19 @@ def draw_noise(scores: Scores, draws: int, seed: int) -> dict[Kind, Noise]:
         drawn = deviations.draw(generator, scores.runs, draws)
         found["seeds"] = Noise(drawn[:, 0], drawn[:, 1])
     if np.isfinite(scores.bits_error).all() and np.isfinite(scores.accuracy_error).all():
-        shift = generator.standard_normal((2, draws, 1))
-        bits, accuracies = means(scores.bits_error / scores.bits), means(scores.accuracy_error)
-        # a share of the bits, as exponentials are: bits stay positive
-        found["items"] = Noise(shift[0] * bits, shift[1] * accuracies)
+        bits, share = _item_shifts(draws, seed)
+        found["items"] = Noise(
+            bits * means(scores.bits_error / scores.bits), share * means(scores.accuracy_error)
+        )
     if len(found) == 2:
         one, other = found["seeds"], found["items"]
         found["both"] = Noise(one.log_bits + other.log_bits, one.accuracy + other.accuracy)
     return found
+
+
+def _item_shifts(draws: int, seed: int) -> Array:
+    """(2, B, 1) by how many standard errors the items that were scored are off, in bits and in accuracy."""
+    return np.random.default_rng([seed, 1]).standard_normal((2, draws, 1))
 
 
 def fit_two_step(
@@ -371,9 +376,11 @@ class Foretold:
     n: int
     """Runs of the cell."""
     bits: dict[Kind | None, Array]
-    """Kind of noise, None for the estimate, to predicted bits (B,)."""
+    """Kind of noise, None for the estimate, to bits (B,) by the law."""
     accuracy: dict[Kind | None, Array]
     """Likewise."""
+    expected: tuple[Array, Array] | None
+    """Bits and accuracy (B,) that the cell's own runs may show; None where no seed is repeated."""
     measured_bits: float
     measured_accuracy: float
 
@@ -383,8 +390,9 @@ def foretell(
 ) -> list[Foretold]:
     """Every cell of the largest rung, by laws of the others.
 
-    Nothing of that rung is used, its seeds neither. Draws of seeds hold the noise of the cell's own runs as
-    well: they are what the mean of as many runs on the same items may come to.
+    Nothing of that rung is used, its seeds neither. What is expected of its runs has the laws' error by all
+    noise that is known and the noise of these runs; the items are the same, so what they do to the laws they
+    do to these runs too, by the standard errors of the largest rung that was seen.
 
     Raises:
         NotIdentified: the other rungs do not tell the laws; the message says why.
@@ -393,27 +401,28 @@ def foretell(
     rest, held = scores.at(~last), scores.at(last)
     noise = draw_noise(rest, draws, seed)
     found = fit_two_step(rest, variants, noise, shared_floor, delta)
-    own = _noise_of_runs(rest, held, draws, seed + 1)
+    own = _noise_of_runs(rest, held, draws, seed)
     rows = []
     for number, run in enumerate(held.cells):
-        name = variants[int(held.runs.variant[run])]
+        v = int(held.runs.variant[run])
         mine = held.runs.cell == number
         inputs = {key: float(np.exp(np.log(values[mine]).mean())) for key, values in held.inputs.items()}
-        bits: dict[Kind | None, Array] = {}
-        share: dict[Kind | None, Array] = {}
-        for kind in found.steps:
-            law = found.bits(name, inputs, kind)
-            bits[kind], share[kind] = law, found.accuracy(law, kind)
-            if kind in ("seeds", "both") and own is not None:
-                bits[kind] = law * np.exp(own[:, 0, number])
-                share[kind] = np.clip(share[kind] + own[:, 1, number], 0.0, 1.0)
+        bits = {kind: found.bits(variants[v], inputs, kind) for kind in found.steps}
+        share = {kind: found.accuracy(values, kind) for kind, values in bits.items()}
+        expected, kind = None, next((kind for kind in ("both", "seeds") if kind in noise), None)
+        if own is not None and kind is not None:
+            more_bits, more = own[:, :, number].T + (
+                _same_items(rest, v, draws, seed) if kind == "both" else 0
+            )
+            expected = bits[kind] * np.exp(more_bits), np.clip(share[kind] + more, 0.0, 1.0)
         rows.append(
             Foretold(
-                variant=name,
+                variant=variants[v],
                 cell=int(np.flatnonzero(last)[run]),
                 n=int(mine.sum()),
                 bits=bits,
                 accuracy=share,
+                expected=expected,
                 measured_bits=float(np.exp(np.log(held.bits[mine]).mean())),
                 measured_accuracy=float(held.accuracy[mine].mean()),
             )
@@ -424,7 +433,16 @@ def foretell(
 def _noise_of_runs(rest: Scores, held: Scores, draws: int, seed: int) -> Array | None:
     """(B, 2, C) noise of the held cells' log bits and accuracy, as the others' seeds show it."""
     deviations = rest.deviations
-    return None if deviations is None else deviations.draw(np.random.default_rng(seed), held.runs, draws)
+    generator = np.random.default_rng([seed, 2])
+    return None if deviations is None else deviations.draw(generator, held.runs, draws)
+
+
+def _same_items(rest: Scores, v: int, draws: int, seed: int) -> Array:
+    """(2, B) what the items do to runs of a variant beyond the rungs that were seen. Its sign is that of an
+    error of the laws made good: a draw whose laws are too high by its items expects as much less."""
+    seen = (rest.runs.variant == v) & (rest.rung == rest.rung[rest.runs.variant == v].max())
+    errors = (rest.bits_error[seen] / rest.bits[seen]).mean(), rest.accuracy_error[seen].mean()
+    return np.asarray(-_item_shifts(draws, seed)[..., 0] * np.array(errors)[:, None])
 
 
 @dataclass(frozen=True)
