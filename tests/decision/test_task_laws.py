@@ -83,6 +83,8 @@ def test_a_top_that_is_not_reached_is_not_told() -> None:
         ({"accuracy": 0.26}, "that of guessing on the whole ladder"),
         ({"bits_per_byte": 1.0}, "do not fall with compute"),
         ({"items": np.arange(24)}, "runs differ in the number of items"),
+        ({"items": "many"}, "no variant was scored at 3 rungs"),
+        ({"bits_per_byte": np.inf}, "missing, infinite or not positive"),
         ({"chance": np.nan}, "no variant was scored at 3 rungs"),
     ],
 )
@@ -125,3 +127,26 @@ def test_a_table_without_tasks_or_flops(tmp_path: Path) -> None:
     full = two_step(table(), CONFIG)
     full.write(tmp_path / "tasks.json")
     assert TaskLaws.read(tmp_path / "tasks.json") == full
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("size", [0.0, 10.0])
+def test_errors_over_items_of_any_size(size: float) -> None:
+    """None leave the laws as they are; impossible ones give intervals that say nothing."""
+    names = ("task_quiz_bits_per_byte_error", "task_quiz_accuracy_error")
+    law = one(table().assign(**dict.fromkeys(names, size)))
+    low, high = law.second.parameters["k"].items
+    assert (high - low < 1e-3 * high) is (size == 0.0)
+
+
+def test_budgets_that_differ_are_laws_of_size_and_data() -> None:
+    runs = table()
+    several = []
+    for multiple in (1.0, 2.0, 4.0):
+        more = {name: runs[name] * multiple for name in ("flops", "tokens")}
+        loss = runs["loss"] * multiple**-0.05
+        names = runs["id"].str.replace("1x", f"{multiple:g}x")
+        several.append(runs.assign(**more, loss=loss, budget=f"{multiple:g}x", id=names))
+    law = one(with_task(pd.concat(several), noise=0.002))
+    assert law.first.law == "chinchilla" and law.first.note is None
+    assert [forecast.place for forecast in law.forecasts][:3] == ["d5 1x", "d5 2x", "d5 4x"]

@@ -178,7 +178,10 @@ def test_gaps_come_by_chance_as_often_as_they_should() -> None:
             "guessing on the whole ladder: at most 0.26",
         ),
         (lambda s: replace(s, accuracy=1 - s.accuracy), "accuracy does not rise"),
-        (lambda s: replace(s, accuracy=s.accuracy * np.nan), "missing or not positive"),
+        (lambda s: replace(s, accuracy=s.accuracy * np.nan), "accuracy is missing in some runs"),
+        (lambda s: replace(s, accuracy=s.accuracy * 100), "not between 0 and 1"),
+        (lambda s: replace(s, bits=s.bits * np.inf), "bits per byte are missing, infinite or not positive"),
+        (lambda s: replace(s, bits=-s.bits), "bits per byte are missing, infinite or not positive"),
     ],
 )
 def test_what_is_refused(change, said: str) -> None:

@@ -194,7 +194,7 @@ def _scored(table: pd.DataFrame, deciding: str) -> tuple[list[_Scored], dict[str
         except ValueError as error:
             refused[score.name] = str(error)
             continue
-        rows = table.assign(value=table[score.column].astype(float))
+        rows = table.assign(value=pd.to_numeric(table[score.column], errors="coerce").astype(float))
         rows = rows[np.isfinite(rows["value"])]
         if rows.empty:
             refused[score.name] = f"no run has {score.column}"

@@ -239,7 +239,8 @@ def _rows(table: pd.DataFrame, task: str) -> tuple[pd.DataFrame, dict[str, str]]
     columns = [f"task_{task}_{name}" for name in ("bits_per_byte", "accuracy", "items", "chance")]
     if missing := [name for name in columns if name not in table]:
         return table[:0], {str(v): f"no column {missing[0]}" for v in table["variant"].unique()}
-    scored = table.dropna(subset=columns)
+    numbers = table[columns].apply(pd.to_numeric, errors="coerce")
+    scored = table.assign(**numbers).dropna(subset=columns)
     rungs = scored.groupby("variant")["rung"].nunique()
     names = [str(name) for name in dict.fromkeys(table["variant"])]
     few = {

@@ -52,6 +52,9 @@ LEVEL = 0.05
 SPAN = 7.0
 """Range that bits take in units of the curve's solver, as of compute a thousandfold."""
 
+MOST_BITS = 700.0
+"""From here on exp(-b) is 0; no text needs as many."""
+
 STEPS, STEEPEST, REACH = 60, (0.05, 20.0), 3.0
 """Of the curve's solver: most steps, bounds of k, and how far from the points b_mid may lie, in their
 range."""
@@ -155,21 +158,31 @@ class TwoStep:
 def accuracy(curve: Array, bits: Array) -> Array:
     """(B, K) of bits (B, K) by parameters (B, 4) of the second step."""
     R1, R0, k, middle = np.asarray(curve).T
-    return reward(np.column_stack([R1, R0, k, np.exp(-middle)]), np.exp(-np.asarray(bits)))
+    compute = np.exp(-np.minimum(bits, MOST_BITS))
+    return reward(np.column_stack([R1, R0, k, np.exp(-np.minimum(middle, MOST_BITS))]), compute)
 
 
 def refuse(scores: Scores) -> None:
     """Raises:
     NotIdentified: a step cannot be told from these scores; the message says which and why.
     """
+    _refuse_values(scores)
     for v in np.unique(scores.runs.variant):
         rungs = len(np.unique(scores.rung[scores.runs.variant == v]))
         if rungs < LEAST_RUNGS:
             raise NotIdentified(f"{rungs} rungs: the first step needs {LEAST_RUNGS}")
-    if not (scores.bits > 0).all() or not np.isfinite(scores.accuracy).all():
-        raise NotIdentified("bits per byte or accuracy are missing or not positive in some runs")
     if (reason := _not_falling(scores)) or (reason := _guessing(scores)):
         raise NotIdentified(reason)
+
+
+def _refuse_values(scores: Scores) -> None:
+    """Raises:
+    NotIdentified: bits are not positive, or accuracy is no share.
+    """
+    if not ((scores.bits > 0) & np.isfinite(scores.bits)).all():
+        raise NotIdentified("bits per byte are missing, infinite or not positive in some runs")
+    if not ((scores.accuracy >= 0) & (scores.accuracy <= 1)).all():
+        raise NotIdentified("accuracy is missing in some runs, or not between 0 and 1")
 
 
 def _not_falling(scores: Scores) -> str | None:
@@ -207,7 +220,12 @@ def _guessing(scores: Scores) -> str | None:
 
 
 def draw_noise(scores: Scores, draws: int, seed: int) -> dict[Kind, Noise]:
-    """Noise of the cells' scores of every kind that is known."""
+    """Noise of the cells' scores of every kind that is known.
+
+    Raises:
+        NotIdentified: a score is none.
+    """
+    _refuse_values(scores)
     generator = np.random.default_rng(seed)
     means = scores.runs.means
     found: dict[Kind, Noise] = {}
@@ -215,7 +233,7 @@ def draw_noise(scores: Scores, draws: int, seed: int) -> dict[Kind, Noise]:
     if deviations is not None:
         drawn = deviations.draw(generator, scores.runs, draws)
         found["seeds"] = Noise(drawn[:, 0], drawn[:, 1])
-    if np.isfinite(scores.bits_error).all() and np.isfinite(scores.accuracy_error).all():
+    if all((values >= 0).all() for values in (scores.bits_error, scores.accuracy_error)):
         bits, share = _item_shifts(draws, seed)
         found["items"] = Noise(
             bits * means(scores.bits_error / scores.bits), share * means(scores.accuracy_error)
