@@ -46,7 +46,7 @@ def with_task(runs: pd.DataFrame, name: str = "quiz", noise: float = 0.0) -> pd.
     """Runs with one task whose scores follow the loss."""
     generator = np.random.default_rng(1)
     bits = runs["loss"] * 0.7
-    accuracy = 0.25 + 0.6 / (1 + np.exp(6 * (bits - 1.2))) + noise * generator.standard_normal(len(runs))
+    accuracy = 0.25 + 0.75 / (1 + np.exp(6 * (bits - 1.2))) + noise * generator.standard_normal(len(runs))
     scores = {"bits_per_byte": bits, "accuracy": accuracy, "accuracy_per_byte": accuracy, "margin": -bits}
     scores |= {"items": 1000, "chance": 0.25, "bits_per_byte_error": 0.01, "accuracy_error": 0.01}
     return runs.assign(**{f"task_{name}_{key}": value for key, value in scores.items()})

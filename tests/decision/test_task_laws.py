@@ -71,12 +71,6 @@ def test_what_is_not_known_is_null() -> None:
     assert estimate.seeds is not None and estimate.items is None and estimate.both is None
 
 
-def test_a_top_that_is_not_reached_is_not_told() -> None:
-    runs = table()
-    runs["task_quiz_accuracy"] = 0.25 + 0.6 / (1 + np.exp(6 * (runs["task_quiz_bits_per_byte"] - 0.85)))
-    assert one(runs).second.parameters["R1"].value is None
-
-
 @pytest.mark.parametrize(
     ("change", "said"),
     [

@@ -23,7 +23,7 @@ from stepladder.laws.two_step import (
     gaps,
 )
 
-E, ALPHA, K, MIDDLE, CHANCE, TOP = 0.5, 0.25, 6.0, 0.9, 0.25, 0.85
+E, ALPHA, K, MIDDLE, CHANCE = 0.5, 0.25, 6.0, 0.9, 0.25
 NAMES = ("a", "b", "c")
 DELTA = 0.01
 
@@ -45,7 +45,7 @@ def ladder(
     true = E + 0.9 * (1 - 0.04 * v) * (flops / 1e15) ** -ALPHA
     noise = generator.standard_normal((1, *shape[1:])) + generator.standard_normal(shape)
     bits = true * np.exp(sd * noise.ravel() / np.sqrt(2))
-    share = CHANCE + (TOP - CHANCE) / (1 + np.exp(K * (true - MIDDLE))) + gap * v
+    share = CHANCE + (1 - CHANCE) / (1 + np.exp(K * (true - MIDDLE))) + gap * v
     share = share + sd * generator.standard_normal(len(v))
     errors = np.full(len(v), np.nan)
     if item_error is not None:
@@ -67,9 +67,9 @@ def fitted(scores: Scores, draws: int = 0, seed: int = 0) -> TwoStep:
 
 def test_the_second_step_by_hand() -> None:
     """At b_mid half of the way; log(3) / k below it three quarters."""
-    curve = np.array([[0.85, 0.25, 6.0, 0.9]])
+    curve = np.array([[0.25, 6.0, 0.9]])
     bits = np.array([[0.9, 0.9 - np.log(3) / 6, 0.9 + np.log(3) / 6]])
-    assert accuracy(curve, bits)[0] == pytest.approx([0.55, 0.70, 0.40])
+    assert accuracy(curve, bits)[0] == pytest.approx([0.625, 0.8125, 0.4375])
 
 
 def test_without_noise_the_laws_are_found() -> None:
@@ -78,12 +78,10 @@ def test_without_noise_the_laws_are_found() -> None:
     assert first["E"][0] == pytest.approx(E, abs=1e-4) and first["alpha[b]"][0] == pytest.approx(
         ALPHA, abs=1e-4
     )
-    assert [curve[name][0] for name in ("R1", "R0", "k", "b_mid")] == pytest.approx(
-        [TOP, CHANCE, K, MIDDLE], abs=1e-3
-    )
+    assert [curve[name][0] for name in ("R0", "k", "b_mid")] == pytest.approx([CHANCE, K, MIDDLE], abs=1e-3)
     (bits,) = found.bits("a", {"flops": 1e15})
     assert bits == pytest.approx(E + 0.9, rel=1e-4)
-    assert found.accuracy(np.array([MIDDLE]))[0] == pytest.approx((TOP + CHANCE) / 2, abs=1e-4)
+    assert found.accuracy(np.array([MIDDLE]))[0] == pytest.approx((1 + CHANCE) / 2, abs=1e-4)
     assert np.abs(found.residual).max() < 1e-5 and np.abs(found.off_curve).max() < 1e-4
 
 
@@ -92,7 +90,7 @@ def test_size_and_data_where_several_budgets_tell_them_apart() -> None:
     N = 1e7 * 4.0**r
     D = N * np.array([5.0, 20.0, 80.0])[m]
     bits = 0.5 + 300 * N**-0.4 + 900 * D**-0.4
-    share = CHANCE + (TOP - CHANCE) / (1 + np.exp(K * (bits - MIDDLE)))
+    share = CHANCE + (1 - CHANCE) / (1 + np.exp(K * (bits - MIDDLE)))
     unknown = np.full(len(N), np.nan)
     inputs = {"flops": 6 * N * D, "parameters": N, "tokens": D}
     runs = Runs(np.zeros_like(r), 3 * r + m, s)
@@ -127,7 +125,7 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
         found = fitted(scores, 200, seed)
         largest = foretell(scores, NAMES, 200, seed, True, DELTA)[0]
         true = E + 0.9 * 6.0 ** (-4 * ALPHA)
-        share = CHANCE + (TOP - CHANCE) / (1 + np.exp(K * (true - MIDDLE)))
+        share = CHANCE + (1 - CHANCE) / (1 + np.exp(K * (true - MIDDLE)))
         held.append(
             [
                 inside(found.curve("both")["k"], K),
@@ -219,7 +217,7 @@ def test_bits_in_another_unit_scale_the_curve() -> None:
     scores = ladder(sd=0.003)
     found, nats = fitted(scores), fitted(replace(scores, bits=scores.bits * np.log(2)))
     assert nats.curve()["k"] == pytest.approx(found.curve()["k"] / np.log(2), rel=1e-3)
-    assert nats.curve()["R1"] == pytest.approx(found.curve()["R1"], rel=1e-3)
+    assert nats.curve()["R0"] == pytest.approx(found.curve()["R0"], rel=1e-3)
 
 
 def test_a_draw_without_noise_is_the_estimate() -> None:

@@ -23,7 +23,7 @@ def runs() -> pd.DataFrame:
 
 def test_every_parameter_forecast_and_metric_has_a_row(runs: pd.DataFrame) -> None:
     laws, found = two_step(runs, CONFIG), signal(runs, CONFIG)
-    assert [row[2] for row in steps_table(laws).rows][-4:] == ["R1", "R0", "k", "b_mid"]
+    assert [row[2] for row in steps_table(laws).rows][-3:] == ["R0", "k", "b_mid"]
     assert [tuple(row[1:3]) for row in task_forecasts_table(laws).rows][::2] == [
         (name, "d5") for name in GAINS
     ]

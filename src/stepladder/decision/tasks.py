@@ -37,14 +37,14 @@ DRAWS = 400
 TASK = re.compile(r"task_(.+)_bits_per_byte")
 """Columns of the table of runs that say which tasks there are."""
 
-CURVE_FORMULA = "R0 + (R1 - R0) / (1 + exp(k (b - b_mid)))"
+CURVE_FORMULA = "R0 + (1 - R0) / (1 + exp(k (b - b_mid)))"
 
 
 class TaskEstimate(Part):
     """A number, and what each kind of noise leaves of it."""
 
     value: float | None
-    """Null where the scores do not tell it."""
+    """Null where it is infinite."""
     seeds: Interval | None
     """By noise of training; null where no seed is repeated."""
     items: Interval | None
@@ -72,9 +72,9 @@ class SecondStep(Part):
     """Accuracy by bits per byte, one curve for all variants."""
 
     formula: str
-    """The curve in symbols; R0 is the accuracy of guessing."""
+    """The curve in symbols."""
     parameters: dict[str, TaskEstimate]
-    """R1, R0, k (1 / bits per byte) and b_mid. R1 is null, or open, where the runs do not reach b_mid."""
+    """R0, k (1 / bits per byte) and b_mid."""
     residual_sd: float
     """Of the cells' accuracy about it."""
     gaps: dict[str, float]
@@ -225,7 +225,7 @@ def _one(table: pd.DataFrame, task: str, config: AnalysisConfig, draws: int) -> 
         found = fit_two_step(scores, variants, noise, shared, config.huber_delta)
     except ValueError as error:
         return law.model_copy(update={"reason": str(error)})
-    fitted = {"first": _first(found, config.confidence), "second": _second(found, scores, config.confidence)}
+    fitted = {"first": _first(found, config.confidence), "second": _second(found, config.confidence)}
     try:
         foretold = foretell(scores, variants, draws, config.seed, shared, config.huber_delta)
     except ValueError as error:
@@ -330,18 +330,12 @@ def _first(found: TwoStep, confidence: float) -> FirstStep:
     )
 
 
-def _second(found: TwoStep, scores: Scores, confidence: float) -> SecondStep:
-    least = float(np.exp(scores.runs.means(np.log(scores.bits))).min())
-
-    def told(kind: Kind | None) -> dict[str, Array]:
-        curve = found.curve(kind)
-        return curve | {"R1": np.where(curve["b_mid"] < least, np.nan, curve["R1"])}
-
+def _second(found: TwoStep, confidence: float) -> SecondStep:
     apart = gaps(found)
     return SecondStep(
         formula=CURVE_FORMULA,
-        parameters=_estimates(found, told, confidence),
-        residual_sd=_sd(found.off_curve, len(CURVE) - 1),
+        parameters=_estimates(found, found.curve, confidence),
+        residual_sd=_sd(found.off_curve, len(CURVE)),
         gaps=apart.gap,
         p_same=apart.p_same,
     )

@@ -2,12 +2,14 @@
 compute-efficient model ladders", arXiv 2412.04403):
 
     1. bits per byte of the gold answers  b = E + A C^-alpha   (or E + A N^-alpha + B D^-beta)
-    2. accuracy                           a = R0 + (R1 - R0) / (1 + exp(k (b - b_mid)))
+    2. accuracy                           a = R0 + (1 - R0) / (1 + exp(k (b - b_mid)))
 
 The first is smooth where accuracy is still that of guessing. The second is one curve for all variants: that
-it does not matter by what recipe a model came to its bits is the paper's assumption, and `gaps` tests it. R0
-is the accuracy of guessing, which a short ladder could not tell; in the paper it is fitted. The curve is the
-bounded law of `sigmoid` with exp(-b) for compute.
+it does not matter by what recipe a model came to its bits is the paper's assumption, and `gaps` tests it. Its
+top is 1, that of a model that is certain of all answers: the runs of a ladder seldom tell it, and the paper
+fits it to a made-up point of no bits and accuracy 1. R0 is fitted, as in the paper: it is not always that of
+guessing. Seen from its top, 1 - a over bits, the curve is the bounded law of `sigmoid` with exp(b) for
+compute.
 
 Two kinds of noise, drawn apart and together. Of seeds: `clusters`. Of items, those that were scored being a
 sample of all that could have been: every run answers the same items, so that without scores of single items
@@ -40,11 +42,14 @@ Kind = Literal["seeds", "items", "both"]
 KINDS: tuple[Kind, ...] = ("seeds", "items", "both")
 """Kinds of noise: of training, of the items that were scored, and the two together."""
 
-CURVE = ("R1", "R0", "k", "b_mid")
+CURVE = ("R0", "k", "b_mid")
 """Parameters of the second step, in the order of `TwoStep.curve`."""
 
 LEAST_RUNGS = 3
 """Of every variant in the first step."""
+
+FLAT = 1e-6
+"""Range of accuracies along the curve from which on there is one."""
 
 LEVEL = 0.05
 """Of the tests that refuse a task."""
@@ -53,7 +58,7 @@ SPAN = 7.0
 """Range that bits take in units of the curve's solver, as of compute a thousandfold."""
 
 MOST_BITS = 700.0
-"""From here on exp(-b) is 0; no text needs as many."""
+"""From here on exp(b) is too large a number; no text needs as many."""
 
 STEPS, STEEPEST, REACH = 60, (0.05, 20.0), 3.0
 """Of the curve's solver: most steps, bounds of k, and how far from the points b_mid may lie, in their
@@ -124,7 +129,7 @@ class TwoStep:
     design: Design
     variants: tuple[str, ...]
     steps: dict[Kind | None, tuple[Array, Array]]
-    """Kind of noise, None for the estimate, to the first step's parameters (B, P) and the second's (B, 4)."""
+    """Kind of noise, None for the estimate, to the first step's parameters (B, P) and the second's (B, 3)."""
     note: str | None
     """Why the first step is not of size and data although budgets differ, or None."""
     residual: Array
@@ -156,10 +161,10 @@ class TwoStep:
 
 
 def accuracy(curve: Array, bits: Array) -> Array:
-    """(B, K) of bits (B, K) by parameters (B, 4) of the second step."""
-    R1, R0, k, middle = np.asarray(curve).T
-    compute = np.exp(-np.minimum(bits, MOST_BITS))
-    return reward(np.column_stack([R1, R0, k, np.exp(-np.minimum(middle, MOST_BITS))]), compute)
+    """(B, K) of bits (B, K) by parameters (B, 3) of the second step."""
+    R0, k, middle = np.asarray(curve).T
+    most = [np.exp(np.clip(values, -MOST_BITS, MOST_BITS)) for values in (middle, np.asarray(bits))]
+    return 1 - reward(np.column_stack([1 - R0, np.zeros_like(R0), k, most[0]]), most[1])
 
 
 def refuse(scores: Scores) -> None:
@@ -268,7 +273,7 @@ def fit_two_step(
     robust = Robust(delta)
     design, theta, note = _first_step(scores, variants, log_bits, shared_floor, robust)
     means = scores.runs.means(scores.accuracy)
-    curve = _second_step(log_bits, means, scores.chance)
+    curve = _second_step(log_bits, means)
     steps: dict[Kind | None, tuple[Array, Array]] = {None: (design.natural(theta[None]), curve[None])}
     for kind, drawn in noise.items():
         moved = log_bits + drawn.log_bits
@@ -316,47 +321,47 @@ def _on(
     return design, found.theta
 
 
-def _second_step(log_bits: Array, means: Array, chance: float) -> Array:
-    """(4,) R1, R0, k, b_mid.
+def _second_step(log_bits: Array, means: Array) -> Array:
+    """(3,) R0, k, b_mid.
 
     Raises:
         NotIdentified: accuracy does not rise as bits fall.
     """
     bits = np.exp(log_bits)
-    if len(np.unique(bits)) < len(CURVE):
+    if len(np.unique(bits)) <= len(CURVE):
         raise NotIdentified(f"{len(np.unique(bits))} cells cannot tell the curve of accuracy over bits")
     scale = SPAN / float(np.ptp(bits))
-    R1, R0, steep, middle = fit_values(
-        np.exp(-scale * (bits - bits.mean())), means, Bounds(chance, 1.0), chance
+    fall, _, steep, middle = fit_values(
+        np.exp(scale * (bits - bits.mean())), 1 - means, Bounds(0.0, 1.0), 0.0
     )
-    curve = np.array([R1, R0, steep * scale, bits.mean() - np.log(middle) / scale])
+    curve = np.array([1 - fall, steep * scale, bits.mean() + np.log(middle) / scale])
     rise = np.ptp(accuracy(curve[None], bits[None]))
-    if R1 <= R0 or np.polyfit(bits, means, 1)[0] >= 0 or rise < 1e-6:
+    if np.polyfit(bits, means, 1)[0] >= 0 or rise < FLAT:
         raise NotIdentified("accuracy does not rise as bits per byte fall")
     return curve
 
 
 def _refit(curve: Array, at: Array, bits: Array, means: Array) -> Array:
-    """(B, 4) the second step in every draw of bits and accuracies (B, C), from the estimate `curve` (4,), by
+    """(B, 3) the second step in every draw of bits and accuracies (B, C), from the estimate `curve` (3,), by
     damped Gauss-Newton within the bounds of the estimate's search.
 
     Args:
         at: (C,) the cells' bits, which set the scale.
     """
     scale, centre = SPAN / float(np.ptp(at)), float(at.mean())
-    x, y, R0 = -scale * (bits - centre), means, curve[1]
+    x, y = scale * (bits - centre), 1 - means
     far = float(np.abs(scale * (at - centre)).max()) + REACH * SPAN
-    low = np.array([R0, np.log(STEEPEST[0]), -far])
+    low = np.array([0.0, np.log(STEEPEST[0]), -far])
     high = np.array([1.0, np.log(STEEPEST[1]), far])
-    first = [curve[0], np.log(curve[2] / scale), -scale * (curve[3] - centre)]
+    first = [1 - curve[0], np.log(curve[1] / scale), scale * (curve[2] - centre)]
     theta = np.repeat(np.clip(first, low, high)[None], len(y), axis=0)
 
     def residuals(theta: Array) -> tuple[Array, Array]:
         u = np.exp(theta[:, 1:2]) * (x - theta[:, 2:3])
         share = 1 / (1 + np.exp(-np.clip(u, -700, 700)))
-        slope = (theta[:, :1] - R0) * share * (1 - share)
+        slope = theta[:, :1] * share * (1 - share)
         columns = np.stack([share, slope * u, -slope * np.exp(theta[:, 1:2])], axis=-1)
-        return R0 + (theta[:, :1] - R0) * share - y, columns
+        return theta[:, :1] * share - y, columns
 
     left, columns = residuals(theta)
     damping = np.full(len(y), 1e-3)
@@ -374,14 +379,7 @@ def _refit(curve: Array, at: Array, bits: Array, means: Array) -> Array:
         better = (tried**2).sum(axis=1) <= (left**2).sum(axis=1)
         theta[better], left[better], columns[better] = trial[better], tried[better], moved[better]
         damping = np.where(better, np.maximum(damping / 10, 1e-9), np.minimum(damping * 8, 1e9))
-    return np.column_stack(
-        [
-            theta[:, 0],
-            np.full(len(theta), R0),
-            np.exp(theta[:, 1]) * scale,
-            centre - theta[:, 2] / scale,
-        ]
-    )
+    return np.column_stack([1 - theta[:, 0], np.exp(theta[:, 1]) * scale, centre + theta[:, 2] / scale])
 
 
 @dataclass(frozen=True)
@@ -481,7 +479,7 @@ def gaps(found: TwoStep) -> Gaps:
     n = np.bincount(found.variant, minlength=V)
     within = float(((off - means[found.variant]) ** 2).sum())
     # the curve has taken three of the degrees of freedom
-    dof = len(off) - V - (len(CURVE) - 1) + 1
+    dof = len(off) - V - len(CURVE) + 1
     p = None
     if V > 1 and dof > 0 and within > 0:
         between = float((n * (means - off.mean()) ** 2).sum()) / (V - 1)
