@@ -40,3 +40,13 @@ def runs_table(gains: dict[str, float], sigma: float = 0.0, seed: int = 0, rungs
                     }
                 )
     return pd.DataFrame(rows)
+
+
+def with_task(runs: pd.DataFrame, name: str = "quiz", noise: float = 0.0) -> pd.DataFrame:
+    """Runs with one task whose scores follow the loss."""
+    generator = np.random.default_rng(1)
+    bits = runs["loss"] * 0.7
+    accuracy = 0.25 + 0.75 / (1 + np.exp(6 * (bits - 1.2))) + noise * generator.standard_normal(len(runs))
+    scores = {"bits_per_byte": bits, "accuracy": accuracy, "accuracy_per_byte": accuracy, "margin": -bits}
+    scores |= {"items": 1000, "chance": 0.25, "bits_per_byte_error": 0.01, "accuracy_error": 0.01}
+    return runs.assign(**{f"task_{name}_{key}": value for key, value in scores.items()})

@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from ladders import runs_table
+from ladders import FLOPS, runs_table, with_task
 from typer.testing import CliRunner
 
 from stepladder.cli import app
@@ -189,3 +189,39 @@ def test_next_needs_flops_and_seconds(ladder, tmp_path, change, message):
     table = exported(ladder, tmp_path, change)
     words = ("--hours", 1, "--baseline", "dense-baseline", "--candidate", "dense-tst", "--target", 1e14)
     assert re.search(message, stepladder("next", table, law, *words, fails=True))
+
+
+@pytest.mark.parametrize("file", ["runs.csv", "runs.parquet"])
+def test_signal_and_laws_of_tasks(tmp_path, file):
+    """Of a ladder's table and of anyone's, which say the same."""
+    runs = with_task(
+        runs_table({"dense-baseline": 1.0, "dense-tst": 1.3}, 0.003, seeds=dict.fromkeys(FLOPS, 2))
+    )
+    tasks = [name for name in runs if name.startswith("task_")]
+    if file.endswith("csv"):
+        runs[["variant", "rung", "seed", "loss", "flops", *tasks]].to_csv(tmp_path / file, index=False)
+    else:
+        runs.to_parquet(tmp_path / file)
+    out, laws = tmp_path / "new" / "signal.json", tmp_path / "tasks.json"
+    settings = '{"bootstrap_draws": 100}'
+    assert stepladder("signal", tmp_path / file, "--settings", settings, "--out", out, "--laws", laws) == ""
+    found, fitted = json.loads(out.read_text()), json.loads(laws.read_text())
+    assert found["metric"] == "target_loss" and len(found["signals"]) == 5 * 4 and found["draws"] == 100
+    (quiz,) = fitted["tasks"]
+    assert quiz["reason"] is None and len(quiz["forecasts"]) == 2
+    assert quiz["first"]["parameters"]["E"]["value"] == pytest.approx(0.7, abs=0.1)
+
+
+def test_signal_of_a_table_without_tasks(ladder, tmp_path):
+    stepladder("signal", ladder, "--out", tmp_path / "signal.json", "--laws", tmp_path / "tasks.json")
+    found = json.loads((tmp_path / "signal.json").read_text())
+    assert {row["metric"] for row in found["signals"]} == {"target_loss"}
+    assert json.loads((tmp_path / "tasks.json").read_text())["tasks"] == []
+
+
+def test_scores_of_tasks_are_numbers(ladder, tmp_path):
+    rows = pd.read_csv(ladder).assign(task_quiz_accuracy="high")
+    rows.to_csv(ladder, index=False)
+    said = stepladder("signal", ladder, "--out", tmp_path / "signal.json", fails=True)
+    assert "runs.csv: task_quiz_accuracy holds 'high': give scores of tasks as numbers" in said
+    assert not (tmp_path / "signal.json").exists()

@@ -197,6 +197,7 @@ ROLES = {
             *("--rates", "hostile.json", "--out", "o.json"),
         ),
     ),
+    "signal": ("hostile.csv", ("signal", "hostile.csv", "--out", "o.json", "--laws", "l.json")),
     "laws": ("hostile.csv", ("laws", "hostile.csv", "--baseline", "dense-baseline", "--out", "o.json")),
     "top, the plan": (
         "results/z/plan.json",
@@ -334,12 +335,13 @@ def test_hostile_settings(given, said):
 
 
 @pytest.mark.parametrize("settings", ["", "[]", "3", '{"baseline": ', '{"seed": "x"}', '{"huber": 1}'])
-@pytest.mark.parametrize("command", ["fit", "compare", "next"])
+@pytest.mark.parametrize("command", ["fit", "compare", "next", "signal"])
 def test_hostile_analysis_settings(command, settings):
     words = {
         "fit": ("runs.parquet", "--out", "o.json"),
         "compare": ("runs.parquet", *VARIANTS, "--out", "o.json"),
         "next": ("runs.parquet", "flops.json", *VARIANTS, "--hours", 1),
+        "signal": ("runs.parquet", "--out", "o.json"),
     }[command]
     assert_a_sentence(stepladder(command, *words, "--settings", settings), "settings")
 
@@ -356,6 +358,8 @@ WRITERS = {
     "predict": ("predict", "flops.json", "--at", "flops=1e12", "--variant", "dense-tst", "--out"),
     "compare": ("compare", "runs.parquet", *VARIANTS, "--out"),
     "next": ("next", "runs.parquet", "flops.json", *VARIANTS, "--hours", 1, "--out"),
+    "signal": ("signal", "runs.parquet", "--out"),
+    "signal --laws": ("signal", "runs.parquet", "--out", "o.json", "--laws"),
     "tune": ("tune", "smoke-sweep", "--results", "results/x", "--out"),
     "preregister": ("preregister", "smoke", "--results", "results/y", "--out"),
     "train": ("train", "spec.json", "--manifest", "data/manifest.json", "--out"),

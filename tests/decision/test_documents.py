@@ -18,7 +18,9 @@ from stepladder.decision.fit import fit
 from stepladder.decision.prediction import predict_points, read_fit
 from stepladder.decision.prediction_record import PredictionRecord
 from stepladder.decision.preregistration import check_record
+from stepladder.decision.signal import Signal
 from stepladder.decision.size_laws import SizeLaws
+from stepladder.decision.tasks import TaskLaws
 from stepladder.documents.document import DocumentError
 from stepladder.laws.law_fit import LawFit
 from stepladder.record.coordinates import CoordinateCheck
@@ -129,7 +131,7 @@ def test_records_made_before_documents_had_a_version_hold():
 
 
 @pytest.mark.parametrize(
-    "document", [AxisFit, Comparison, ByMetric, LawFit, SizeLaws, TopRung, CoordinateCheck]
+    "document", [AxisFit, Comparison, ByMetric, LawFit, SizeLaws, TopRung, CoordinateCheck, TaskLaws, Signal]
 )
 def test_every_field_is_described_where_users_look(document):
     places = {

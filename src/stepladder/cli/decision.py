@@ -195,6 +195,54 @@ def metrics(
         print_metrics(found)
 
 
+def signal(
+    runs: Table,
+    out: Out,
+    laws: Annotated[
+        Path | None,
+        typer.Option(
+            help="Also fit compute to bits per byte to accuracy for every task, and write it as JSON, to "
+            "this file.",
+            show_default="no laws of tasks",
+        ),
+    ] = None,
+    metric: MetricChoice = None,
+    settings: Settings = "{}",
+    columns: Columns = "",
+    any_units: AnyUnits = False,
+) -> None:
+    """Which metrics tell variants apart at small rungs, and whether what they say there holds.
+
+    Of losses and every score of every task: spread of variants over noise of seeds, and the share of pairs of
+    variants in the order of the largest rung. With --laws two steps for every task, and the largest rung
+    foretold by the others.
+
+    Reads RUNS, as `stepladder compare` does, tasks being columns task_NAME_bits_per_byte, task_NAME_accuracy
+    and so on; writes JSON to OUT and LAWS, and prints it (without a terminal, nothing).
+
+    Example: stepladder signal results/laptop/runs.parquet --out signal.json --laws tasks.json
+    """
+    given = settings_object(settings)
+    unnamed = {} if "baseline" in given else {"baseline": ""}
+    config = analysis(settings, metric=metric, **unnamed)
+    ready(out, laws)
+    from stepladder.decision.signal import signal as signal_of
+    from stepladder.decision.tasks import two_step
+    from stepladder.display.terminal import working
+
+    table = read_runs(runs, columns, any_units)
+    with naming(runs), working("comparing metrics"):
+        found = signal_of(table, config)
+        fitted = two_step(table, config) if laws else None
+    found.write(out)
+    if laws and fitted:
+        fitted.write(laws)
+    if sys.stdout.isatty():
+        from stepladder.report.render.console import print_signal
+
+        print_signal(found, fitted)
+
+
 def next_runs(
     runs: Table,
     fit: Annotated[Path, typer.Argument(help="Ladder fit of these runs on FLOPs: fits/flops.json.")],

@@ -49,6 +49,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "predict": laws.predict,
         "compare": decision.compare,
         "metrics": decision.metrics,
+        "signal": decision.signal,
         "next": decision.next_runs,
     },
     "Used by the workflow": {

@@ -28,7 +28,7 @@ def as_runs(table: pd.DataFrame, columns: Mapping[str, str], any_units: bool = F
 
     A runs.parquet is returned as it is. Of any other table `variant`, `rung`, `loss` and one cost axis are
     needed, and `seed` where a rung of a variant has several rows; it is the variants' common seeds that are
-    paired.
+    paired. Columns about tasks, `task_...`, come along.
 
     Raises:
         ValueError: a column is missing, or holds what it must not; the message names rows.
@@ -73,4 +73,17 @@ def as_runs(table: pd.DataFrame, columns: Mapping[str, str], any_units: bool = F
         learning_rate_factor=1.0,
         parameters_active_non_embedding=np.asarray(size, dtype=float),
     )
-    return runs
+    return runs.join(_scores_of_tasks(table).loc[runs.index])
+
+
+def _scores_of_tasks(table: pd.DataFrame) -> pd.DataFrame:
+    """Columns about tasks as numbers.
+
+    Raises:
+        ValueError: one holds a text.
+    """
+    columns = [name for name in table if str(name).startswith("task_")]
+    for name in columns:
+        if not pd.api.types.is_numeric_dtype(table[name]):
+            raise ValueError(f"{name} holds {table[name].iloc[0]!r}: give scores of tasks as numbers")
+    return table[columns].astype(float)

@@ -39,6 +39,11 @@ def f_quantile(p: float, dof: float, dof_below: float) -> float:
     return float(special.fdtri(dof, dof_below, p))
 
 
+def f_share_above(x: float, dof: float, dof_below: float) -> float:
+    """F with `dof` over `dof_below` degrees of freedom: the share of ratios that lies above `x`."""
+    return float(special.fdtrc(dof, dof_below, x))
+
+
 def kendall_tau(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
     """Kendall's rank correlation tau-b, ties counted (Kendall 1945, Biometrika 33:239); NaN where all of one
     side are tied."""

@@ -133,6 +133,13 @@ def fit_curve(
     )
 
 
+def fit_values(compute: Array, rewards: Array, bounds: Bounds, start: float) -> Array:
+    """(4,) A, R0, B and C_mid by least squares, R0 given, for points (M,) that are no one run's curve, whose
+    noise whoever asks draws by itself."""
+    problem = _Problem.of(compute, rewards, bounds, start)
+    return problem.natural(problem.search(rewards))
+
+
 @dataclass(frozen=True)
 class Autoregression:
     """Errors of a curve's points as an AR(1) series."""

@@ -12,7 +12,9 @@ from stepladder.decision.by_metric import ByMetric
 from stepladder.decision.comparison import Comparison
 from stepladder.decision.prediction import Prediction
 from stepladder.decision.run_options import NextRuns
+from stepladder.decision.signal import Signal
 from stepladder.decision.size_laws import SizeLaws
+from stepladder.decision.tasks import TaskLaws
 from stepladder.display.terminal import plain, show, warn
 from stepladder.record.gates import GateRecord
 from stepladder.record.learning_rates import Tuning
@@ -28,6 +30,12 @@ from stepladder.report.sections.size_laws import gains_table as size_gains_table
 from stepladder.report.sections.size_laws import laws_table as laws_table_of
 from stepladder.report.sections.size_laws import optima_table as optima_table_of
 from stepladder.report.sections.swarm import swarm_sentences
+from stepladder.report.sections.task_laws import (
+    signal_table,
+    steps_table,
+    task_forecasts_table,
+    task_sentences,
+)
 from stepladder.report.sections.top import top_sentence
 from stepladder.report.sections.tuning import batch_sentences, law_sentences, optima_table, rates_table
 from stepladder.report.sections.verdict import equivalence_table, metrics_table, trend_sentences, unjudged
@@ -68,6 +76,15 @@ def print_metrics(found: ByMetric) -> None:
     """Verdict and gain by every metric."""
     shown = metrics_table(found) or plain(f"These runs compare by {found.metric} alone.")
     show(shown, *map(warn, unjudged(found)))
+
+
+def print_signal(found: Signal, laws: TaskLaws | None) -> None:
+    """What every metric tells at every rung, then the laws of tasks where they were asked for."""
+    apart = signal_table(found) or plain("No rung has two variants: nothing can be told apart.")
+    show(apart, *(warn(f"{name}: {why}") for name, why in found.refused.items()))
+    if laws is not None:
+        shown = (steps_table(laws), task_forecasts_table(laws))
+        show(*(one for one in shown if one is not None), *map(plain, task_sentences(laws)))
 
 
 def print_predictions(rows: Sequence[Prediction], unit: str) -> None:
