@@ -202,7 +202,7 @@ def test_signal_and_laws_of_tasks(tmp_path, file):
         runs[["variant", "rung", "seed", "loss", "flops", *tasks]].to_csv(tmp_path / file, index=False)
     else:
         runs.to_parquet(tmp_path / file)
-    out, laws = tmp_path / "new" / "signal.json", tmp_path / "tasks.json"
+    out, laws = tmp_path / "new" / "signal.json", tmp_path / "task_laws.json"
     settings = '{"bootstrap_draws": 100}'
     assert stepladder("signal", tmp_path / file, "--settings", settings, "--out", out, "--laws", laws) == ""
     found, fitted = json.loads(out.read_text()), json.loads(laws.read_text())
@@ -213,10 +213,10 @@ def test_signal_and_laws_of_tasks(tmp_path, file):
 
 
 def test_signal_of_a_table_without_tasks(ladder, tmp_path):
-    stepladder("signal", ladder, "--out", tmp_path / "signal.json", "--laws", tmp_path / "tasks.json")
+    stepladder("signal", ladder, "--out", tmp_path / "signal.json", "--laws", tmp_path / "task_laws.json")
     found = json.loads((tmp_path / "signal.json").read_text())
     assert {row["metric"] for row in found["signals"]} == {"target_loss"}
-    assert json.loads((tmp_path / "tasks.json").read_text())["tasks"] == []
+    assert json.loads((tmp_path / "task_laws.json").read_text())["tasks"] == []
 
 
 def test_scores_of_tasks_are_numbers(ladder, tmp_path):

@@ -1,4 +1,4 @@
-"""tasks.json: two steps for every task of a table of runs."""
+"""task_laws.json: two steps for every task of a table of runs."""
 
 from __future__ import annotations
 
@@ -119,8 +119,8 @@ def test_a_table_without_tasks_or_flops(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="laws of tasks need FLOPs"):
         two_step(table().drop(columns="flops"), CONFIG)
     full = two_step(table(), CONFIG)
-    full.write(tmp_path / "tasks.json")
-    assert TaskLaws.read(tmp_path / "tasks.json") == full
+    full.write(tmp_path / "task_laws.json")
+    assert TaskLaws.read(tmp_path / "task_laws.json") == full
 
 
 @pytest.mark.filterwarnings("error")

@@ -11,7 +11,7 @@ import pytest
 from stepladder.schema.execution import EngineOptions
 
 VARIANTS = {"dense-baseline", "dense-tst", "moe-baseline", "moe-tst"}
-DEPENDANTS = ["all", "collect", "compare", "fit", "fit", "fit", "metrics", "price", "report"]
+DEPENDANTS = ["all", "collect", "compare", "fit", "fit", "fit", "metrics", "price", "report", "signal"]
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ def test_a_new_seed_replans_only_its_runs(climbed, ladder):
 
 def test_thresholds_replan_the_analysis_only(climbed, ladder):
     ladder.write_text(ladder.read_text().replace("minimal_rungs: 3", "minimal_rungs: 2"))
-    assert climbed.planned() == ["all", "compare", "fit", "fit", "fit", "metrics", "report"]
+    assert climbed.planned() == ["all", "compare", "fit", "fit", "fit", "metrics", "report", "signal"]
 
 
 def test_a_dearer_ladder_is_stopped(climbed, ladder):

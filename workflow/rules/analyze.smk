@@ -56,6 +56,22 @@ rule metrics:
         " --out {output:q}"
 
 
+# What each metric tells at which rung, and what small rungs foretell of tasks.
+rule signal:
+    input:
+        f"{RESULTS}/runs.parquet",
+    output:
+        signal=f"{RESULTS}/signal.json",
+        laws=f"{RESULTS}/task_laws.json" if CLIMB.tasks else [],
+    localrule: True
+    params:
+        settings=lambda _: CLIMB.analysis,
+        code=lambda _: CLIMB.analysis_code,
+        laws=f"--laws {shlex.quote(f'{RESULTS}/task_laws.json')}" if CLIMB.tasks else "",
+    shell:
+        "stepladder signal {input:q} --settings {params.settings:q} --out {output.signal:q} {params.laws}"
+
+
 # What a budget is best spent on: of a ladder with several budgets.
 rule laws:
     input:

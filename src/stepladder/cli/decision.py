@@ -220,7 +220,7 @@ def signal(
     Reads RUNS, as `stepladder compare` does, tasks being columns task_NAME_bits_per_byte, task_NAME_accuracy
     and so on; writes JSON to OUT and LAWS, and prints it (without a terminal, nothing).
 
-    Example: stepladder signal results/laptop/runs.parquet --out signal.json --laws tasks.json
+    Example: stepladder signal results/laptop/runs.parquet --out signal.json --laws task_laws.json
     """
     given = settings_object(settings)
     unnamed = {} if "baseline" in given else {"baseline": ""}

@@ -33,8 +33,8 @@ from stepladder.schema.metric import MetricName, metric
 DRAWS = 1000
 """Bootstrap draws, at most: nothing is decided by them."""
 
-TASK_SCORES = {"bits_per_byte": False, "accuracy": True, "accuracy_per_byte": True, "margin": True}
-"""Scores of a task, and whether higher is better."""
+TASK_SCORES = {"accuracy": True, "accuracy_per_byte": True, "margin": True}
+"""Scores of a task beside its bits per byte, which are a metric, and whether higher is better."""
 
 
 class Score(NamedTuple):

@@ -1,5 +1,5 @@
-"""tasks.json: from compute to the accuracy of every task in two steps (`laws.two_step`), what noise of seeds
-and of items leaves of it, and how well the smaller rungs foretold the largest."""
+"""task_laws.json: from compute to the accuracy of every task in two steps (`laws.two_step`), what noise of
+seeds and of items leaves of it, and how well the smaller rungs foretold the largest."""
 
 from __future__ import annotations
 

@@ -146,6 +146,16 @@ class LadderFolder:
         return self.path / "evaluations" / f"{rung}.json"
 
     @property
+    def signal(self) -> Path:
+        """What each metric tells at which rung."""
+        return self.path / "signal.json"
+
+    @property
+    def task_laws(self) -> Path:
+        """From compute to the accuracy of every task, of a ladder with tasks."""
+        return self.path / "task_laws.json"
+
+    @property
     def rule(self) -> Path:
         """The analysis section as it was before the first result."""
         return self.path / "rule.json"

@@ -16,6 +16,7 @@ from stepladder.report.figures.profiles import profiles_figure
 from stepladder.report.figures.running import mfu_figure, time_figure, training_figure
 from stepladder.report.figures.style import save_svg, variant_styles
 from stepladder.report.figures.swarm import swarm_figure
+from stepladder.report.figures.tasks import has_steps, tasks_figure
 from stepladder.report.figures.tuning import bowls_figure, rates_figure
 from stepladder.report.render.typst import typeset
 from stepladder.report.results import Results
@@ -30,6 +31,7 @@ from stepladder.report.sections.plan import trunk_sentence
 from stepladder.report.sections.rules import rules_table
 from stepladder.report.sections.size_laws import size_laws_context
 from stepladder.report.sections.swarm import swarm_context
+from stepladder.report.sections.task_laws import signal_summary, task_laws_context
 from stepladder.report.sections.tasks import tasks_context
 from stepladder.report.sections.top import predictions_table, top_sentence, written_before
 from stepladder.report.sections.tuning import off_optimum, sweep_context
@@ -76,6 +78,8 @@ def draw(results: Results, ladder: Ladder) -> dict[str, Figure | None]:
     if not results.looks.empty:
         looks = results.looks[results.looks["id"].isin(runs["id"])]
         figures["looks"] = looks_figure(looks, rungs, styles)
+    if results.task_laws is not None and has_steps(results.task_laws):
+        figures["tasks"] = tasks_figure(results.cells.made_of, results.task_laws, styles)
     if results.size_laws is not None:
         figures["profiles"] = profiles_figure(runs, results.size_laws, styles)
     if results.swarm is not None:
@@ -141,6 +145,8 @@ def report_context(
         "rule": evidence.rule_sentence(comparison),
         "rule_changes": evidence.rule_changes_table(comparison),
         "tasks": tasks_context(runs, results.tasks, results.rungs),
+        "task_laws": task_laws_context(results.task_laws) if results.task_laws else None,
+        "signal": signal_summary(results.signal) if results.signal else None,
         "losses": ledger.losses_table(runs),
         "costs": ledger.costs_table(runs, plan),
         "provenance": provenance.provenance_table(runs, results.manifests, ladder, plan),

@@ -15,7 +15,9 @@ from stepladder.decision.by_metric import ByMetric
 from stepladder.decision.cells import Cells, make_cells
 from stepladder.decision.comparison import Comparison
 from stepladder.decision.metric import on_metric
+from stepladder.decision.signal import Signal
 from stepladder.decision.size_laws import SizeLaws
+from stepladder.decision.tasks import TaskLaws
 from stepladder.documents.document import DocumentError
 from stepladder.record.coordinates import CoordinateCheck
 from stepladder.record.evaluation import Task
@@ -64,6 +66,10 @@ class Results:
     """What runs were scored on, by label."""
     metrics: ByMetric | None = None
     """metrics.json: other metrics than the one that decides."""
+    signal: Signal | None = None
+    """signal.json: what each metric tells at which rung."""
+    task_laws: TaskLaws | None = None
+    """task_laws.json, of a ladder with tasks."""
     tuning: Tuning | None = None
     """learning_rates.json, of a ladder with a sweep."""
     size_laws: SizeLaws | None = None
@@ -103,6 +109,10 @@ class Results:
             looks=read_table(lies.looks_table) if lies.looks_table.exists() else NO_LOOKS,
             tasks={name: Task.read(path) for name, path in lies.tasks.items()},
             metrics=metrics,
+            signal=Signal.read(lies.signal) if lies.signal.exists() else None,
+            task_laws=TaskLaws.read(lies.task_laws)
+            if ladder and ladder.evaluation.tasks and lies.task_laws.exists()
+            else None,
             tuning=Tuning.read(lies.learning_rates) if ladder and ladder.sweep else None,
             size_laws=size_laws,
             top=TopRung.read(lies.top) if ladder and ladder.top else None,

@@ -2,10 +2,54 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from stepladder.decision.signal import Agreement, Signal, SignalNoise
 from stepladder.decision.tasks import ScoreForecast, TaskEstimate, TaskLaw, TaskLaws
 from stepladder.display import numbers as fmt
 from stepladder.display.table import Table, table
+
+
+def task_laws_context(found: TaskLaws) -> dict[str, Any]:
+    """What the report says of both steps."""
+    return {
+        "sentences": task_sentences(found),
+        "forecasts": task_forecasts_table(found),
+        "steps": steps_table(found),
+    }
+
+
+def signal_summary(found: Signal) -> Table | None:
+    """Signal over noise of every metric at every place, and how many pairs the last but one has in the order
+    of the largest; `signal_table` has all."""
+    places = list(dict.fromkeys(row.place for row in found.signals))
+    if not places:
+        return None
+    last = places[-2] if len(places) > 1 else places[-1]
+    ratio = {(row.metric, row.place): row.ratio for row in found.signals}
+    pairs = {(row.metric, row.by): row for row in found.agreements if row.place == last}
+    rows = [
+        [
+            name,
+            *(fmt.significant(ratio.get((name, place)), 2) for place in places),
+            _share(pairs.get((name, name))),
+            _share(pairs.get((name, found.metric))),
+        ]
+        for name in dict.fromkeys(row.metric for row in found.signals)
+    ]
+    n = {row.place: row.n_runs for row in found.signals}
+    return table(
+        ["<Metric", *places, f"Pairs at {last} as at the largest", f"as by {found.metric}"],
+        rows,
+        title="Signal over noise, and decision accuracy",
+        note=f"By rung: spread of the variants' means over the standard deviation of one run over seeds (n = "
+        f"{', '.join(f'{n[place]} at {place}' for place in places)} runs); 1 or less tells nothing. Pairs of "
+        f"variants that {last} puts in the order of the largest rung, by the same metric and by the one that "
+        f"decides, in brackets {fmt.level(found.confidence)} intervals by noise of seeds. `stepladder "
+        f"signal` has "
+        "all of it.",
+    )
+
 
 HITS = {True: "yes", False: "no", None: fmt.MISSING}
 
