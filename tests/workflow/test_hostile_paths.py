@@ -97,6 +97,7 @@ def test_every_command_is_quoted(clone):
         "fit",
         "compare",
         "metrics",
+        "signal",
         "report",
         "preregister",
     }
