@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from stepladder.laws.forms import Array
 from stepladder.laws.tables import refuse_steps, select
 from stepladder.record.tables import check_columns
 from stepladder.schema.analysis import AXES
@@ -73,17 +74,17 @@ def as_runs(table: pd.DataFrame, columns: Mapping[str, str], any_units: bool = F
         learning_rate_factor=1.0,
         parameters_active_non_embedding=np.asarray(size, dtype=float),
     )
-    return runs.join(_scores_of_tasks(table).loc[runs.index])
+    return runs.assign(**_scores_of_tasks(table))
 
 
-def _scores_of_tasks(table: pd.DataFrame) -> pd.DataFrame:
-    """Columns about tasks as numbers.
+def _scores_of_tasks(table: pd.DataFrame) -> dict[str, Array]:
+    """Columns about tasks as numbers, (M,) each.
 
     Raises:
         ValueError: one holds a text.
     """
-    columns = [name for name in table if str(name).startswith("task_")]
+    columns = [name for name in map(str, table) if name.startswith("task_")]
     for name in columns:
         if not pd.api.types.is_numeric_dtype(table[name]):
             raise ValueError(f"{name} holds {table[name].iloc[0]!r}: give scores of tasks as numbers")
-    return table[columns].astype(float)
+    return {name: table[name].to_numpy(dtype=float) for name in columns}
