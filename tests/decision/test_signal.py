@@ -71,8 +71,8 @@ def test_pairs_by_hand(one: list[float], other: list[float], share: float) -> No
 
 def test_every_metric_is_there_and_an_accuracy_agrees_with_the_loss_it_follows() -> None:
     found = signal(table(0.0005), CONFIG)
-    names = ["target_loss", *(f"task:quiz:{name}" for name in ("bits_per_byte", "accuracy"))]
-    names += ["task:quiz:accuracy_per_byte", "task:quiz:margin"]
+    scores = ("accuracy", "accuracy_per_byte", "margin")
+    names = ["target_loss", "task:quiz", *(f"task:quiz:{name}" for name in scores)]
     assert list(dict.fromkeys(one.metric for one in found.signals)) == names
     assert [score.name for score in scores_of(table(), "target_loss")] == names
     assert not found.refused

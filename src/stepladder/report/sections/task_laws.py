@@ -45,9 +45,7 @@ def signal_summary(found: Signal) -> Table | None:
         note=f"By rung: spread of the variants' means over the standard deviation of one run over seeds (n = "
         f"{', '.join(f'{n[place]} at {place}' for place in places)} runs); 1 or less tells nothing. Pairs of "
         f"variants that {last} puts in the order of the largest rung, by the same metric and by the one that "
-        f"decides, in brackets {fmt.level(found.confidence)} intervals by noise of seeds. `stepladder "
-        f"signal` has "
-        "all of it.",
+        f"decides, in brackets {fmt.level(found.confidence)} intervals by noise of seeds.",
     )
 
 
