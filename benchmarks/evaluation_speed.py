@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from train_step import RUNGS, make_trainer
 
-from stepladder.evaluation.likelihood import POSITIONS_PER_BATCH, likelihoods
+from stepladder.evaluation import likelihood
 from stepladder.evaluation.requests import Request
 from stepladder.evaluation.weights import Weights
 from stepladder.training.process import configure_process
@@ -60,10 +60,18 @@ def measure(d_model: int, rounds: int) -> dict[str, float]:
     trainer = make_trainer(d_model)
     weights = Weights(trainer.spec, trainer.model.requires_grad_(False), Path(), 0, torch.device("cpu"))
     draw = np.random.default_rng(0)
-    work = {"text": text(draw), "gold": answers(draw, 1), "choices": answers(draw, 4)}
+    short = ((20, 91), (5, 36))
+    work = {
+        "text": text(draw),
+        "gold": answers(draw, 1, *short),
+        "choices": answers(draw, 4, *short),
+        "kept": answers(draw, 4, *short),
+        "few_shot": answers(draw, 4, (90, 111), (2, 7)),
+    }
     ways: dict[str, Callable[[], object]] = {"forward": lambda: forward(trainer, draw)}
     for name, asked in work.items():
-        ways[name] = lambda asked=asked: likelihoods(weights, asked)
+        cost = 0.0 if name == "kept" else likelihood.COST_OF_BRANCHES["cpu"]
+        ways[name] = lambda asked=asked, cost=cost: score(weights, asked, cost)
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds + 1):
         for name, way in ways.items():
@@ -76,14 +84,20 @@ def measure(d_model: int, rounds: int) -> dict[str, float]:
         pairs = zip(seconds["forward"][1:], seconds[name][1:], strict=True)
         ratio = median(own / other for own, other in pairs)
         found[name] = round(ratio * positions(asked) / TOKENS, 2)
-    each = sum(len(request.context) + len(request.answer) - 1 for request in work["choices"])
-    found["saved"] = round(each / positions(work["choices"]), 2)
     return found
+
+
+def score(weights: Weights, asked: list[Request], cost: float) -> None:
+    """Score answers, contexts being kept where that is cheaper at this cost."""
+    usual = likelihood.COST_OF_BRANCHES["cpu"]
+    likelihood.COST_OF_BRANCHES["cpu"] = cost
+    likelihood.likelihoods(weights, asked)
+    likelihood.COST_OF_BRANCHES["cpu"] = usual
 
 
 def forward(trainer: Trainer, draw: np.random.Generator) -> None:
     """Training's scoring of as many tokens."""
-    rows = POSITIONS_PER_BATCH["cpu"] // CONTEXT
+    rows = likelihood.POSITIONS_PER_BATCH["cpu"] // CONTEXT
     tokens = torch.from_numpy(draw.integers(0, VOCABULARY, (TOKENS // CONTEXT, CONTEXT + 1)))
     with torch.no_grad():
         for part in tokens.split(rows):
@@ -98,21 +112,22 @@ def text(draw: np.random.Generator) -> list[Request]:
     ]
 
 
-def answers(draw: np.random.Generator, choices: int) -> list[Request]:
-    """Contexts of 20 to 90 tokens with answers of 5 to 35."""
+def answers(
+    draw: np.random.Generator, choices: int, context: tuple[int, int], answer: tuple[int, int]
+) -> list[Request]:
+    """So many answers to each context; lengths are drawn from ranges."""
     found: list[Request] = []
     while positions(found) < TOKENS:
-        context = draw.integers(0, VOCABULARY, draw.integers(20, 91))
+        read = draw.integers(0, VOCABULARY, draw.integers(*context))
         for choice in range(choices):
-            answer = draw.integers(0, VOCABULARY, draw.integers(5, 36))
-            found.append(Request(len(found) - choice, choice, context, answer, 0))
+            ids = draw.integers(0, VOCABULARY, draw.integers(*answer))
+            found.append(Request(len(found) - choice, choice, read, ids, 0))
     return found
 
 
 def positions(asked: list[Request]) -> int:
-    """That the transformer has to compute: each context once, all tokens of an answer but the last."""
-    contexts = {request.item: len(request.context) for request in asked}
-    return sum(contexts.values()) + sum(len(request.answer) - 1 for request in asked)
+    """Of the transformer, with contexts read for each answer."""
+    return sum(len(request.context) + len(request.answer) - 1 for request in asked)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,13 @@ import torch
 from small_models import CONTEXT, OPTIONS, model_of
 from torch.nn import functional as F
 
-from stepladder.evaluation.likelihood import Likelihood, batches, likelihoods
+from stepladder.evaluation.likelihood import (
+    COST_OF_BRANCHES,
+    Likelihood,
+    batches,
+    likelihoods,
+    prefixes,
+)
 from stepladder.evaluation.requests import Request
 from stepladder.evaluation.weights import Weights
 
@@ -45,7 +51,9 @@ def one_by_one(weights: Weights, request: Request) -> Likelihood:
 
 @pytest.mark.parametrize("architecture", [*OPTIONS])
 @pytest.mark.parametrize("choices", [(1,), (4,), (1, 2, 5)])
-def test_they_are_those_of_one_request_at_a_time(architecture, choices, make_run) -> None:
+@pytest.mark.parametrize("cost", [0.0, 2.0])
+def test_they_are_those_of_one_request_at_a_time(architecture, choices, cost, make_run, monkeypatch) -> None:
+    monkeypatch.setitem(COST_OF_BRANCHES, "cpu", cost)  # 0: every context is kept
     weights = weights_of(architecture, make_run())
     asked = drawn(30, choices)
     for found, request in zip(likelihoods(weights, asked), asked, strict=True):
@@ -58,20 +66,31 @@ def test_they_are_those_of_one_request_at_a_time(architecture, choices, make_run
 def test_every_request_is_in_one_batch_whatever_its_size(positions: int) -> None:
     asked = drawn(50, (1, 2, 3, 4))
     numbers = [
-        number for batch in batches(asked, positions) for prefix in batch for number in prefix.requests
+        number
+        for batch in batches(prefixes(asked, 1.5), asked, positions)
+        for prefix in batch
+        for number in prefix.requests
     ]
     assert sorted(numbers) == [*range(len(asked))]
 
 
 def test_a_context_is_in_one_batch_once() -> None:
     asked = drawn(50, (3,))
-    prefixes = [prefix for batch in batches(asked, 200) for prefix in batch]
-    assert len(prefixes) == 50
-    assert all(len(prefix.requests) == 3 for prefix in prefixes)
+    found = prefixes(asked, 0.0)
+    assert len(found) == 50
+    assert all(len(prefix.requests) == 3 for prefix in found)
+
+
+def test_a_context_is_kept_where_that_is_cheaper() -> None:
+    def asked(context: int, answer: int) -> list[Request]:
+        return [Request(0, n, np.arange(context), np.arange(answer), 0) for n in range(4)]
+
+    assert len(prefixes(asked(100, 5), 2.2)) == 1  # 416 positions, or 116
+    assert len(prefixes(asked(10, 20), 2.2)) == 4  # 116, or 86
 
 
 def test_batches_hold_no_more_positions_than_allowed() -> None:
     asked = drawn(200, (1, 3))
-    for batch in batches(asked, 300):
+    for batch in batches(prefixes(asked, 1.5), asked, 300):
         if len(batch) > 1:
             assert len(batch) * max(len(prefix.context) for prefix in batch) <= 300

@@ -68,6 +68,14 @@ def test_scores_that_hold_are_kept_and_others_made_again(run, monkeypatch) -> No
     assert Evaluation.read(out).task == "calls"
 
 
+def test_an_earlier_checkpoint_is_scored_in_retrospect(run) -> None:
+    steps = sorted(int(path.name.removeprefix("step-")) for path in (run / "checkpoints").iterdir())
+    (early, *_), (end, *_) = (evaluate_run(run, tasks_of(run), CPU, step=step) for step in (steps[0], None))
+    assert (early.step, end.step) == (steps[0], steps[-1])
+    assert Evaluation.read(run / "evaluations" / f"calls-step-{steps[0]:06d}.json") == early
+    assert Evaluation.read(run / "evaluations" / "calls.json") == end
+
+
 def test_scores_by_item_make_the_scores(run) -> None:
     (calls,) = [one for one in evaluate_run(run, tasks_of(run), CPU) if one.task == "calls"]
     table = pd.read_parquet(run / "evaluations" / "calls.parquet")

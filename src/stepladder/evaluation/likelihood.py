@@ -22,6 +22,15 @@ POSITIONS_PER_BATCH = {"cpu": 2**12, "cuda": 2**15}
 """As in training: on a CPU enough to be bound by arithmetic, and small enough for a core's cache."""
 
 
+COST_OF_BRANCHES = {"cpu": 1.7, "cuda": 1.2}
+"""What a position costs where answers go on from a kept context, in positions that are read from the
+beginning: measured on a CPU, whose hand-written passes have no such way (benchmarks/evaluation_speed.py); on
+a GPU a guess."""
+
+PIECES = 4
+"""Groups of answers of like lengths that go on from the contexts of a batch: less padding."""
+
+
 class Likelihood(NamedTuple):
     """How likely a request's answer is."""
 
@@ -41,7 +50,9 @@ class Prefix(NamedTuple):
 def likelihoods(weights: Weights, requests: Sequence[Request]) -> list[Likelihood]:
     """Score all requests, in their order."""
     found: list[Likelihood | None] = [None] * len(requests)
-    for batch in batches(requests, POSITIONS_PER_BATCH[weights.device.type]):
+    kind = weights.device.type
+    kept = prefixes(requests, COST_OF_BRANCHES[kind])
+    for batch in batches(kept, requests, POSITIONS_PER_BATCH[kind]):
         alone = len(batch) == sum(len(prefix.requests) for prefix in batch)
         score = _whole if alone else _branched
         numbers = [number for prefix in batch for number in prefix.requests]
@@ -52,12 +63,31 @@ def likelihoods(weights: Weights, requests: Sequence[Request]) -> list[Likelihoo
     return [one for one in found if one is not None]
 
 
-def batches(requests: Sequence[Request], positions: int) -> Iterator[list[Prefix]]:
-    """Contexts that are read together: of like lengths, those with one answer apart from others."""
-    prefixes: dict[tuple[int, bytes], Prefix] = {}
+def prefixes(requests: Sequence[Request], cost: float) -> list[Prefix]:
+    """Contexts with the answers that go on from them; each answer by itself where reading its context once
+    for all of them would cost more than reading it again.
+
+    Args:
+        cost: of a position of an answer that goes on from a kept context.
+    """
+    found: dict[tuple[int, bytes], Prefix] = {}
     for number, request in enumerate(requests):
         key = (request.item, request.context.tobytes())
-        prefixes.setdefault(key, Prefix(request.context, [])).requests.append(number)
+        found.setdefault(key, Prefix(request.context, [])).requests.append(number)
+    kept = []
+    for prefix in found.values():
+        answers = sum(len(requests[number].answer) - 1 for number in prefix.requests)
+        own = len(prefix.context)
+        again = own * len(prefix.requests) + answers
+        if again > cost * (own + answers):
+            kept.append(prefix)
+        else:
+            kept += [Prefix(prefix.context, [number]) for number in prefix.requests]
+    return kept
+
+
+def batches(found: Sequence[Prefix], requests: Sequence[Request], positions: int) -> Iterator[list[Prefix]]:
+    """Contexts that are read together: of like lengths, those with one answer apart from others."""
 
     def length(prefix: Prefix) -> tuple[bool, int, int]:
         longest = max(len(requests[number].answer) for number in prefix.requests)
@@ -66,7 +96,7 @@ def batches(requests: Sequence[Request], positions: int) -> Iterator[list[Prefix
 
     batch: list[Prefix] = []
     width, answers = 0, 0
-    for prefix in sorted(prefixes.values(), key=length, reverse=True):
+    for prefix in sorted(found, key=length, reverse=True):
         several, own, longest = length(prefix)
         same = not batch or several == (len(batch[0].requests) > 1)
         width, answers = max(width, own), max(answers, longest * len(prefix.requests))
@@ -104,12 +134,16 @@ def _branched(
     own = [requests[number] for prefix in batch for number in prefix.requests]
     of_R = torch.tensor([b for b, prefix in enumerate(batch) for _ in prefix.requests], device=device)
     firsts = last_BD[of_R]
-    lengths = [len(request.answer) - 1 for request in own]  # the last token predicts nothing
-    if not max(lengths):
-        return _told(model, firsts, own)
-    tokens_RT = padded([request.answer[:-1] for request in own], device)
-    y_RTD, _ = read(model, tokens_RT, torch.tensor(lengths, device=device), cache.rows(of_R))
-    rows = [torch.cat((firsts[r : r + 1], y_RTD[r, :length])) for r, length in enumerate(lengths)]
+    lengths = np.array([len(request.answer) - 1 for request in own])  # the last token predicts nothing
+    rows = [firsts[r : r + 1] for r in range(len(own))]
+    for part in np.array_split(np.argsort(lengths, kind="stable"), PIECES):
+        part = part[lengths[part] > 0]
+        if len(part):
+            tokens_RT = padded([own[r].answer[:-1] for r in part], device)
+            lengths_R = torch.from_numpy(lengths[part]).to(device)
+            y_RTD, _ = read(model, tokens_RT, lengths_R, cache.rows(of_R[torch.from_numpy(part).to(device)]))
+            for r, y_TD in zip(part, y_RTD, strict=True):
+                rows[r] = torch.cat((rows[r], y_TD[: lengths[r]]))
     return _told(model, torch.cat(rows), own)
 
 

@@ -128,8 +128,9 @@ def log_probabilities(model: Transformer, x_ND: Tensor, target_N: Tensor) -> tup
     nats, likeliest = [], []
     for x, target in zip(x_ND.split(rows), target_N.split(rows), strict=True):
         logits = F.linear(rms_norm(x, model.gain, EPSILON), model.head).float()
-        nats.append(logits.log_softmax(-1).gather(1, target[:, None])[:, 0])
-        likeliest.append(logits.argmax(-1) == target)
+        own = logits.gather(1, target[:, None])[:, 0]
+        nats.append(own - logits.logsumexp(-1))
+        likeliest.append(own == logits.amax(-1))
     return torch.cat(nats), torch.cat(likeliest)
 
 

@@ -7,6 +7,7 @@ import math
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import NullFormatter
 
 from stepladder.report.figures.running import NEXT_TOKEN
 from stepladder.report.figures.style import (
@@ -44,6 +45,7 @@ def looks_figure(looks: pd.DataFrame, rungs: list[str], styles: Styles) -> Figur
                     axes.plot(x[part], y[part], "o", color=style.colour, markerfacecolor=face, markersize=3)
             axes.set_title(rung)
             axes.set_xscale("log")
+            axes.xaxis.set_minor_formatter(NullFormatter())
             axes.set_xlabel(f"Training compute ({unit})")
         for axes in grid[:, 0]:
             axes.set_ylabel("Loss (nats/token)")
