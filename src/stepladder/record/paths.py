@@ -49,7 +49,12 @@ class RunFolder:
         """How its checkpoint after `step` steps, or that of its end, did on a task: see
         `stepladder.record.evaluation`."""
         name = task if step is None else f"{task}-step-{step:06d}"
-        return self.path / "evaluations" / f"{name}.json"
+        return self.evaluations / f"{name}.json"
+
+    @property
+    def evaluations(self) -> Path:
+        """Folder of its scores on tasks."""
+        return self.path / "evaluations"
 
     @property
     def lock(self) -> Path:
@@ -58,8 +63,8 @@ class RunFolder:
 
     @property
     def everything(self) -> tuple[Path, ...]:
-        """All that one training of the run leaves here, whether it is there or not."""
-        return self.spec, self.events, self.log, self.checkpoints, self.result
+        """All that one training of the run leaves here, and its scores, whether it is there or not."""
+        return self.spec, self.events, self.log, self.checkpoints, self.evaluations, self.result
 
 
 @dataclass(frozen=True)
