@@ -247,3 +247,17 @@ def test_low_precision_learns(make_run, small_corpus, tmp_path, precision):
     found = run(spec, small_corpus, tmp_path / precision)["loss"]
     assert found == pytest.approx(run(exact, small_corpus, tmp_path / "fp32")["loss"], rel=0.02)
     assert found < math.log(256) - 0.5
+
+
+def test_scores_stay_with_the_training_that_they_are_of(make_run, small_corpus, tmp_path):
+    """Trained again they lie where they lay; of another spec they go aside with what they are of."""
+    spec = make_run(steps=4)
+    run(spec, small_corpus, tmp_path)
+    scores = tmp_path / "evaluations" / "calls.json"
+    scores.parent.mkdir()
+    scores.write_text("{}")
+    assert not any("misplaced" in warning for warning in run(spec, small_corpus, tmp_path)["warnings"])
+    assert scores.exists()
+    run(make_run(steps=5), small_corpus, tmp_path)
+    assert not scores.exists()
+    assert (tmp_path / f"superseded-{spec.sha256[:12]}" / "evaluations" / "calls.json").exists()

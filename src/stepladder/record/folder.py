@@ -62,9 +62,9 @@ def take_folder(run_dir: Path, spec: RunSpec, identity: dict[str, str]) -> Taken
 
 def clear_way(folder: RunFolder) -> list[str]:
     """Move away folders that lie where a run writes a file, and files where it makes a folder; says which."""
-    warnings = []
+    warnings, folders = [], (folder.checkpoints, folder.evaluations)
     for path in folder.everything:
-        kind, fits = ("folder", path.is_dir) if path == folder.checkpoints else ("file", path.is_file)
+        kind, fits = ("folder", path.is_dir) if path in folders else ("file", path.is_file)
         if os.path.lexists(path) and not fits():
             warnings.append(f"{path.name} is no {kind}: it is now called {put_away(path).name}")
     return warnings
