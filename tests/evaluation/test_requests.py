@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stepladder.data.stdlib import cut_docstrings, library
 from stepladder.data.tokenization import Bytes, train_bpe
 from stepladder.evaluation.requests import Request, moved, requests, rolling
-from stepladder.record.items import Item, ItemError
+from stepladder.record.items import HeldOut, Item, ItemError
+from stepladder.record.kinds import load
 from stepladder.schema.data import BPETokenizer
 
 BYTES = Bytes()
@@ -89,3 +91,35 @@ def test_context_and_answer_are_all_of_the_text(before: str, after: str) -> None
     (one,) = ask(Item("1", before, (after,), 0), context=400)
     ids = [*one.context, *one.answer] if before.rstrip() else [*one.answer]
     assert bytes(np.array(ids).astype(np.uint8)) == (before + after).encode()
+
+
+def test_an_answer_that_begins_within_a_token_of_the_context_is_told() -> None:
+    bpe = train_bpe(BPETokenizer(kind="bpe", vocab_size=300), [TEXT])
+
+    def tokens(text: str) -> list[int]:
+        return bpe.encode([text.encode()])[0].tolist()
+
+    before, after = next(
+        (TEXT[:place].decode(), TEXT[place:60].decode())
+        for place in range(5, 12)
+        if tokens(TEXT[:60].decode())[: len(was := tokens(TEXT[:place].decode()))] != was
+    )
+    asked = [Item("1", "the cat", (" sat",), 0), Item("2", before, (after,), 0)]
+    assert [one.merged for one in requests(asked, bpe, 64, "here")] == [False, True]
+
+
+@pytest.mark.parametrize("kind", ["calls", "lines", "docstrings"])
+def test_items_that_are_made_leave_no_answer_within_a_token(kind: str) -> None:
+    """Whatever the tokenizer: the standard library's own text, cut by a BPE that was trained on it."""
+    module = load("tasks", kind)
+    names = ["argparse.py", "ast.py", "inspect.py", "typing.py"]
+    sources = {name: (library() / name).read_text() for name in names}
+
+    def held_out() -> list[HeldOut]:
+        return [HeldOut("code", name, cut_docstrings(text).code) for name, text in sources.items()]
+
+    items = list(module.items(module.Config(items=100), held_out))
+    assert len(items) >= 50
+    bpe = train_bpe(BPETokenizer(kind="bpe", vocab_size=2000), [text.encode() for text in sources.values()])
+    found = list(requests(items, bpe, 512, "here"))
+    assert sum(one.merged for one in found) <= 0.01 * len(found)

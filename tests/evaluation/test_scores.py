@@ -16,7 +16,7 @@ def answered(gold: int, bits: list[float], sizes: list[int], likeliest: bool = F
     """An item whose choices cost so many bits."""
     choices = tuple(chr(97 + number) * size for number, size in enumerate(sizes))
     nats = -np.array(bits) * log(2)
-    return Answered(Item("1", "?", choices, gold), nats, likeliest, False, sum(sizes))
+    return Answered(Item("1", "?", choices, gold), nats, likeliest, False, False, sum(sizes))
 
 
 def task(several: bool = True, whole: bool = False) -> Task:
@@ -72,5 +72,10 @@ def test_one_item_has_no_error() -> None:
 
 
 def test_bytes_are_those_of_utf8() -> None:
-    one = Answered(Item("1", "", ("é",), 0), np.array([-2 * log(2)]), False, False, 2)
+    one = Answered(Item("1", "", ("é",), 0), np.array([-2 * log(2)]), False, False, False, 2)
     assert one.bits_per_byte.tolist() == pytest.approx([1.0])
+
+
+def test_white_space_that_goes_to_the_answer_counts_as_its_bytes() -> None:
+    one = Answered(Item("1", "a:\n\n", ("bc",), 0), np.array([-8 * log(2)]), False, False, False, 4)
+    assert one.bits_per_byte.tolist() == pytest.approx([2.0])

@@ -76,6 +76,17 @@ def test_an_earlier_checkpoint_is_scored_in_retrospect(run) -> None:
     assert Evaluation.read(run / "evaluations" / "calls.json") == end
 
 
+def test_what_is_asked_anew_is_scored_anew(run) -> None:
+    """Whether items were looked for in the training text changes the scores of the clean ones."""
+    calls = run.parents[4] / "tasks" / "calls.json"
+    found = {}
+    for search in (False, True):
+        make_task("calls", {"items": 50}, [find_manifest(run)], calls, search=search)
+        (found[search],) = evaluate_run(run, [calls], CPU)
+    assert found[False].clean is None and found[True].clean is not None
+    assert found[False].scores == found[True].scores
+
+
 def test_scores_by_item_make_the_scores(run) -> None:
     (calls,) = [one for one in evaluate_run(run, tasks_of(run), CPU) if one.task == "calls"]
     table = pd.read_parquet(run / "evaluations" / "calls.parquet")

@@ -92,6 +92,19 @@ def test_fewer_labels_than_items_are_an_error(tmp_path: Path) -> None:
         read("piqa", write(tmp_path / "p.jsonl", row, row), labels_path=str(tmp_path / "l.lst"))
 
 
+def test_labels_apart_are_of_one_file(tmp_path: Path) -> None:
+    row = {"goal": "g", "sol1": "a", "sol2": "b"}
+    path = write(tmp_path / "p.jsonl", row, row, row)
+    (tmp_path / "l.lst").write_text("1\n0\n1\n")
+    found = read("piqa", path, labels_path=str(tmp_path / "l.lst"), shots=1)
+    assert [item.gold for item in found] == [0, 1]
+    with pytest.raises(ValueError, match="give both files a field label"):
+        read("piqa", path, labels_path=str(tmp_path / "l.lst"), shots=1, shots_path=str(path))
+    (tmp_path / "l.lst").write_text("1\n0\n1\n0\n")
+    with pytest.raises(ItemError, match=r"l\.lst: has 1 labels more than"):
+        read("piqa", path, labels_path=str(tmp_path / "l.lst"))
+
+
 def test_sciq(tmp_path: Path) -> None:
     row = {"question": "Who?", "support": " Text.", "correct_answer": "me"}
     row |= {f"distractor{n}": f"wrong{n}" for n in (1, 2, 3)}
@@ -143,6 +156,11 @@ def test_text(tmp_path: Path) -> None:
     assert read("text", tmp_path / "t.txt") == [Item("1", "", ("whole\nfile",), 0)]
 
 
+def test_a_table_with_a_mark_of_its_byte_order(tmp_path: Path) -> None:
+    (tmp_path / "i.csv").write_bytes("context,gold\nä, b\n".encode("utf-8-sig"))
+    assert read("items", tmp_path / "i.csv") == [Item("1", "ä", (" b",), 0)]
+
+
 def test_compressed_and_as_a_list(tmp_path: Path) -> None:
     rows = [{"text": "a b"}, {"text": "c d"}]
     with gzip.open(tmp_path / "l.jsonl.gz", "wt") as file:
@@ -174,6 +192,9 @@ def test_examples_stand_in_front_and_are_no_items(tmp_path: Path) -> None:
         ({"context": "?", "choices": ["a", "a"], "gold": 0}, r"item 1: the choice 'a' is there 2 times"),
         ({"context": "?", "choices": ["a", "b"], "gold": "a"}, r"row 1 is no item of this kind: gold is 'a'"),
         ({"context": "?", "choices": ["a", "b"], "gold": -1}, r"its answer is -1 of 2 choices"),
+        ({"context": None, "gold": "a"}, r"i\.jsonl: item 1: its context is None, a NoneType"),
+        ({"context": "?", "choices": ["a", 5], "gold": 0}, r"item 1: its choice 1 is 5, a int"),
+        ({"context": "\ud800", "gold": "a"}, r"item 1: its context is no Unicode text"),
     ],
 )
 def test_what_is_wrong_is_said_with_file_and_item(tmp_path: Path, row: dict, message: str) -> None:
@@ -194,6 +215,8 @@ def test_an_id_that_is_there_twice_is_an_error(tmp_path: Path) -> None:
         ("a.jsonl", b"[1]\n", r"a\.jsonl:1: a list, not an object"),
         ("a.parquet", b"no", r"a\.parquet: no Parquet"),
         ("a.csv", b"\xff\xfe", r"a\.csv: no UTF-8"),
+        ("a.csv", b"context,gold\na,b,c\n", r"a\.csv: row 2 has 3 cells, and the first has 2"),
+        ("a.csv", b'context,gold\n"' + b"a" * 200_000 + b'",b\n', r"a\.csv: no CSV: field larger"),
         ("a.docx", b"", r"what its ending '\.docx' means is not known"),
     ],
 )

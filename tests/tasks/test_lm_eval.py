@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from stepladder.ladder.evaluation import task_files
 from stepladder.ladder.kinds import part_settings
 from stepladder.record.items import Item, ItemError, checked
 from stepladder.record.kinds import load
@@ -95,6 +96,8 @@ def test_a_file_may_include_another(tmp_path: Path) -> None:
         (CHOICE.replace("{{q}}", "{{question}}"), "'question' is undefined"),
         (CHOICE.replace("doc_to_target: right", "doc_to_target: q"), "item 0 of split test"),
         (CHOICE + "process_docs: utils.process\n", "process_docs is a Python function"),
+        (CHOICE + "gen_prefix: 'So'\n", "gen_prefix is not read"),
+        (CHOICE + "include: task.yaml\n", "includes itself"),
         ("[", "no YAML"),
     ],
 )
@@ -107,3 +110,22 @@ def test_templates_do_not_reach_into_python(tmp_path: Path) -> None:
     yaml = CHOICE.replace("{{q}}", "{{ q.__class__.__mro__ }}")
     with pytest.raises(ItemError, match="unsafe"):
         task(tmp_path, yaml)
+
+
+def test_digits_of_a_column_are_an_answer_and_those_of_a_template_a_number(tmp_path: Path) -> None:
+    rows = [{"q": "1+2?", "options": ["1", "2", "3", "4"], "right": "3"}]
+    assert task(tmp_path, CHOICE, rows)[0].answer == " 3"
+    made = CHOICE.replace("doc_to_target: right", 'doc_to_target: "{{right}}"')
+    assert task(tmp_path, made, rows)[0].answer == " 4"
+    assert task(tmp_path, CHOICE.replace("doc_to_target: right", "doc_to_target: 1"), rows)[0].answer == " 2"
+
+
+def test_a_description_is_a_template(tmp_path: Path) -> None:
+    assert task(tmp_path, CHOICE + 'description: "About {{q}} "\n')[0].context == "About one? Q: one?\nA:"
+
+
+def test_all_that_it_is_made_from_are_its_files(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text(CHOICE)
+    task(tmp_path, "include: base.yaml\n")
+    found = task_files("t", {"kind": "lm_eval", "path": str(tmp_path / "task.yaml")})
+    assert [Path(path).name for path in found] == ["task.yaml", "base.yaml", "data.jsonl"]

@@ -70,7 +70,7 @@ def stored_items(config: Stored, make: Callable[[Row], Item]) -> Iterator[Item]:
             )
         before = "".join(item.context + item.answer + BETWEEN for item in examples)
     for item in islice(rows, config.limit):
-        yield item._replace(context=before + item.context)
+        yield item._replace(context=before + item.context) if before else item
 
 
 def _items(path: str, make: Callable[[Row], Item]) -> Iterator[Item]:
@@ -124,12 +124,17 @@ def _parquet(path: str, content: bytes) -> Iterator[Row]:
 
 
 def _csv(path: str, content: bytes, separator: str = ",") -> Iterator[Row]:
-    lines = csv.reader(io.StringIO(_decoded(path, content), newline=""), delimiter=separator)
-    rows = [row for row in lines if row]
-    named = bool(rows) and all(name.isidentifier() for name in rows[0])
-    names = rows[0] if named else [str(number) for number in range(len(rows[0]) if rows else 0)]
-    for row in rows[named:]:
-        yield dict(zip(names, row, strict=False))
+    try:
+        lines = csv.reader(io.StringIO(_decoded(path, content), newline=""), delimiter=separator)
+        rows = [row for row in lines if row]
+    except csv.Error as error:
+        raise ItemError(f"{path}: no CSV: {error}") from None
+    named = bool(rows) and all(name.strip().isidentifier() for name in rows[0])
+    names = [name.strip() for name in rows[0]] if named else [*map(str, range(len(rows[0]) if rows else 0))]
+    for number, row in enumerate(rows[named:], start=1 + named):
+        if len(row) != len(names):
+            raise ItemError(f"{path}: row {number} has {len(row)} cells, and the first has {len(names)}")
+        yield dict(zip(names, row, strict=True))
 
 
 def _tsv(path: str, content: bytes) -> Iterator[Row]:
@@ -143,6 +148,6 @@ def _text(path: str, content: bytes) -> Iterator[Row]:
 
 def _decoded(path: str, content: bytes) -> str:
     try:
-        return content.decode()
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ItemError(f"{path}: no UTF-8: {error}") from None

@@ -34,6 +34,9 @@ class Request(NamedTuple):
     """At least one token."""
     cut: int
     """Tokens of the context that were cut away."""
+    merged: bool = False
+    """Whether a token of context and answer together holds the end of the one and the beginning of the
+    other, so that not all of the answer is scored."""
 
 
 def requests(items: Sequence[Item], tokenizer: Tokenizer, context: int, where: str) -> Iterator[Request]:
@@ -56,6 +59,7 @@ def requests(items: Sequence[Item], tokenizer: Tokenizer, context: int, where: s
             before, both = encoded[place], encoded[place + 1]
             place += 2
             answer = both[len(before) :]
+            merged = not np.array_equal(both[: len(before)], before)
             if not len(answer):
                 raise ItemError(
                     f"{where}: item {item.id}: choice {choice} has no token of its own after the context: "
@@ -72,7 +76,7 @@ def requests(items: Sequence[Item], tokenizer: Tokenizer, context: int, where: s
                     f"{context:,} at once: leave the item out, or score models with a longer sequence_length"
                 )
             kept = before[max(0, len(before) + len(answer) - 1 - context) :]
-            yield Request(number, choice, kept, answer, len(before) - len(kept))
+            yield Request(number, choice, kept, answer, len(before) - len(kept), merged)
 
 
 def moved(context: str, answer: str) -> tuple[str, str]:

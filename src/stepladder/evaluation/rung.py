@@ -7,11 +7,11 @@ from pathlib import Path
 
 import torch
 
-from stepladder.evaluation.score import evaluate
+from stepladder.evaluation.score import evaluate, still_holds
 from stepladder.evaluation.task_set import read_task
-from stepladder.evaluation.weights import find_manifest, open_tokenizer, read_weights
-from stepladder.record.checkpoints import read_state
+from stepladder.evaluation.weights import Weights, find_manifest, find_saved, open_tokenizer, read_weights
 from stepladder.record.evaluation import Evaluation, RungEvaluations
+from stepladder.record.items import ItemError
 from stepladder.record.paths import RunFolder
 
 Tell = Callable[[str], None]
@@ -33,16 +33,22 @@ def evaluate_run(
         step: of the checkpoint; None for the run's last.
         manifest: of the shards that it was trained on; None to find it in the folders above.
     """
-    weights = read_weights(run, step, device)
-    data = read_state(weights.checkpoint)["data_sha256"]
+    saved = find_saved(run, step)
     _, tokenizer = open_tokenizer(manifest or find_manifest(run))
+    weights: Weights | None = None
     found = []
     for path in tasks:
         task, items, found_in = read_task(path)
-        known = task.searched is not None and data in task.searched
-        clean = [data not in places for places in found_in] if known else None
+        known = task.searched is not None and saved.data_sha256 in task.searched
+        clean = [saved.data_sha256 not in places for places in found_in] if known else None
         out = RunFolder(run).evaluation(task.name, step)
-        found.append(evaluate(weights, tokenizer, task, items, clean, out))
+        kept = still_holds(out, saved, task, clean)
+        if kept is None:
+            weights = weights or read_weights(
+                run, step, device
+            )  # most checkpoints are larger than their scores
+            kept = evaluate(weights, tokenizer, task, items, clean, out)
+        found.append(kept)
     return found
 
 
@@ -64,7 +70,10 @@ def evaluate_rung(
     found: list[Evaluation] = []
     means = {suite: tuple(names) for suite, names in suites.items()}
     for run in runs:
-        new = evaluate_run(run, tasks, device)
+        try:
+            new = evaluate_run(run, tasks, device)
+        except ItemError as error:
+            raise ItemError(f"{run}: {error}") from None
         seconds = sum(one.seconds for one in new)
         tell(
             f"{run}: {', '.join(f'{one.task} {one.scores.bits_per_byte:.3f}' for one in new)} bits/byte, "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,12 +17,12 @@ from stepladder.data.tokenization import Tokenizer
 from stepladder.documents.document import DocumentError
 from stepladder.documents.files import write_atomically
 from stepladder.evaluation.likelihood import likelihoods
-from stepladder.evaluation.requests import requests
-from stepladder.evaluation.weights import Weights
+from stepladder.evaluation.requests import moved, requests
+from stepladder.evaluation.weights import Saved, Weights
 from stepladder.record.checkpoints import MANIFEST
 from stepladder.record.evaluation import Evaluation, Scores, Task
 from stepladder.record.fingerprint import evaluation_fingerprint
-from stepladder.record.items import Item
+from stepladder.record.items import Item, ItemError
 
 TABLE = ".parquet"
 """What takes the place of `.json` in the name of the file of scores by item."""
@@ -39,12 +40,15 @@ class Answered(NamedTuple):
     """Whether each token of the right one is the likeliest where it stands."""
     cut: bool
     """Whether the beginning of its context was cut away."""
+    merged: bool
+    """Whether the beginning of an answer is in a token of the context."""
     tokens: int
 
     @property
     def bits_per_byte(self) -> Numbers:
-        """Bits that each answer costs per byte of it."""
-        sizes = np.array([len(choice.encode()) for choice in self.item.choices])
+        """Bits that each answer costs per byte of it, white space in front of it included."""
+        answers = (moved(self.item.context, choice)[1] for choice in self.item.choices)
+        sizes = np.array([len(answer.encode()) for answer in answers])
         bits: Numbers = -self.nats / (np.log(2) * sizes)
         return bits
 
@@ -61,14 +65,16 @@ def answer(weights: Weights, tokenizer: Tokenizer, items: Sequence[Item], where:
     asked = list(requests(items, tokenizer, weights.context, where))
     told = likelihoods(weights, asked)
     nats = [np.zeros(len(item.choices)) for item in items]
-    likeliest, cut, tokens = [True] * len(items), [False] * len(items), [0] * len(items)
+    likeliest, cut, merged = [True] * len(items), [False] * len(items), [False] * len(items)
+    tokens = [0] * len(items)
     for request, likelihood in zip(asked, told, strict=True):
         nats[request.item][request.choice] += likelihood.nats
         if request.choice == items[request.item].gold:
             likeliest[request.item] &= likelihood.likeliest
         cut[request.item] |= request.cut > 0
+        merged[request.item] |= request.merged
         tokens[request.item] += len(request.answer)
-    return [Answered(*each) for each in zip(items, nats, likeliest, cut, tokens, strict=True)]
+    return [Answered(*each) for each in zip(items, nats, likeliest, cut, merged, tokens, strict=True)]
 
 
 def scores(answered: Sequence[Answered], task: Task) -> Scores:
@@ -108,6 +114,22 @@ def scores(answered: Sequence[Answered], task: Task) -> Scores:
     )
 
 
+def finite_scores(answered: Sequence[Answered], task: Task, checkpoint: Path) -> Scores:
+    """The same, of a model that gives every answer a probability.
+
+    Raises:
+        ItemError: it does not.
+    """
+    for one in answered:
+        if not np.isfinite(one.nats).all():
+            raise ItemError(
+                f"task {task.name}: item {one.item.id}: the model of {checkpoint} gives an answer no "
+                f"probability: "
+                "its weights are not finite"
+            )
+    return scores(answered, task)
+
+
 def standard_error(values: Numbers) -> float | None:
     """Of the mean; None for a single value."""
     return float(np.std(values, ddof=1) / len(values) ** 0.5) if len(values) > 1 else None
@@ -121,14 +143,11 @@ def evaluate(
     clean: Sequence[bool] | None,
     out: Path,
 ) -> Evaluation:
-    """Score a checkpoint on a task, and write the scores, by item and altogether; what is there and still
-    holds is kept.
+    """Score a checkpoint on a task, and write the scores, by item and altogether.
 
     Args:
         clean: which items the run was not trained on; None if that is not known.
     """
-    if (kept := still_holds(out, weights, task)) is not None:
-        return kept
     begin = time.perf_counter()
     answered = answer(weights, tokenizer, items, f"task {task.name}")
     seconds = time.perf_counter() - begin
@@ -140,11 +159,13 @@ def evaluate(
         step=weights.step,
         checkpoint_sha256=checkpoint_sha256(weights.checkpoint),
         items_sha256=task.items_sha256,
+        asked_sha256=asked_sha256(task, clean),
         code=evaluation_fingerprint(),
-        scores=scores(answered, task),
+        scores=finite_scores(answered, task, weights.checkpoint),
         clean=scores(unseen, task) if unseen else None,
         chance=task.chance,
         cut_items=sum(one.cut for one in answered),
+        merged_items=sum(one.merged for one in answered),
         tokens=sum(one.tokens for one in answered),
         seconds=seconds,
     )
@@ -153,19 +174,22 @@ def evaluate(
     return found
 
 
-def still_holds(path: Path, weights: Weights, task: Task) -> Evaluation | None:
+def still_holds(path: Path, saved: Saved, task: Task, clean: Sequence[bool] | None) -> Evaluation | None:
     """The scores at `path`, if they are of this checkpoint, these items and this code."""
     try:
         found = Evaluation.read(path)
     except (FileNotFoundError, DocumentError):
         return None
-    asked = (weights.spec.sha256, checkpoint_sha256(weights.checkpoint), task.items_sha256, task.name)
-    same = (found.spec_sha256, found.checkpoint_sha256, found.items_sha256, found.task) == asked
-    return (
-        found
-        if same and found.code == evaluation_fingerprint() and path.with_suffix(TABLE).exists()
-        else None
-    )
+    asked = (saved.spec.sha256, checkpoint_sha256(saved.path), asked_sha256(task, clean), task.name)
+    same = (found.spec_sha256, found.checkpoint_sha256, found.asked_sha256, found.task) == asked
+    same = same and found.code == evaluation_fingerprint() and path.with_suffix(TABLE).exists()
+    return found if same else None
+
+
+def asked_sha256(task: Task, clean: Sequence[bool] | None) -> str:
+    """Digest of all that scores of a checkpoint rest on, but the code."""
+    told = [task.items_sha256, task.whole_text, task.several_choices, task.chance, clean]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
 
 def checkpoint_sha256(checkpoint: Path) -> str:
@@ -183,6 +207,7 @@ def by_item(answered: Sequence[Answered]) -> pd.DataFrame:
             "bits_per_byte": [one.bits_per_byte.tolist() for one in answered],
             "likeliest": [one.likeliest for one in answered],
             "cut": [one.cut for one in answered],
+            "merged": [one.merged for one in answered],
             "tokens": [one.tokens for one in answered],
         }
     )

@@ -50,6 +50,7 @@ def make_task(
         raise ItemError(f"task {name}: no items: {reason}")
     shards = {parse(path).sha256: path for path in manifests if search}
     places = {data: look_for(items, parse(path), path) for data, path in shards.items()}
+    several = all(len(item.choices) > 1 for item in items)
     task = Task(
         name=name,
         kind=kind,
@@ -57,8 +58,8 @@ def make_task(
         format=module.FORMAT,
         items=len(items),
         items_sha256=items_sha256(items),
-        chance=float(np.mean([1 / len(item.choices) if len(item.choices) > 1 else 0.0 for item in items])),
-        several_choices=all(len(item.choices) > 1 for item in items),
+        chance=float(np.mean([1 / len(item.choices) for item in items])) if several else 0.0,
+        several_choices=several,
         whole_text=kind == "text",
         searched={
             data: Searched(

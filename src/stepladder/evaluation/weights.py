@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -49,8 +50,18 @@ class Weights:
         return self.spec.model.sequence_length
 
 
-def read_weights(run: Path, step: int | None = None, device: torch.device | None = None) -> Weights:
-    """Read a run's model from its checkpoint, every byte of which is checked.
+class Saved(NamedTuple):
+    """A checkpoint of a run, not read yet."""
+
+    spec: RunSpec
+    path: Path
+    step: int
+    data_sha256: str
+    """Fingerprint of the shards that the run was trained on."""
+
+
+def find_saved(run: Path, step: int | None = None) -> Saved:
+    """A run's checkpoint.
 
     Args:
         run: folder of the run.
@@ -59,20 +70,33 @@ def read_weights(run: Path, step: int | None = None, device: torch.device | None
     Raises:
         FileNotFoundError: there is no such checkpoint; the message lists those that are there.
         ValueError: the folder holds no spec, so that it is no run's; or the checkpoint is damaged, or of
-        another spec than the run's.
+        another
+            spec than the run's.
     """
-    folder, device = RunFolder(run), device or torch.device("cpu")
+    folder = RunFolder(run)
     spec = read_spec(folder)
     path = find_checkpoint(folder, spec, step)
-    state = verify(path).state
+    state = read_state(path)
     if state["spec_sha256"] != spec.sha256:
         raise ValueError(
             f"{path}: was made from another spec ({state['spec_sha256'][:12]}) than {folder.spec} "
             f"({spec.sha256[:12]}): it is not this run's"
         )
+    return Saved(spec, path, state["step"], state["data_sha256"])
+
+
+def read_weights(run: Path, step: int | None = None, device: torch.device | None = None) -> Weights:
+    """Read a run's model from its checkpoint, every byte of which is checked.
+
+    Raises:
+        FileNotFoundError, ValueError: see `find_saved`; or a file of it is not what it was.
+    """
+    spec, path, at, _ = find_saved(run, step)
+    device = device or torch.device("cpu")
+    verify(path)
     model = Transformer(spec.model, spec.seed).requires_grad_(False).to(device)
     read_tensors(path, {PREFIX + name: own for name, own in model.state_dict().items()}, some=True)
-    return Weights(spec, model.eval(), path, state["step"], device)
+    return Weights(spec, model.eval(), path, at, device)
 
 
 def find_checkpoint(folder: RunFolder, spec: RunSpec, step: int | None) -> Path:

@@ -20,6 +20,13 @@ SECTION = "evaluation"
 def evaluation_problems(ladder: Ladder) -> Iterator[tuple[Location, str]]:
     """Suites and metrics that name tasks which are not there."""
     tasks, suites = ladder.evaluation.tasks, ladder.evaluation.suites
+    if ladder.tokenizers_differ and ladder.evaluation.during:
+        told = (
+            "looks score the first tokens of held-out text, and tokenizers differ, so that runs would be "
+            "scored on "
+            "different text: set during to 0"
+        )
+        yield (SECTION, "during"), told
     for label, names in suites.items():
         for i, name in enumerate(names):
             if name not in tasks:

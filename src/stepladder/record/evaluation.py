@@ -97,6 +97,8 @@ class Evaluation(Document):
     """hash of the checkpoint's manifest"""
     items_sha256: str
     """hash of the task's items"""
+    asked_sha256: str
+    """hash of the items, of how they are scored, and of which of them were in the training text"""
     code: str
     """fingerprint of the code that scores"""
     scores: Scores
@@ -106,6 +108,9 @@ class Evaluation(Document):
     or none is left"""
     chance: Share
     """as in the task"""
+    merged_items: int
+    """items of which a token holds the end of the context and the beginning of an answer, so that the latter
+    is not scored whole"""
     cut_items: int
     """items whose context was cut from the left, because they are longer than the model reads at once"""
     tokens: int
@@ -116,7 +121,7 @@ class Evaluation(Document):
     def row(self) -> dict[str, Any]:
         """Columns of runs.parquet."""
         told = {name: getattr(self.scores, name) for name in Scores.model_fields}
-        told |= {"chance": self.chance, "cut_items": self.cut_items}
+        told |= {"chance": self.chance, "cut_items": self.cut_items, "merged_items": self.merged_items}
         return {f"task_{self.task}_{name}": value for name, value in told.items()}
 
 

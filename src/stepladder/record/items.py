@@ -58,6 +58,11 @@ def checked(items: Iterable[Item], where: str) -> Iterator[Item]:
         if item.id in seen:
             raise ItemError(f"{where}: the id {item.id!r} is there twice: give each item its own")
         seen.add(item.id)
+        for what, text in (
+            ("context", item.context),
+            *((f"choice {n}", c) for n, c in enumerate(item.choices)),
+        ):
+            _check_text(text, f"{where}: item {item.id}: its {what}")
         if not item.choices or not 0 <= item.gold < len(item.choices):
             told = f"{item.gold} of {len(item.choices)} choices"
             raise ItemError(f"{where}: item {item.id}: its answer is {told}: mend or remove it")
@@ -68,6 +73,16 @@ def checked(items: Iterable[Item], where: str) -> Iterator[Item]:
         if times > 1:
             raise ItemError(f"{where}: item {item.id}: the choice {twice!r:.60} is there {times} times")
         yield item
+
+
+def _check_text(text: object, what: str) -> None:
+    """Refuse what is no text, or none that can be written."""
+    if not isinstance(text, str):
+        raise ItemError(f"{what} is {text!r:.40}, a {type(text).__name__}: text is needed")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ItemError(f"{what} is no Unicode text ({error.reason}, at character {error.start})") from None
 
 
 def items_sha256(items: Sequence[Item]) -> str:

@@ -107,7 +107,7 @@ class Results:
             comparison=comparison,
             manifests={name: parse(p) for name, p in (lies.manifests or {None: lies.manifest}).items()},
             looks=read_table(lies.looks_table) if lies.looks_table.exists() else NO_LOOKS,
-            tasks={name: Task.read(path) for name, path in lies.tasks.items()},
+            tasks=_tasks(lies, ladder),
             metrics=metrics,
             signal=Signal.read(lies.signal) if lies.signal.exists() else None,
             task_laws=TaskLaws.read(lies.task_laws)
@@ -144,6 +144,12 @@ class Results:
         present = list(dict.fromkeys(self.runs["variant"]))
         order = ladder.variants
         return [v for v in order if v in present] + [v for v in present if v not in order]
+
+
+def _tasks(lies: LadderFolder, ladder: Ladder | None) -> dict[str, Task]:
+    """What is made of the tasks of the ladder file; of no ladder, all that lie there."""
+    asked = lies.tasks if ladder is None else ladder.evaluation.tasks
+    return {name: Task.read(lies.task(name)) for name in asked if lies.task(name).exists()}
 
 
 def check_lineage(

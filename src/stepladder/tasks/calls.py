@@ -14,9 +14,9 @@ from stepladder.record.items import Documents, Item
 from stepladder.schema.evaluation import Continued
 
 FORMAT = (
-    "the code in front of a call and its name with the opening parenthesis, then the arguments with the "
-    "closing "
-    "one; the wrong choices are arguments of other calls in the same file, of about the same length"
+    "the code in front of a call and its name, then the arguments in their parentheses; the wrong choices "
+    "are "
+    "arguments of other calls in the same file, of about the same length"
 )
 
 SHORTEST, LONGEST = 5, 48
@@ -39,15 +39,24 @@ def items(config: Config, held_out: Documents) -> Iterator[Item]:
 
 
 def _of_file(place: str, text: str, config: Config, draw: random.Random) -> Iterator[Item]:
-    calls = [call for call in calls_in(text) if SHORTEST <= len(call.arguments.encode()) <= LONGEST]
+    calls = [call for call in calls_in(text) if _is_asked(call, text)]
     for call in calls:
         others = sorted({other.arguments for other in calls} - {call.arguments}, key=_near(call))
         if len(others) >= CHOICES - 1:
             choices = [call.arguments, *draw.sample(others[: 3 * CHOICES], CHOICES - 1)]
             draw.shuffle(choices)
-            context = text[: call.start].encode()[-config.context_bytes :].decode(errors="ignore")
+            # the parenthesis is the answer's: tokens may hold it together with what follows
+            context = text[: call.start - 1].encode()[-config.context_bytes :].decode(errors="ignore")
             right = choices.index(call.arguments)
-            yield Item(f"{place}:{call.line}:{call.start}", context, tuple(choices), right)
+            answers = tuple(f"({choice}" for choice in choices)
+            yield Item(f"{place}:{call.line}:{call.start}", context, answers, right)
+
+
+def _is_asked(call: Call, text: str) -> bool:
+    """Whether its arguments are neither too short nor too long, and what is called ends in a name: tokens
+    hold signs on end, such as `](`, together."""
+    before = text[call.start - 2 : call.start - 1]
+    return SHORTEST <= len(call.arguments.encode()) <= LONGEST and before.isalnum()
 
 
 def _near(call: Call) -> Callable[[str], tuple[int, str]]:

@@ -17,8 +17,7 @@ from stepladder.record.items import Documents, Item
 from stepladder.schema.evaluation import Made
 
 FORMAT = (
-    "the head of a function or class and opening quotes, then the first line of its docstring with closing "
-    "ones; the wrong "
+    "the head of a function or class, then a line with the first line of its docstring in quotes; the wrong "
     "choices are first lines of other docstrings, of the same file if it has enough"
 )
 
@@ -76,5 +75,5 @@ def _of_file(place: str, found: dict[str, str], every: list[str], draw: random.R
             continue
         choices = [summary, *draw.sample(others, CHOICES - 1)]
         draw.shuffle(choices)
-        ends = tuple(choice + QUOTES for choice in choices)
-        yield Item(f"{place}:{head}", f"{head}\n    {QUOTES}", ends, choices.index(summary))
+        answers = tuple(f"\n    {QUOTES}{choice}{QUOTES}" for choice in choices)
+        yield Item(f"{place}:{head}", head, answers, choices.index(summary))

@@ -53,7 +53,8 @@ def _of_file(place: str, text: str, config: Config, draw: random.Random) -> Iter
         others = ["\n".join(order) for order in permutations(own) if order != tuple(own)]
         choices = [block, *draw.sample(others, CHOICES - 1)]
         draw.shuffle(choices)
-        context = ("\n".join(lines[:first]) + "\n").encode()[-config.context_bytes :].decode(errors="ignore")
+        context = "\n".join(lines[:first]).encode()[-config.context_bytes :].decode(errors="ignore")
         if context.strip():  # with nothing but white space in front there is nothing to go by
-            yield Item(f"{place}:{first + 1}", context, tuple(choices), choices.index(block))
+            answers = tuple(f"\n{choice}" for choice in choices)
+            yield Item(f"{place}:{first + 1}", context, answers, choices.index(block))
         first += APART

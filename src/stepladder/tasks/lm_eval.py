@@ -32,7 +32,11 @@ class Task:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.fields = read_yaml(path)
+        self.read_from: list[str] = []
+        """The YAML and those that it includes."""
+        self.fields = read_yaml(path, self.read_from)
+        self.split: str | None = self.get("test_split") or self.get("validation_split")
+        """The one that is scored."""
         if (kind := self.fields.get("output_type", "generate_until")) not in KINDS:
             raise ItemError(
                 f"{path}: output_type: {kind} is not scored by likelihood; there are {', '.join(KINDS)}"
@@ -43,31 +47,42 @@ class Task:
         """A field of the YAML."""
         return self.fields.get(name, otherwise)
 
-    def rows(self, split: str | None) -> Iterator[Row]:
-        """Records of a split.
+    @property
+    def splits(self) -> dict[str, Any] | None:
+        """Split to its files; None where files are of no split."""
+        files = (self.get("dataset_kwargs") or {}).get("data_files")
+        return files if isinstance(files, dict) else None
+
+    def files(self, split: str | None) -> list[str]:
+        """Data files of a split.
 
         Raises:
-            ItemError: its files are not named, or lie elsewhere.
+            ItemError: they are not named, or lie elsewhere.
         """
-        files = (self.get("dataset_kwargs") or {}).get("data_files")
-        if isinstance(files, dict):
-            if split not in files:
-                raise ItemError(f"{self.path}: data_files has no split {split!r}; it has {', '.join(files)}")
-            files = files[split]
-        if not files:
+        named, any_split = self.splits, (self.get("dataset_kwargs") or {}).get("data_files")
+        found = any_split if named is None else named.get(str(split))
+        if named is not None and split not in named:
+            raise ItemError(f"{self.path}: data_files has no split {split!r}; it has {', '.join(named)}")
+        if not found:
             raise ItemError(
                 f"{self.path}: no dataset_kwargs.data_files: only local files are read (dataset_path: json, "
-                f"csv or "
-                "parquet)"
+                f"csv "
+                "or parquet)"
             )
-        for file in [files] if isinstance(files, str) else files:
+        return [found] if isinstance(found, str) else list(found)
+
+    def rows(self, split: str | None) -> Iterator[Row]:
+        """Records of a split."""
+        for file in self.files(split):
             yield from read_rows(file)
 
     def text(self, name: str, row: Row) -> Any:
-        """A template filled with a row's fields, or the field that it names."""
+        """A template filled with a row's fields, or the field that it names, or the number that it is."""
         template = self.get(name)
         if isinstance(template, str) and template in row:
             return row[template]
+        if isinstance(template, int):
+            return template
         return render(template, row, f"{self.path}: {name}")
 
     def choices(self, row: Row) -> list[str]:
@@ -81,13 +96,25 @@ class Task:
         return list(ast.literal_eval(found) if isinstance(found, str) else found)
 
     def target(self, row: Row) -> int | str:
-        """The right answer: its number among the choices, or itself."""
+        """The right answer: its number among the choices, or itself.
+
+        A text of digits is a number where a template made it, and an answer where it is a column's.
+        """
         found = self.text("doc_to_target", row)
-        if self.kind == "multiple_choice":
-            choices = self.choices(row)
-            number = int(found) if str(found).lstrip("-").isdigit() else choices.index(str(found))
-            return number
-        return str(found)
+        if self.kind != "multiple_choice":
+            return str(found)
+        made = isinstance(found, str) and self.get("doc_to_target") not in row
+        if isinstance(found, int) or (made and found.lstrip("-").isdigit()):
+            return int(found)
+        return self.choices(row).index(str(found))
+
+
+def files(config: Config) -> list[str]:
+    """The YAML, those that it includes, and the data files of the splits that are read."""
+    task = Task(config.path)
+    splits = dict.fromkeys((task.split, task.get("fewshot_split")))
+    data = [file for split in splits if split is not None or not task.splits for file in task.files(split)]
+    return [*task.read_from, *data]
 
 
 def items(config: Config, held_out: Documents) -> Iterator[Item]:
@@ -97,7 +124,7 @@ def items(config: Config, held_out: Documents) -> Iterator[Item]:
         ItemError: the YAML asks for something else than likelihoods of local files.
     """
     task = Task(config.path)
-    split = task.get("test_split") or task.get("validation_split")
+    split = task.split
     before = examples(task, split)
     skipped = int(task.get("num_fewshot") or 0) if _own_examples(task, split) else 0
     for number, row in enumerate(islice(task.rows(split), skipped, None)):
@@ -115,7 +142,8 @@ def item(task: Task, row: Row, before: str, number: str) -> Item:
     """One record as that program puts it to a model."""
     if task.kind == "loglikelihood_rolling":
         return Item(number, "", (str(task.target(row)),), 0)
-    context, between = before + str(task.text("doc_to_text", row)), task.get("target_delimiter", " ")
+    told = render(str(task.get("description") or ""), row, f"{task.path}: description")
+    context, between = told + before + str(task.text("doc_to_text", row)), task.get("target_delimiter", " ")
     target = task.target(row)
     if isinstance(target, str):
         return Item(number, context, (between + target,), 0)
@@ -123,9 +151,8 @@ def item(task: Task, row: Row, before: str, number: str) -> Item:
 
 
 def examples(task: Task, split: str | None) -> str:
-    """Description and solved examples: the first ones of the split that they are from."""
-    count = int(task.get("num_fewshot") or 0)
-    told = str(task.get("description") or "")
+    """Solved examples: the first ones of the split that they are from."""
+    count, told = int(task.get("num_fewshot") or 0), ""
     if not count:
         return told
     sampler = (task.get("fewshot_config") or {}).get("sampler", "default")
@@ -180,8 +207,15 @@ def _environment() -> Any:
     return made
 
 
-def read_yaml(path: str) -> dict[str, Any]:
-    """A task's fields, those of the file that it includes filled in.
+NOT_READ = ("gen_prefix", "use_prompt", "doc_to_image", "doc_to_audio")
+"""Fields that change what a model is shown."""
+
+
+def read_yaml(path: str, read_from: list[str]) -> dict[str, Any]:
+    """A task's fields, those of the files that it includes filled in.
+
+    Args:
+        read_from: gets the file and those that it includes.
 
     Raises:
         ItemError: it is no YAML, or holds a function.
@@ -191,6 +225,10 @@ def read_yaml(path: str) -> dict[str, Any]:
     file = Path(path).expanduser()
     if not file.is_file():
         raise ItemError(f"{path}: no such file (seen from {Path.cwd()})")
+
+    if path in read_from:
+        raise ItemError(f"{path}: includes itself")
+    read_from.append(path)
 
     class Loader(yaml.SafeLoader):  # type: ignore[misc]  # without types
         """One that names what it does not know."""
@@ -210,8 +248,14 @@ def read_yaml(path: str) -> dict[str, Any]:
         raise ItemError(f"{path}: no YAML: {str(error).splitlines()[0]}") from None
     if not isinstance(fields, dict):
         raise ItemError(f"{path}: no task: a mapping of fields is needed")
-    if "include" in fields:
-        fields = read_yaml(str(file.parent / str(fields["include"]))) | fields
+    included = fields.get("include") or []
+    for name in reversed([included] if isinstance(included, str) else included):
+        fields = read_yaml(str(file.parent / str(name)), read_from) | fields
+    for name in NOT_READ:
+        if fields.get(name):
+            raise ItemError(
+                f"{path}: {name} is not read, and changes what a model is shown: write a template"
+            )
     for name in ("process_docs", "custom_dataset"):
         if fields.get(name):
             raise ItemError(

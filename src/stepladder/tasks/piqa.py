@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from pydantic import model_validator
+
 from stepladder.data.rows import Row, stored_items
 from stepladder.record.items import Documents, Item, ItemError
 from stepladder.schema.evaluation import Shots
@@ -18,21 +20,42 @@ class Config(Shots):
     label."""
 
     labels_path: Line | None = None
-    """File with one label a line, as the paper's .lst files are."""
+    """File with one label a line, as the paper's .lst files are: of `path`, not of examples elsewhere."""
+
+    @model_validator(mode="after")
+    def _labels_are_of_one_file(self) -> Config:
+        if self.labels_path and self.shots_path:
+            raise ValueError(
+                "labels_path has the labels of path alone: give both files a field label instead"
+            )
+        return self
 
 
 def items(config: Config, held_out: Documents) -> Iterator[Item]:
-    """Those of the file."""
-    labels = iter(_labels(config.labels_path)) if config.labels_path else None
+    """Those of the file.
 
-    def item(row: Row) -> Item:
-        label = row["label"] if labels is None else next(labels, None)
+    Raises:
+        ItemError: there are more or fewer labels than items.
+    """
+    if config.labels_path is None:
+        yield from stored_items(config, lambda row: _item(row, row["label"]))
+        return
+    labels = iter(_labels(config.labels_path))
+
+    def labelled(row: Row) -> Item:
+        label = next(labels, None)
         if label is None:
             raise ItemError(f"{config.labels_path}: has fewer labels than {config.path} has items")
-        answers = (" " + row["sol1"], " " + row["sol2"])
-        return Item(str(row.get("id", "")), f"Question: {row['goal']}\nAnswer:", answers, int(label))
+        return _item(row, label)
 
-    return stored_items(config, item)
+    yield from stored_items(config, labelled)
+    if config.limit is None and (left := len([*labels])):
+        raise ItemError(f"{config.labels_path}: has {left} labels more than {config.path} has items")
+
+
+def _item(row: Row, label: str | int) -> Item:
+    answers = (" " + row["sol1"], " " + row["sol2"])
+    return Item(str(row.get("id", "")), f"Question: {row['goal']}\nAnswer:", answers, int(label))
 
 
 def _labels(path: str) -> list[str]:

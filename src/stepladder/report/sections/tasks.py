@@ -77,10 +77,12 @@ def sets_table(tasks: Mapping[str, Task], runs: pd.DataFrame) -> Table:
             task.kind,
             fmt.whole(task.items),
             f"{task.chance:.3f}" if task.several_choices else fmt.MISSING,
-            _cut(runs, name),
+            _most(runs, f"task_{name}_cut_items"),
+            _most(runs, f"task_{name}_merged_items"),
             *_searched(task),
         ]
         for name, task in tasks.items()
+        if f"task_{name}_items" in runs
     ]
     columns = [
         "<Task",
@@ -96,14 +98,16 @@ def sets_table(tasks: Mapping[str, Task], runs: pd.DataFrame) -> Table:
         columns,
         rows,
         note="Cut: items whose beginning is left out, because they are longer than the model reads at once. "
+        "Merged: items of which a token holds the end of the context and the beginning of an answer, which "
+        "is then "
+        "not scored whole. "
         "In the training text: 13 words on end of context and right answer are there. Items with fewer words "
         "cannot be told. Of several corpora the most.",
     )
 
 
-def _cut(runs: pd.DataFrame, task: str) -> str:
-    """Items that were cut; of models that read more or less at once the most."""
-    column = f"task_{task}_cut_items"
+def _most(runs: pd.DataFrame, column: str) -> str:
+    """Items of which something is so; of runs that differ in it the most."""
     return fmt.whole(float(runs[column].max())) if column in runs else fmt.MISSING
 
 
@@ -119,12 +123,13 @@ def _searched(task: Task) -> tuple[str, str, str]:
 
 
 def variants_table(runs: pd.DataFrame, names: list[str], rungs: list[str]) -> Table:
-    """Bits per byte and accuracy of each variant at the smallest and the largest rung: means over seeds."""
+    """Bits per byte and accuracy of each variant at the smallest and the largest rung, at its largest budget:
+    means over seeds."""
     shown = list(dict.fromkeys([rungs[0], rungs[-1]]))
     rows = []
     for variant in dict.fromkeys(runs["variant"]):
         for rung in shown:
-            own = runs[(runs["variant"] == variant) & (runs["rung"] == rung)]
+            own = largest_budget(runs[(runs["variant"] == variant) & (runs["rung"] == rung)])
             if len(own):
                 cells = [cell for name in names for cell in _means(own, name)]
                 rows.append([variant if rung == shown[0] else "", rung, str(len(own)), *cells])
@@ -139,6 +144,11 @@ def variants_table(runs: pd.DataFrame, names: list[str], rungs: list[str]) -> Ta
         note="Means over n runs, ± one standard deviation over them (none for n = 1). Bits per byte are of "
         "the right answers: lower is better.",
     )
+
+
+def largest_budget(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs of the budget with the most FLOPs."""
+    return runs[runs["budget"] == runs.sort_values("flops")["budget"].iloc[-1]] if len(runs) else runs
 
 
 def _means(runs: pd.DataFrame, task: str) -> tuple[str, str]:
