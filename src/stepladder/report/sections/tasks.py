@@ -90,6 +90,7 @@ def sets_table(tasks: Mapping[str, Task], runs: pd.DataFrame) -> Table:
         "Items",
         "Chance",
         "Cut",
+        "Merged",
         "In the training text",
         "Too short to tell",
         "Read",
