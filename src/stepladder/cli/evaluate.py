@@ -71,8 +71,7 @@ def task(
     for place in (made.searched or {}).values():
         told.append(
             f"{place.found:,} found in {place.training_bytes / 1e6:,.1f} MB of training text, "
-            f"{place.too_short:,} too "
-            f"short to tell ({place.words} words)"
+            f"{place.too_short:,} too short to tell ({place.words} words)"
         )
     typer.echo("; ".join(told), err=True)
 

@@ -63,8 +63,7 @@ def requests(items: Sequence[Item], tokenizer: Tokenizer, context: int, where: s
             if not len(answer):
                 raise ItemError(
                     f"{where}: item {item.id}: choice {choice} has no token of its own after the context: "
-                    f"begin it "
-                    "with a space, or end the context earlier"
+                    "begin it with a space, or end the context earlier"
                 )
             if not len(before):
                 yield from rolling(number, choice, answer, tokenizer.end_of_document, context)
@@ -72,8 +71,8 @@ def requests(items: Sequence[Item], tokenizer: Tokenizer, context: int, where: s
             if len(answer) > context:
                 raise ItemError(
                     f"{where}: item {item.id}: choice {choice} has {len(answer):,} tokens, and the model "
-                    f"reads "
-                    f"{context:,} at once: leave the item out, or score models with a longer sequence_length"
+                    f"reads {context:,} at once: leave the item out, or score models with a longer "
+                    "sequence_length"
                 )
             kept = before[max(0, len(before) + len(answer) - 1 - context) :]
             yield Request(number, choice, kept, answer, len(before) - len(kept), merged)

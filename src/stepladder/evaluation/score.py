@@ -124,8 +124,7 @@ def finite_scores(answered: Sequence[Answered], task: Task, checkpoint: Path) ->
         if not np.isfinite(one.nats).all():
             raise ItemError(
                 f"task {task.name}: item {one.item.id}: the model of {checkpoint} gives an answer no "
-                f"probability: "
-                "its weights are not finite"
+                "probability: its weights are not finite"
             )
     return scores(answered, task)
 

@@ -70,8 +70,7 @@ def find_saved(run: Path, step: int | None = None) -> Saved:
     Raises:
         FileNotFoundError: there is no such checkpoint; the message lists those that are there.
         ValueError: the folder holds no spec, so that it is no run's; or the checkpoint is damaged, or of
-        another
-            spec than the run's.
+            another spec than the run's.
     """
     folder = RunFolder(run)
     spec = read_spec(folder)
@@ -146,8 +145,7 @@ def find_ladder(run: Path) -> tuple[LadderFolder, Path]:
                 return LadderFolder(parent), path
     raise FileNotFoundError(
         f"{run}: no manifest of the data that it was trained on ({data[:12]}) in the folders above it: name "
-        f"it "
-        "with --manifest"
+        "it with --manifest"
     )
 
 

@@ -15,8 +15,7 @@ def averaging_problems(ladder: Ladder) -> Iterator[tuple[Location, str]]:
         kind = settings.get("kind", label)
         if kind in available("recipes") and hasattr(load("recipes", kind), "snapshots"):
             message = (
-                "it averages weights along the last steps of each run, which runs that branch off a trunk do "
-                "not "
-                "train themselves: set optimizer.trunk to false"
+                "it averages weights along the last steps of each run, which runs that branch off a trunk "
+                "do not train themselves: set optimizer.trunk to false"
             )
             yield ("recipes", label), message

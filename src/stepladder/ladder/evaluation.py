@@ -23,8 +23,7 @@ def evaluation_problems(ladder: Ladder) -> Iterator[tuple[Location, str]]:
     if ladder.tokenizers_differ and ladder.evaluation.during:
         told = (
             "looks score the first tokens of held-out text, and tokenizers differ, so that runs would be "
-            "scored on "
-            "different text: set during to 0"
+            "scored on different text: set during to 0"
         )
         yield (SECTION, "during"), told
     for label, names in suites.items():

@@ -15,8 +15,7 @@ from stepladder.schema.evaluation import Continued
 
 FORMAT = (
     "the code in front of a call and its name, then the arguments in their parentheses; the wrong choices "
-    "are "
-    "arguments of other calls in the same file, of about the same length"
+    "are arguments of other calls in the same file, of about the same length"
 )
 
 SHORTEST, LONGEST = 5, 48

@@ -66,8 +66,7 @@ class Task:
         if not found:
             raise ItemError(
                 f"{self.path}: no dataset_kwargs.data_files: only local files are read (dataset_path: json, "
-                f"csv "
-                "or parquet)"
+                "csv or parquet)"
             )
         return [found] if isinstance(found, str) else list(found)
 

@@ -13,8 +13,7 @@ LETTERS = "ABCD"
 
 FORMAT = (
     "answers: `Question: <question>`, a line with `Answer:`, then a space and the answer's text; letters: "
-    "the "
-    "question, the answers with their letters, a line with `Answer:`, then a space and the letter"
+    "the question, the answers with their letters, a line with `Answer:`, then a space and the letter"
 )
 
 

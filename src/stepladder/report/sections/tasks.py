@@ -14,8 +14,7 @@ from stepladder.record.evaluation import Evaluation, Task
 
 NOTE = (
     "± one standard error over items. Bits per byte are of the right answers, lower is better; margin is by "
-    "how "
-    "much the right answer beats the best wrong one."
+    "how much the right answer beats the best wrong one."
 )
 
 
@@ -100,10 +99,8 @@ def sets_table(tasks: Mapping[str, Task], runs: pd.DataFrame) -> Table:
         rows,
         note="Cut: items whose beginning is left out, because they are longer than the model reads at once. "
         "Merged: items of which a token holds the end of the context and the beginning of an answer, which "
-        "is then "
-        "not scored whole. "
-        "In the training text: 13 words on end of context and right answer are there. Items with fewer words "
-        "cannot be told. Of several corpora the most.",
+        "is then not scored whole. In the training text: 13 words on end of context and right answer are "
+        "there. Items with fewer words cannot be told. Of several corpora the most.",
     )
 
 
