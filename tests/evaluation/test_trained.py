@@ -12,7 +12,7 @@ import torch
 
 from stepladder.evaluation.rung import evaluate_run
 from stepladder.evaluation.sample import sample
-from stepladder.evaluation.task_set import make_task, read_task
+from stepladder.evaluation.task_set import TaskItems, make_task, read_task
 from stepladder.evaluation.weights import find_manifest, open_tokenizer, read_weights
 from stepladder.record.evaluation import Evaluation
 from stepladder.record.result import Result
@@ -31,8 +31,12 @@ def run(climbed, tmp_path) -> Path:
     return folder / "runs" / ONE
 
 
-def tasks_of(run: Path) -> list[Path]:
+def task_paths(run: Path) -> list[Path]:
     return sorted((run.parents[4] / "tasks").glob("*.json"))
+
+
+def tasks_of(run: Path) -> list[TaskItems]:
+    return [read_task(path) for path in task_paths(run)]
 
 
 def test_bits_per_byte_of_all_held_out_text_are_those_of_the_end_of_training(climbed, run) -> None:
@@ -49,7 +53,7 @@ def test_bits_per_byte_of_all_held_out_text_are_those_of_the_end_of_training(cli
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     out = run.parents[4] / "tasks" / "prose.json"
     make_task("prose", {"kind": "text", "path": str(path)}, [find_manifest(run)], out)
-    (found,) = evaluate_run(run, [out], CPU)
+    (found,) = evaluate_run(run, [read_task(out)], CPU)
     result = Result.read(run / "result.json")
     assert found.scores.bits_per_byte == pytest.approx(result.bits_per_byte_by_domain["prose"], rel=0.02)
     assert found.scores.accuracy is None
@@ -82,7 +86,7 @@ def test_what_is_asked_anew_is_scored_anew(run) -> None:
     found = {}
     for search in (False, True):
         make_task("calls", {"items": 50}, [find_manifest(run)], calls, search=search)
-        (found[search],) = evaluate_run(run, [calls], CPU)
+        (found[search],) = evaluate_run(run, [read_task(calls)], CPU)
     assert found[False].clean is None and found[True].clean is not None
     assert found[False].scores == found[True].scores
 
@@ -107,7 +111,7 @@ def test_items_are_from_held_out_files_only(run) -> None:
         for splits in manifest.domains.values()
         for number in np.load(folder / splits["train"].document_file.name)["file"]
     }
-    for path in tasks_of(run):
+    for path in task_paths(run):
         _, items, _ = read_task(path)
         assert not {item.id.split(":")[0] for item in items} & trained
 

@@ -8,7 +8,7 @@ from small_models import CONTEXT, OPTIONS, model_of
 from torch import Tensor
 from torch.nn import functional as F
 
-from stepladder.models.inference import Cache, log_probabilities, read
+from stepladder.models.inference import Cache, log_probabilities, read, visible
 from stepladder.models.transformer import Transformer
 
 
@@ -37,6 +37,17 @@ def test_pieces_are_read_as_the_whole(architecture: str, n_kv_heads: int, qk_nor
         torch.testing.assert_close(x_one[row, :n], expected[:n], atol=1e-5, rtol=1e-5)
         torch.testing.assert_close(x_two[row, :m], expected[n:], atol=1e-5, rtol=1e-5)
     assert cache.next_B.tolist() == [a + b for a, b in zip(firsts, seconds, strict=True)]
+
+
+def test_every_query_sees_a_key_and_none_sees_padding() -> None:
+    """Beyond its window padding would see nothing at all."""
+    lengths_B, T = torch.tensor([9, 1]), 9
+    position_BT = torch.arange(T).expand(2, T)
+    key_BS = torch.where(torch.arange(T) < lengths_B[:, None], position_BT, -1)
+    seen_BTS = visible(position_BT, key_BS, window=3)[:, 0]
+    assert seen_BTS.any(-1).all()
+    assert not seen_BTS[1, 0, 1:].any()
+    assert seen_BTS[0].sum(-1).tolist() == [1, 2, *[3] * 7]
 
 
 def test_a_prefix_goes_on_in_several_ways() -> None:

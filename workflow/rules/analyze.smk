@@ -62,12 +62,16 @@ rule signal:
         f"{RESULTS}/runs.parquet",
     output:
         signal=f"{RESULTS}/signal.json",
-        laws=f"{RESULTS}/task_laws.json" if CLIMB.tasks else [],
+        laws=f"{RESULTS}/task_laws.json" if CLIMB.ladder.evaluation.tasks else [],
     localrule: True
     params:
         settings=lambda _: CLIMB.analysis,
         code=lambda _: CLIMB.analysis_code,
-        laws=f"--laws {shlex.quote(f'{RESULTS}/task_laws.json')}" if CLIMB.tasks else "",
+        laws=(
+            f"--laws {shlex.quote(f'{RESULTS}/task_laws.json')}"
+            if CLIMB.ladder.evaluation.tasks
+            else ""
+        ),
     shell:
         "stepladder signal {input:q} --settings {params.settings:q} --out {output.signal:q} {params.laws}"
 

@@ -16,7 +16,7 @@ rule task:
         " --out {output.task:q}"
 
 
-TASKS = expand(f"{RESULTS}/tasks/{{task}}.json", task=CLIMB.tasks)
+TASKS = expand(f"{RESULTS}/tasks/{{task}}.json", task=CLIMB.ladder.evaluation.tasks)
 
 
 def gates_before(rung):
@@ -69,6 +69,6 @@ EVALUATED = (
         f"{RESULTS}/evaluations/{{rung}}.json",
         rung=[rung.label for rung in CLIMB.ladder.rungs],
     )
-    if CLIMB.tasks
+    if CLIMB.ladder.evaluation.tasks
     else []
 )

@@ -10,7 +10,9 @@ rule report:
         metrics=f"{RESULTS}/metrics.json",
         signal=f"{RESULTS}/signal.json",
         looks=f"{RESULTS}/looks.parquet",
-        laws_of_tasks=f"{RESULTS}/task_laws.json" if CLIMB.tasks else [],
+        laws_of_tasks=(
+            f"{RESULTS}/task_laws.json" if CLIMB.ladder.evaluation.tasks else []
+        ),
         plan=f"{RESULTS}/plan.json",
         manifests=[str(SHARDS.manifest_of(name)) for name in CLIMB.corpora],
         laws=f"{RESULTS}/laws.json" if CLIMB.ladder.several_budgets else [],

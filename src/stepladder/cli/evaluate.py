@@ -108,9 +108,11 @@ def evaluate(
         )
     configure_process(threads)
     from stepladder.evaluation.rung import evaluate_run
+    from stepladder.evaluation.task_set import read_task
 
+    read = [read_task(path) for path in found]
     with naming(run), working(f"scoring {run.name} on {len(found)} tasks"):
-        scored = evaluate_run(run, found, pick_device(device), step=step, manifest=manifest)
+        scored = evaluate_run(run, read, pick_device(device), step=step, manifest=manifest)
     show(scores_table(scored))
 
 

@@ -17,10 +17,7 @@ from stepladder.evaluation.requests import Ids, Request
 from stepladder.evaluation.weights import Weights
 from stepladder.models.inference import log_probabilities, read
 from stepladder.models.transformer import Transformer
-
-POSITIONS_PER_BATCH = {"cpu": 2**12, "cuda": 2**15}
-"""As in training: on a CPU enough to be bound by arithmetic, and small enough for a core's cache."""
-
+from stepladder.training.evaluate import POSITIONS_PER_BATCH
 
 COST_OF_BRANCHES = {"cpu": 1.7, "cuda": 1.2}
 """What a position costs where answers go on from a kept context, in positions that are read from the
@@ -135,16 +132,20 @@ def _branched(
     of_R = torch.tensor([b for b, prefix in enumerate(batch) for _ in prefix.requests], device=device)
     firsts = last_BD[of_R]
     lengths = np.array([len(request.answer) - 1 for request in own])  # the last token predicts nothing
-    rows = [firsts[r : r + 1] for r in range(len(own))]
+    begins = np.cumsum([0, *lengths[:-1] + 1])  # of each answer in what is told
+    rows_ND = firsts.new_empty(int(lengths.sum()) + len(own), firsts.shape[1])
+    rows_ND[torch.from_numpy(begins).to(device)] = firsts
     for part in np.array_split(np.argsort(lengths, kind="stable"), PIECES):
         part = part[lengths[part] > 0]
         if len(part):
             tokens_RT = padded([own[r].answer[:-1] for r in part], device)
             lengths_R = torch.from_numpy(lengths[part]).to(device)
             y_RTD, _ = read(model, tokens_RT, lengths_R, cache.rows(of_R[torch.from_numpy(part).to(device)]))
-            for r, y_TD in zip(part, y_RTD, strict=True):
-                rows[r] = torch.cat((rows[r], y_TD[: lengths[r]]))
-    return _told(model, torch.cat(rows), own)
+            place_T = np.arange(tokens_RT.shape[1])
+            there_RT = place_T < lengths[part][:, None]
+            goes_to = (begins[part][:, None] + 1 + place_T)[there_RT]
+            rows_ND[torch.from_numpy(goes_to).to(device)] = y_RTD[torch.from_numpy(there_RT).to(device)]
+    return _told(model, rows_ND, own)
 
 
 def _told(model: Transformer, x_ND: Tensor, own: list[Request]) -> list[Likelihood]:

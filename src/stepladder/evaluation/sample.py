@@ -7,12 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from stepladder.data.tokenization import Tokenizer
 from stepladder.evaluation.weights import Weights
-from stepladder.models.functional import EPSILON, rms_norm
-from stepladder.models.inference import Cache, read
+from stepladder.models.inference import Cache, head_logits, read
 from stepladder.models.transformer import Transformer
 
 
@@ -61,8 +59,7 @@ def _next(
     """Logits (V,) of the token after a piece."""
     tokens_1T = torch.tensor([piece], device=device)
     x_1TD, cache = read(model, tokens_1T, torch.tensor([len(piece)], device=device), cache)
-    logits_V = F.linear(rms_norm(x_1TD[0, -1], model.gain, EPSILON), model.head).float().cpu()
-    return logits_V, cache
+    return head_logits(model, x_1TD[:, -1])[0].cpu(), cache
 
 
 def choose(logits_V: Tensor, temperature: float, top_p: float, draw: torch.Generator) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -97,8 +97,17 @@ def write_items(items: list[Item], found: Mapping[str, NDArray[np.bool_]], path:
     write_atomically(path, table.to_parquet(index=False))
 
 
-def read_task(path: Path) -> tuple[Task, list[Item], list[set[str]]]:
-    """What `make_task` wrote: the task, its items, and in which training texts each was found.
+class TaskItems(NamedTuple):
+    """What `make_task` wrote."""
+
+    task: Task
+    items: list[Item]
+    found_in: list[set[str]]
+    """Fingerprints of the shards in whose training text each item was found."""
+
+
+def read_task(path: Path) -> TaskItems:
+    """Read what `make_task` wrote.
 
     Raises:
         DocumentError: a file is not what it was.
@@ -114,7 +123,7 @@ def read_task(path: Path) -> tuple[Task, list[Item], list[set[str]]]:
         raise DocumentError(f"{path.with_suffix(ITEMS)}: {told}: {Task.REMEDY}") from None
     if items_sha256(items) != task.items_sha256:
         raise DocumentError(f"{path.with_suffix(ITEMS)}: its items are not those of {path}: {Task.REMEDY}")
-    return task, items, [set(found) for found in table["found_in"]]
+    return TaskItems(task, items, [set(found) for found in table["found_in"]])
 
 
 def read_settings(text: str) -> dict[str, Any]:

@@ -110,19 +110,31 @@ def _attend(
 
 
 def visible(position_BT: Tensor, key_BS: Tensor, window: int | None) -> Tensor:
-    """Which keys each query sees (B, 1, T, S): those at its position and before, within the window."""
+    """Which keys each query sees (B, 1, T, S): those at its position and before, within the window; and its
+    own, which is among the last T.
+
+    For padding this is all that it sees: a row without any key could be NaN, and reach others by its value.
+    """
+    T, S = position_BT.shape[1], key_BS.shape[1]
     distance_BTS = position_BT[:, :, None] - key_BS[:, None, :]
     seen_BTS = (distance_BTS >= 0) & (key_BS[:, None, :] >= 0)
     if window is not None:
         seen_BTS &= distance_BTS < window
+    place_S = torch.arange(S, device=key_BS.device)
+    seen_BTS |= place_S == place_S[S - T :, None]
     return seen_BTS[:, None]
+
+
+def head_logits(model: Transformer, x_ND: Tensor) -> Tensor:
+    """Logits (N, V) of the trunk's output, in float32 whatever the precision of the rest: those of bf16 are
+    off by up to 0.4 %, more than many choices differ by."""
+    h_ND = rms_norm(x_ND, model.gain, EPSILON)
+    with torch.autocast(x_ND.device.type, enabled=False):
+        return F.linear(h_ND.float(), model.head.float())
 
 
 def log_probabilities(model: Transformer, x_ND: Tensor, target_N: Tensor) -> tuple[Tensor, Tensor]:
     """Log-probability of each target in nats (N,), in float32; and whether it is the likeliest token (N,).
-
-    The head computes in float32 whatever the precision of the rest: logits of bf16 are off by up to 0.4 %,
-    more than many choices differ by.
 
     Args:
         x_ND: the trunk's output where each is predicted.
@@ -130,12 +142,10 @@ def log_probabilities(model: Transformer, x_ND: Tensor, target_N: Tensor) -> tup
     rows = max(1, LOGITS // len(model.head))
     nats, likeliest = [], []
     for x, target in zip(x_ND.split(rows), target_N.split(rows), strict=True):
-        h = rms_norm(x, model.gain, EPSILON)
-        with torch.autocast(x.device.type, enabled=False):
-            logits = F.linear(h.float(), model.head.float())
-        own = logits.gather(1, target[:, None])[:, 0]
-        nats.append(own - logits.logsumexp(-1))
-        likeliest.append(own == logits.amax(-1))
+        logits_NV = head_logits(model, x)
+        own = logits_NV.gather(1, target[:, None])[:, 0]
+        nats.append(own - logits_NV.logsumexp(-1))
+        likeliest.append(own == logits_NV.amax(-1))
     return torch.cat(nats), torch.cat(likeliest)
 
 

@@ -31,7 +31,7 @@ class Evaluation(Settings):
     suites: dict[TaskName, Annotated[tuple[TaskName, ...], Field(min_length=1)]] = Field(default={})
     """Label to the tasks whose plain mean is the metric `macro:<label>`."""
     contamination: bool = True
-    """Whether items are looked for in the training text, all of which is read for it once."""
+    """Whether items are looked for in the training text, all of which is read for each task."""
 
     during: Annotated[int, ranges.LOOKS] = 0
     """Looks at held-out loss while a run trains, evenly spaced in the logarithm of steps."""

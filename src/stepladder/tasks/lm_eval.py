@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from stepladder.data.rows import Row, read_rows
+from stepladder.data.rows import BETWEEN, Row, read_rows
 from stepladder.record.items import Documents, Item, ItemError
 from stepladder.schema.evaluation import Stored
 
@@ -168,9 +168,6 @@ def examples(task: Task, split: str | None) -> str:
         told += f"{task.text('doc_to_text', row)}{task.get('target_delimiter', ' ')}{answer}"
         told += task.get("fewshot_delimiter", BETWEEN)
     return told
-
-
-BETWEEN = "\n\n"
 
 
 def _own_examples(task: Task, split: str | None) -> bool:
