@@ -32,7 +32,7 @@ def test_every_link_of_a_climbed_ladder_holds(smoke):
     links = walk(smoke / "report.pdf")
     assert [link.problem for link in links] == [""] * len(links)
     assert [link.file.name for link in links][:3] == ["report.pdf", "comparison.json", "flops.json"]
-    assert links[-1].file.name == "manifest.json" and len(links) == 5 + 1 + 1 + 3 + 16 + 1
+    assert links[-1].file.name == "manifest.json" and len(links) == 5 + 1 + 2 + 1 + 3 + 16 + 1
     assert len(walk(smoke / "fits/tokens.json")) == 1 + 1 + 16 + 1
     run = next((smoke / "runs").rglob("result.json"))
     assert [link.file.name for link in walk(run)] == ["result.json", "manifest.json"]
@@ -69,6 +69,13 @@ def test_scores_are_links(smoke):
     rung.model_copy(update={"evaluations": (other, *rung.evaluations[1:])}).write(path)
     found = broken(smoke / "report.pdf")
     assert f"{one.run}: task_{one.task}_bits_per_byte = " in found["runs.parquet"]
+
+
+@pytest.mark.parametrize("name", ["signal.json", "task_laws.json"])
+def test_signal_and_laws_of_tasks_are_links(smoke, name):
+    runs = pd.read_parquet(smoke / "runs.parquet")
+    write_table(runs.assign(task_calls_accuracy=0.5), smoke / "runs.parquet")
+    assert "the rows of runs.parquet are others now" in broken(smoke / "report.pdf")[name]
 
 
 def flip(path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import ClassVar
 
@@ -13,7 +12,7 @@ from stepladder.decision.compare import compare
 from stepladder.decision.comparison import Comparison, Outcome
 from stepladder.decision.efficiency import LargestGain
 from stepladder.decision.fit import fit
-from stepladder.decision.metric import SCORED, SUITE_SCORED, TASK_SCORED, on_metric
+from stepladder.decision.metric import SCORED, SUITE_SCORED, named, on_metric, tasks_of
 from stepladder.documents.document import Document, Part
 from stepladder.schema.analysis import AnalysisConfig, Axis
 from stepladder.schema.metric import DOMAIN, MACRO, TASK, MetricName
@@ -72,19 +71,14 @@ def metrics_of(runs: pd.DataFrame) -> list[str]:
     Losses per token compare where all runs have the same tokens; with one domain and the same tokens all
     metrics are one, times a constant.
     """
-    domains = _named(SCORED, runs)
+    domains = named(SCORED, runs)
     same = all(runs[f"validation_{domain}_tokens"].nunique() <= 1 for domain in domains)
     per_token = ["target_loss"] if same else []
-    of_tasks = [f"{TASK}{task}" for task in _named(TASK_SCORED, runs)]
-    of_tasks += [f"{MACRO}{suite}" for suite in _named(SUITE_SCORED, runs)]
+    of_tasks = [f"{TASK}{task}" for task in tasks_of(runs)]
+    of_tasks += [f"{MACRO}{suite}" for suite in named(SUITE_SCORED, runs)]
     if len(domains) <= 1:
         return [*(per_token or ["bits_per_byte"]), *of_tasks]
     return [*per_token, "bits_per_byte", *(f"{DOMAIN}{domain}" for domain in domains), *of_tasks]
-
-
-def _named(column: re.Pattern[str], runs: pd.DataFrame) -> list[str]:
-    """What the columns of a kind are named after, in their order."""
-    return [found[1] for name in map(str, runs) if (found := column.fullmatch(name))]
 
 
 def by_metric(runs: pd.DataFrame, config: AnalysisConfig) -> ByMetric:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 import pandas as pd
 
@@ -11,9 +12,19 @@ from stepladder.schema.metric import Metric, metric
 SCORED = re.compile(r"validation_(\w+)_bytes")
 """Columns of the table of runs that say how much text of a domain was scored."""
 
-TASK_SCORED = re.compile(r"task_(\w+)_bits_per_byte")
-SUITE_SCORED = re.compile(r"macro_(\w+)_bits_per_byte")
+TASK_SCORED = re.compile(r"task_([\w.-]+)_bits_per_byte")
+SUITE_SCORED = re.compile(r"macro_([\w.-]+)_bits_per_byte")
 """Columns of the table of runs that say what right answers of a task, or of a suite, cost."""
+
+
+def named(column: re.Pattern[str], columns: Iterable[object]) -> list[str]:
+    """What the columns of a kind are named after, in their order."""
+    return [found[1] for name in map(str, columns) if (found := column.fullmatch(name))]
+
+
+def tasks_of(columns: Iterable[object]) -> list[str]:
+    """Names of the tasks that a table with these columns has."""
+    return named(TASK_SCORED, columns)
 
 
 def on_metric(runs: pd.DataFrame, name: str) -> pd.DataFrame:

@@ -21,8 +21,8 @@ import pandas as pd
 
 from stepladder.decision.by_metric import metrics_of
 from stepladder.decision.cells import make_cells
-from stepladder.decision.metric import on_metric
-from stepladder.decision.tasks import rows_digest, task_columns, tasks_of
+from stepladder.decision.metric import on_metric, tasks_of
+from stepladder.decision.tasks import rows_digest, task_columns
 from stepladder.documents.document import Document, Part
 from stepladder.laws.clusters import Deviations, Runs
 from stepladder.laws.forms import Array
@@ -163,17 +163,23 @@ def signal(runs: pd.DataFrame, config: AnalysisConfig, checkpoints: pd.DataFrame
         for rows in [one.rows[one.rows["place"] == place]]
         if rows["variant"].nunique() > 1
     ]
-    columns = [*dict.fromkeys(one.score.column for one in scored), *task_columns(table)]
     return Signal(
         metric=config.metric,
         n_runs=len(table),
-        rows_sha256=rows_digest(table, dict.fromkeys(columns)),
+        rows_sha256=signal_rows_sha256(runs, config.metric),
         confidence=config.confidence,
         draws=draws,
         signals=tuple(signals),
         agreements=tuple(_agreements(scored, order, config, draws)),
         refused=refused,
     )
+
+
+def signal_rows_sha256(runs: pd.DataFrame, deciding: str) -> str:
+    """Digest of what signal and noise are of."""
+    table = make_cells(runs).made_of
+    columns = [score.column for score in scores_of(table, deciding) if score.column in table]
+    return rows_digest(table, dict.fromkeys([*columns, *task_columns(table)]))
 
 
 def _places(table: pd.DataFrame) -> tuple[pd.Series, list[str]]:

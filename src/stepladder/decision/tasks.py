@@ -4,7 +4,6 @@ seeds and of items leaves of it, and how well the smaller rungs foretold the lar
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import ClassVar
 
@@ -12,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from stepladder.decision.cells import DECISIVE, make_cells
+from stepladder.decision.metric import tasks_of
 from stepladder.documents.document import Document, Part
 from stepladder.laws.clusters import Index, Runs
 from stepladder.laws.forms import Array
@@ -33,9 +33,6 @@ from stepladder.schema.analysis import AnalysisConfig
 
 DRAWS = 400
 """Bootstrap draws of each kind of noise, at most: nothing is decided by them."""
-
-TASK = re.compile(r"task_(.+)_bits_per_byte")
-"""Columns of the table of runs that say which tasks there are."""
 
 CURVE_FORMULA = "R0 + (1 - R0) / (1 + exp(k (b - b_mid)))"
 
@@ -158,11 +155,6 @@ class TaskLaws(Document):
     """In order of the table; empty where runs were scored on none."""
 
 
-def tasks_of(columns: Iterable[object]) -> list[str]:
-    """Names of the tasks that a table with these columns has."""
-    return [found[1] for name in map(str, columns) if (found := TASK.fullmatch(name))]
-
-
 def rows_digest(runs: pd.DataFrame, columns: Iterable[str]) -> str:
     """Digest of what decides and of further columns, whatever the order of the rows."""
     names = [*(name for name in DECISIVE if name in runs), *columns]
@@ -173,6 +165,12 @@ def rows_digest(runs: pd.DataFrame, columns: Iterable[str]) -> str:
 def task_columns(runs: pd.DataFrame) -> list[str]:
     """All columns about tasks."""
     return [name for name in map(str, runs) if name.startswith("task_")]
+
+
+def task_rows_sha256(runs: pd.DataFrame) -> str:
+    """Digest of what the laws of tasks read of runs."""
+    table = make_cells(runs).made_of
+    return rows_digest(table, task_columns(table))
 
 
 def two_step(runs: pd.DataFrame, config: AnalysisConfig) -> TaskLaws:
@@ -191,7 +189,7 @@ def two_step(runs: pd.DataFrame, config: AnalysisConfig) -> TaskLaws:
     draws = min(DRAWS, config.bootstrap_draws)
     return TaskLaws(
         n_runs=len(table),
-        rows_sha256=rows_digest(table, task_columns(table)),
+        rows_sha256=task_rows_sha256(runs),
         confidence=config.confidence,
         draws=draws,
         tasks=tuple(_one(table, task, config, draws) for task in tasks),

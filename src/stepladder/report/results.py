@@ -15,9 +15,9 @@ from stepladder.decision.by_metric import ByMetric
 from stepladder.decision.cells import Cells, make_cells
 from stepladder.decision.comparison import Comparison
 from stepladder.decision.metric import on_metric
-from stepladder.decision.signal import Signal
+from stepladder.decision.signal import Signal, signal_rows_sha256
 from stepladder.decision.size_laws import SizeLaws
-from stepladder.decision.tasks import TaskLaws
+from stepladder.decision.tasks import TaskLaws, task_rows_sha256
 from stepladder.documents.document import DocumentError
 from stepladder.record.coordinates import CoordinateCheck
 from stepladder.record.evaluation import Task
@@ -99,7 +99,11 @@ class Results:
         comparison = Comparison.read(lies.comparison)
         size_laws = SizeLaws.read(lies.size_laws) if ladder and ladder.several_budgets else None
         metrics = ByMetric.read(lies.metrics) if lies.metrics.exists() else None
+        signal = Signal.read(lies.signal) if lies.signal.exists() else None
+        scored = ladder is not None and bool(ladder.evaluation.tasks) and lies.task_laws.exists()
+        task_laws = TaskLaws.read(lies.task_laws) if scored else None
         check_lineage(lies, runs, fits, comparison, size_laws, metrics)
+        check_scores(lies, runs, signal, task_laws)
         return cls(
             runs=runs.sort_values(["parameters_active_non_embedding", "flops", "id"], kind="stable"),
             steps=read_table(lies.steps_table, STEP_NAMES, STEP_NUMBERS),
@@ -109,10 +113,8 @@ class Results:
             looks=read_table(lies.looks_table) if lies.looks_table.exists() else NO_LOOKS,
             tasks=_tasks(lies, ladder),
             metrics=metrics,
-            signal=Signal.read(lies.signal) if lies.signal.exists() else None,
-            task_laws=TaskLaws.read(lies.task_laws)
-            if ladder and ladder.evaluation.tasks and lies.task_laws.exists()
-            else None,
+            signal=signal,
+            task_laws=task_laws,
             tuning=Tuning.read(lies.learning_rates) if ladder and ladder.sweep else None,
             size_laws=size_laws,
             top=TopRung.read(lies.top) if ladder and ladder.top else None,
@@ -150,6 +152,21 @@ def _tasks(lies: LadderFolder, ladder: Ladder | None) -> dict[str, Task]:
     """What is made of the tasks of the ladder file; of no ladder, all that lie there."""
     asked = lies.tasks if ladder is None else ladder.evaluation.tasks
     return {name: Task.read(lies.task(name)) for name in asked if lies.task(name).exists()}
+
+
+def check_scores(
+    lies: LadderFolder, runs: pd.DataFrame, signal: Signal | None, task_laws: TaskLaws | None
+) -> None:
+    """Signal and noise, and the laws of tasks, are of these runs.
+
+    Raises:
+        DocumentError: one is not; the message names it.
+    """
+    told = f"made from other runs than {lies.runs_table}"
+    if signal is not None and signal.rows_sha256 != signal_rows_sha256(runs, signal.metric):
+        raise DocumentError(f"{lies.signal}: {told}: {signal.REMEDY}")
+    if task_laws is not None and task_laws.rows_sha256 != task_rows_sha256(runs):
+        raise DocumentError(f"{lies.task_laws}: {told}: {task_laws.REMEDY}")
 
 
 def check_lineage(

@@ -77,7 +77,7 @@ def metric(name: str) -> Metric:
 
 
 def _known(name: str) -> str:
-    if name not in METRICS and not re.fullmatch(rf"({DOMAIN}|{TASK}|{MACRO})\w+", name, re.ASCII):
+    if name not in METRICS and not re.fullmatch(rf"{DOMAIN}\w+|({TASK}|{MACRO})[\w.-]+", name, re.ASCII):
         listed = ", ".join([*METRICS, f"{DOMAIN}<name>", f"{TASK}<name>", f"{MACRO}<suite>"])
         raise ValueError(f"no metric {name!r}; there are {listed}")
     return name

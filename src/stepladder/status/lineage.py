@@ -22,7 +22,9 @@ from stepladder.decision.comparison import Comparison
 from stepladder.decision.foreign import NAMES, NUMBERS
 from stepladder.decision.metric import on_metric
 from stepladder.decision.rule_record import RuleRecord
+from stepladder.decision.signal import Signal, signal_rows_sha256
 from stepladder.decision.size_laws import SizeLaws
+from stepladder.decision.tasks import TaskLaws, task_rows_sha256
 from stepladder.display.table import Table, table
 from stepladder.documents.document import DocumentError
 from stepladder.record.evaluation import RungEvaluations
@@ -81,13 +83,14 @@ def walk(path: Path) -> list[Link]:
         folder.top: (chain.top, chain.table, chain.results, chain.data),
         folder.swarm: (chain.swarm, chain.data),
         folder.metrics: (chain.metrics, chain.table, chain.results, chain.data),
+        folder.signal: (chain.signal, chain.table, chain.scores, chain.results, chain.data),
         folder.size_laws: (chain.size_laws, chain.table, chain.results, chain.data),
         folder.runs_table: (chain.table, chain.scores, chain.results, chain.data),
         folder.steps_table: (chain.steps, chain.table, chain.results, chain.data),
         folder.plan: (chain.results, chain.data),
     }
     report = (
-        *(chain.report, chain.comparison, chain.fits, chain.metrics, chain.size_laws),
+        *(chain.report, chain.comparison, chain.fits, chain.metrics, chain.signal, chain.size_laws),
         *(chain.rule, chain.decided),
     )
     rows = (chain.table, chain.scores, chain.steps, chain.results)
@@ -215,6 +218,22 @@ class Chain:
 
         if self.lies.metrics.exists():
             yield Link(self.lies.metrics, "runs.parquet", _said(check))
+
+    def signal(self) -> Iterator[Link]:
+        """signal.json and task_laws.json, from the rows whose digests they hold."""
+
+        def check_signal() -> None:
+            told = Signal.read(self.lies.signal)
+            if told.rows_sha256 != signal_rows_sha256(self.runs, told.metric):
+                raise ValueError("the rows of runs.parquet are others now")
+
+        def check_laws() -> None:
+            if TaskLaws.read(self.lies.task_laws).rows_sha256 != task_rows_sha256(self.runs):
+                raise ValueError("the rows of runs.parquet are others now")
+
+        for path, check in ((self.lies.signal, check_signal), (self.lies.task_laws, check_laws)):
+            if path.exists():
+                yield Link(path, "runs.parquet", _said(check))
 
     def top(self) -> Iterator[Link]:
         """top.json, of a ladder that has one, from the rows of all other runs."""

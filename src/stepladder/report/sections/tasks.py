@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from stepladder.decision.metric import TASK_SCORED
+from stepladder.decision.metric import tasks_of
 from stepladder.display import numbers as fmt
 from stepladder.display.table import Table, table
 from stepladder.record.evaluation import Evaluation, Task
@@ -58,7 +58,7 @@ def with_error(value: float | None, error: float | None, digits: int) -> str:
 
 def tasks_context(runs: pd.DataFrame, tasks: Mapping[str, Task], rungs: list[str]) -> dict[str, Any] | None:
     """What the report says of tasks; None of a ladder without."""
-    names = [found[1] for name in map(str, runs) if (found := TASK_SCORED.fullmatch(name))]
+    names = tasks_of(runs)
     if not names:
         return None
     return {
