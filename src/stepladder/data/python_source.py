@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ast
 import warnings
-from collections.abc import Iterable, Iterator
-from itertools import accumulate
+from collections.abc import Callable, Iterable, Iterator
+from itertools import accumulate, islice
+from random import Random
 from typing import NamedTuple
 
-from stepladder.record.items import HeldOut
+from stepladder.record.items import HeldOut, Item
+from stepladder.schema.evaluation import Made
 
 
 class Call(NamedTuple):
@@ -29,6 +31,18 @@ class Documented(NamedTuple):
     """From `def` or `class` to the colon, on one line."""
     summary: str
     """First line of the docstring."""
+
+
+def shuffled(config: Made, make: Callable[[Random], Iterable[Item]]) -> Iterator[Item]:
+    """At most as many items as a task's settings ask for, of all that can be made.
+
+    Args:
+        make: the items, by the random numbers that choose among answers.
+    """
+    draw = Random(config.seed)
+    found = list(make(draw))
+    draw.shuffle(found)
+    yield from islice(found, config.items)
 
 
 def parsed(text: str) -> ast.Module | None:

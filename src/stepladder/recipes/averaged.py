@@ -47,6 +47,10 @@ class Config(Settings):
     """With exponential weights: share of the stretch after which a snapshot counts half."""
 
 
+# The three that follow are those of `baseline`. They are not imported: a recipe's fingerprint is of its own file,
+# and a change there would go unnoticed here.
+
+
 def phases(config: Config, sequence_length: int, sequences: int) -> list[PhaseShape]:
     """One phase: `sequences` windows of `sequence_length` tokens per step."""
     return [PhaseShape("next_token", 1.0, 1, sequences, sequence_length)]

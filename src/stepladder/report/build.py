@@ -114,6 +114,7 @@ def report_context(
         "stamp": str(finished)[:10] if finished else "",
         "confidence": level(comparison.confidence),
         "n_judged": str(len(results.judged)),
+        "n_looked": str(results.looks["id"].nunique()),
         "peaks": provenance.peaks(runs),
         "headline": findings.headline(comparison),
         "findings": findings.findings(comparison),

@@ -5,11 +5,10 @@ Made from held-out Python: nothing is downloaded.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterator
-from itertools import islice
+from random import Random
 
-from stepladder.data.python_source import Call, calls_in, python_documents
+from stepladder.data.python_source import Call, calls_in, python_documents, shuffled
 from stepladder.record.items import Documents, Item
 from stepladder.schema.evaluation import Continued
 
@@ -29,15 +28,15 @@ class Config(Continued):
 
 def items(config: Config, held_out: Documents) -> Iterator[Item]:
     """At most so many items, spread over the files."""
-    draw = random.Random(config.seed)
-    found = [
-        item for place, text in python_documents(held_out()) for item in _of_file(place, text, config, draw)
-    ]
-    draw.shuffle(found)
-    yield from islice(found, config.items)
+
+    def make(draw: Random) -> Iterator[Item]:
+        for place, text in python_documents(held_out()):
+            yield from _of_file(place, text, config, draw)
+
+    return shuffled(config, make)
 
 
-def _of_file(place: str, text: str, config: Config, draw: random.Random) -> Iterator[Item]:
+def _of_file(place: str, text: str, config: Config, draw: Random) -> Iterator[Item]:
     calls = [call for call in calls_in(text) if _is_asked(call, text)]
     for call in calls:
         others = sorted({other.arguments for other in calls} - {call.arguments}, key=_near(call))

@@ -6,12 +6,11 @@ holds out: nothing is downloaded.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
+from random import Random
 
-from stepladder.data.python_source import documented_in
+from stepladder.data.python_source import documented_in, shuffled
 from stepladder.data.stdlib import cut_docstrings, library
 from stepladder.record.items import Documents, Item
 from stepladder.schema.evaluation import Made
@@ -34,12 +33,14 @@ class Config(Made):
 
 def items(config: Config, held_out: Documents) -> Iterator[Item]:
     """At most so many items, spread over the files."""
-    draw = random.Random(config.seed)
-    by_file = {place: _summaries(text) for place, text in _sources(held_out)}
-    every = sorted({summary for found in by_file.values() for summary in found.values()})
-    made = [item for place, found in by_file.items() for item in _of_file(place, found, every, draw)]
-    draw.shuffle(made)
-    yield from islice(made, config.items)
+
+    def make(draw: Random) -> Iterator[Item]:
+        by_file = {place: _summaries(text) for place, text in _sources(held_out)}
+        every = sorted({summary for found in by_file.values() for summary in found.values()})
+        for place, found in by_file.items():
+            yield from _of_file(place, found, every, draw)
+
+    return shuffled(config, make)
 
 
 def _sources(held_out: Documents) -> Iterator[tuple[str, str]]:
@@ -67,7 +68,7 @@ def _summaries(text: str) -> dict[str, str]:
     }
 
 
-def _of_file(place: str, found: dict[str, str], every: list[str], draw: random.Random) -> Iterator[Item]:
+def _of_file(place: str, found: dict[str, str], every: list[str], draw: Random) -> Iterator[Item]:
     own = sorted(set(found.values()))
     for head, summary in found.items():
         others = [other for other in (own if len(own) >= CHOICES else every) if other != summary]
