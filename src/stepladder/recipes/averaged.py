@@ -47,8 +47,8 @@ class Config(Settings):
     """With exponential weights: share of the stretch after which a snapshot counts half."""
 
 
-# The three that follow are those of `baseline`. They are not imported: a recipe's fingerprint is of its own file,
-# and a change there would go unnoticed here.
+# The three that follow are those of `baseline`. They are not imported: a recipe's fingerprint is of its own
+# file, and a change there would go unnoticed here.
 
 
 def phases(config: Config, sequence_length: int, sequences: int) -> list[PhaseShape]:
