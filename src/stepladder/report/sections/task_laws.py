@@ -8,6 +8,7 @@ from stepladder.decision.signal import Agreement, Signal, SignalNoise
 from stepladder.decision.tasks import ScoreForecast, TaskEstimate, TaskLaw, TaskLaws
 from stepladder.display import numbers as fmt
 from stepladder.display.table import Table, table
+from stepladder.laws.forms import E as FLOOR
 
 
 def task_laws_context(found: TaskLaws) -> dict[str, Any]:
@@ -26,27 +27,32 @@ def signal_summary(found: Signal) -> Table | None:
     if not places:
         return None
     last = places[-2] if len(places) > 1 else places[-1]
-    ratio = {(row.metric, row.place): row.ratio for row in found.signals}
+    ratio = {(row.metric, row.place): _ratio(row) for row in found.signals}
     pairs = {(row.metric, row.by): row for row in found.agreements if row.place == last}
     rows = [
         [
             name,
-            *(fmt.significant(ratio.get((name, place)), 2) for place in places),
+            *(ratio.get((name, place), fmt.MISSING) for place in places),
             _share(pairs.get((name, name))),
             _share(pairs.get((name, found.metric))),
         ]
         for name in dict.fromkeys(row.metric for row in found.signals)
     ]
-    n = {row.place: row.n_runs for row in found.signals}
+    n = {row.place: f"{row.n_runs} of {row.variants} variants" for row in found.signals}
+    there = ", ".join(f"{n[place]} at {place}" for place in places)
     return table(
         ["<Metric", *places, f"Pairs at {last} as at the largest", f"as by {found.metric}"],
         rows,
         title="Signal over noise, and decision accuracy",
-        note=f"By rung: spread of the variants' means over the standard deviation of one run over seeds (n = "
-        f"{', '.join(f'{n[place]} at {place}' for place in places)} runs); 1 or less tells nothing. Pairs of "
-        f"variants that {last} puts in the order of the largest rung, by the same metric and by the one that "
-        f"decides, in brackets {fmt.level(found.confidence)} intervals by noise of seeds.",
+        note="By rung: spread of the variants' means over the standard deviation of one run over seeds (runs: "
+        f"{there}); 1 or less tells nothing. Pairs of variants that {last} puts in the order of the largest "
+        "rung, by the same metric and by the one that decides. In brackets "
+        f"{fmt.level(found.confidence)} intervals by noise of seeds: with few pairs they are wide.",
     )
+
+
+def _ratio(row: SignalNoise) -> str:
+    return fmt.MISSING if row.ratio is None else fmt.estimate(row.ratio, row.ratio_interval, 2)
 
 
 HITS = {True: "yes", False: "no", None: fmt.MISSING}
@@ -63,21 +69,27 @@ def steps_table(found: TaskLaws) -> Table | None:
         ["<Task", "<Step", "<Parameter", "Estimate", f"{level}: seeds", "Items", "Both"],
         rows,
         title="From compute to bits per byte to accuracy",
-        note="Intervals by noise of training, by the items being a sample, and by the two together.",
+        note="Intervals by noise of training, by the items being a sample, and by the two together. n: runs. "
+        "E and b_mid in bits/byte, k in bytes/bit, R0 a share; A is what is added to E at one unit of its "
+        "input.",
     )
 
 
 def _steps(law: TaskLaw) -> list[list[str]]:
     assert law.first is not None and law.second is not None
     rows = [
-        [number, name, *_estimate(estimate)]
+        [number, name, *_estimate(estimate, number == "1" and name.split("[")[0] == FLOOR.name)]
         for number, step in (("1", law.first), ("2", law.second))
         for name, estimate in step.parameters.items()
     ]
-    return [[law.task if i == 0 else "", *row] for i, row in enumerate(rows)]
+    return [[f"{law.task} (n = {law.n_runs})" if i == 0 else "", *row] for i, row in enumerate(rows)]
 
 
-def _estimate(found: TaskEstimate) -> list[str]:
+def _estimate(found: TaskEstimate, floor: bool) -> list[str]:
+    """Value and intervals. A floor at the lower end of its range is not told by the runs, and neither is how
+    sure it would be."""
+    if floor and found.value is not None and found.value <= FLOOR.low * 1.01:
+        return ["at its lower bound", *[fmt.MISSING] * 3]
     return [fmt.significant(found.value), *(_bounds(ends) for ends in (found.seeds, found.items, found.both))]
 
 
