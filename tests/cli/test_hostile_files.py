@@ -156,7 +156,7 @@ ROLES = {
         "hostile.yaml",
         ("task", "t", '{"kind": "lm_eval", "path": "hostile.yaml"}', "data/manifest.json", "--out", "t.json"),
     ),
-    "evaluate, the spec": ("x/spec.json", ("evaluate", "x", "--task", "words.json")),
+    "evaluate, the spec": ("x/spec.json", ("evaluate", "x", "--task", "own.json")),
     "evaluate, a task": (
         "hostile.json",
         ("evaluate", "trained", "--task", "hostile.json", "--manifest", "data/manifest.json"),

@@ -45,8 +45,8 @@ def signal_summary(found: Signal) -> Table | None:
         rows,
         title="Signal over noise, and decision accuracy",
         note="By rung: spread of the variants' means over the standard deviation of one run over seeds "
-        f"(runs: {there}); 1 or less tells nothing. Pairs of variants that {last} puts in the order of the largest "
-        "rung, by the same metric and by the one that decides. In brackets "
+        f"(runs: {there}); 1 or less tells nothing. Pairs of variants that {last} puts in the order of the "
+        "largest rung, by the same metric and by the one that decides. In brackets "
         f"{fmt.level(found.confidence)} intervals by noise of seeds: with few pairs they are wide.",
     )
 
